@@ -1,0 +1,54 @@
+"""Corpora in numpy's own format: names as an index into a table of names, so that the file stays small."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.corpus.table import FEATURES, Corpus, CorpusError, corpus_from_columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_NAMES = ("source", "codec", "part")
+
+
+def read_npz(path: Path) -> Corpus:
+    """Read what `write_npz` wrote, with pickles refused. Raises CorpusError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorpusError(f"{path}: not a corpus in .npz format: {error}") from error
+    return corpus_from_columns(_columns(arrays, path), path)
+
+
+def _columns(arrays: dict[str, npt.NDArray[Any]], path: Path) -> dict[str, npt.NDArray[Any]]:
+    features = arrays.pop("features", np.empty(0))
+    if features.ndim != 2 or features.shape[1] != len(FEATURES):
+        raise CorpusError(f"{path}: features has shape {features.shape}, expected (rows, {len(FEATURES)})")
+    names = {name: arrays.pop(f"{name}_names", np.empty(0)) for name in _NAMES}
+    for name, array in arrays.items():
+        if array.shape != (len(features),):
+            raise CorpusError(f"{path}: {name} has shape {array.shape}, expected ({len(features)},)")
+    for name in _NAMES:
+        try:
+            arrays[name] = names[name][arrays[name]]
+        except (KeyError, IndexError) as error:
+            raise CorpusError(f"{path}: {name} does not index {name}_names") from error
+    return arrays | dict(zip(FEATURES, features.T, strict=True))
+
+
+def write_npz(path: Path, corpus: Corpus) -> None:
+    """Write `corpus`, compressed."""
+    arrays: dict[str, npt.NDArray[Any]] = {"features": corpus.features, **corpus.targets}
+    for name in _NAMES:
+        names, index = np.unique(getattr(corpus, name), return_inverse=True)
+        arrays |= {name: index.astype(np.uint16), f"{name}_names": names}
+    arrays |= {"clip_id": corpus.clip.astype(np.uint32), "frame": corpus.frame.astype(np.uint32)}
+    np.savez_compressed(path, allow_pickle=False, **arrays)
