@@ -22,7 +22,7 @@ def corpus() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
-    """Pack whole sources of CORPUS into a small .npz that is read with numpy alone.
+    r"""Pack whole sources of CORPUS into a small .npz that is read with numpy alone.
 
     \b
     Example:

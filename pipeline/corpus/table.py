@@ -47,19 +47,19 @@ class Corpus:
         return len(self.features)
 
     def target(self, name: str) -> npt.NDArray[np.float32]:
-        """The scores called `name`; CorpusError lists the ones there are."""
+        """Return the scores called `name`; CorpusError lists the ones there are."""
         try:
             return self.targets[name]
         except KeyError:
             raise CorpusError(f"no target {name!r} in this corpus; it has {', '.join(self.targets)}") from None
 
     def rows(self, which: npt.NDArray[Any] | slice) -> Corpus:
-        """The rows that a mask, an index array or a slice picks, in that order."""
+        """Return the rows that a mask, an index array or a slice picks, in that order."""
         arrays = {field.name: getattr(self, field.name)[which] for field in fields(self) if field.name != "targets"}
         return replace(self, targets={name: score[which] for name, score in self.targets.items()}, **arrays)
 
     def only(self, part: str) -> Corpus:
-        """The rows of one part of a packed corpus."""
+        """Return the rows of one part of a packed corpus."""
         return self.rows(self.part == part)
 
     def mask_of(self, sources: Iterable[str]) -> npt.NDArray[np.bool_]:
