@@ -1,0 +1,342 @@
+"""Every setting of the sidecar: one table, read once from the environment, typed and validated.
+
+The names are those that charts and scripts set. `load` lists every problem at once, so that an operator corrects them
+in one go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "VMAFX_"
+
+
+class ConfigError(Exception):
+    """The environment holds values that cannot be used; `problems` has one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class _Expected(ValueError):
+    """A value does not parse; the message says what was expected."""
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        expected = _Expected(f"an integer from {low} to {high}")
+        try:
+            value = int(text)
+        except ValueError:
+            raise expected from None
+        if not low <= value <= high:
+            raise expected
+        return value
+
+    return parse
+
+
+def _number(low: float, high: float, *, above: bool = False, below: bool = False) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        bounds = f"{'above' if above else 'from'} {low:g} {'and below' if below else 'to'} {high:g}"
+        expected = _Expected(f"a number {bounds}")
+        try:
+            value = float(text)
+        except ValueError:
+            raise expected from None
+        inside = (value > low if above else value >= low) and (value < high if below else value <= high)
+        if not (math.isfinite(value) and inside):
+            raise expected
+        return value
+
+    return parse
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise _Expected("one of " + ", ".join(names))
+        return text.lower()
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if text.lower() not in words:
+        raise _Expected("0 or 1")
+    return words[text.lower()]
+
+
+def _absolute_path(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise _Expected("an absolute path")
+    return path
+
+
+def _optional_path(text: str) -> Path | None:
+    return _absolute_path(text) if text else None
+
+
+def _socket_path(text: str) -> Path:
+    path = _absolute_path(text)
+    if len(os.fsencode(path)) > 107:
+        raise _Expected("an absolute path of at most 107 bytes, the limit of a Unix socket")
+    return path
+
+
+def _octal_mode(text: str) -> int:
+    expected = _Expected("an octal mode such as 0600 or 0660, without rights for others")
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        raise expected from None
+    if mode & ~0o770 or not mode & 0o600:
+        raise expected
+    return mode
+
+
+def _name(text: str) -> str:
+    if text and not (len(text) <= 64 and text.replace("-", "").replace("_", "").isalnum() and text.isascii()):
+        raise _Expected("at most 64 letters, digits, - and _")
+    return text
+
+
+def _uids(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({_integer(0, 2**32 - 2)(part) for part in text.replace(" ", "").split(",") if part}))
+    except _Expected:
+        raise _Expected("user ids separated by commas, such as 0,1000") from None
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    expected = _Expected("HOST:PORT such as 127.0.0.1:9091, or empty for no HTTP")
+    if not host:
+        raise expected
+    try:
+        return host.strip("[]"), _integer(0, 65535)(port)
+    except _Expected:
+        raise expected from None
+
+
+def _setting(name: str, default: str, parse: Callable[[str], Any], about: str) -> Any:
+    return field(metadata={"name": name, "default": default, "parse": parse, "about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The effective settings; field metadata holds the variable's name, its default as text, and what it is for."""
+
+    socket: Path = _setting(
+        "VMAFX_SIDECAR_SOCKET",
+        "/tmp/vmafx-sidecar.sock",
+        _socket_path,
+        "where nodes connect",
+    )
+    socket_mode: int = _setting("VMAFX_SIDECAR_SOCKET_MODE", "0600", _octal_mode, "permissions of the socket")
+    socket_group: str = _setting("VMAFX_SIDECAR_SOCKET_GROUP", "", _name, "group (name or id) of the socket")
+    allowed_uids: tuple[int, ...] = _setting(
+        "VMAFX_SIDECAR_ALLOWED_UIDS", "", _uids, "user ids that may connect; empty: whoever the mode lets in"
+    )
+    base_model: Path | None = _setting(
+        "VMAFX_BASE_MODEL_PATH",
+        "",
+        _optional_path,
+        "ONNX model (or .pt/.pth state dict) to fine-tune; empty: untrained",
+    )
+    checkpoint_dir: Path = _setting(
+        "VMAFX_SIDECAR_CHECKPOINT_DIR",
+        "/mnt/vmafx-models/online",
+        _absolute_path,
+        "where checkpoints are published",
+    )
+    replay_capacity: int = _setting(
+        "VMAFX_SIDECAR_REPLAY_CAPACITY",
+        "10000",
+        _integer(64, 10_000_000),
+        "samples in the ring, first in first out",
+    )
+    reservoir_capacity: int = _setting(
+        "VMAFX_SIDECAR_RESERVOIR_CAPACITY",
+        "10000",
+        _integer(64, 10_000_000),
+        "samples kept from the whole past",
+    )
+    holdout_capacity: int = _setting(
+        "VMAFX_SIDECAR_HOLDOUT_CAPACITY",
+        "4096",
+        _integer(64, 1_000_000),
+        "samples kept for judging, never trained on",
+    )
+    batch_size: int = _setting("VMAFX_SIDECAR_BATCH_SIZE", "32", _integer(1, 8192), "rows in a train step")
+    replay_mix: float = _setting(
+        "VMAFX_SIDECAR_REPLAY_MIX", "0.5", _number(0, 1, below=True), "replayed share of a batch"
+    )
+    lr: float = _setting(
+        "VMAFX_SIDECAR_LR", "0.0001", _number(0, 10, above=True), "learning rate; see docs/learning.md"
+    )
+    ema_decay: float = _setting(
+        "VMAFX_SIDECAR_EMA_DECAY", "0.999", _number(0, 1, below=True), "decay of the EMA weights"
+    )
+    optimizer: str = _setting("VMAFX_SIDECAR_OPTIMIZER", "sgd", _choice("sgd", "adam"), "SGD with momentum, or Adam")
+    recipe: str = _setting(
+        "VMAFX_SIDECAR_RECIPE",
+        "default",
+        _choice("default", "adr-0781"),
+        "adr-0781: the literal recipe, for comparison",
+    )
+    ckpt_interval_s: float = _setting(
+        "VMAFX_SIDECAR_CKPT_INTERVAL_S", "600", _number(0, 1e9), "seconds between checkpoints, at least"
+    )
+    min_samples_ckpt: int = _setting(
+        "VMAFX_SIDECAR_MIN_SAMPLES_CKPT",
+        "1000",
+        _integer(0, 10**12),
+        "new samples between checkpoints, at least",
+    )
+    keep_checkpoints: int = _setting(
+        "VMAFX_SIDECAR_KEEP_CHECKPOINTS",
+        "20",
+        _integer(1, 1_000_000),
+        "newest checkpoints kept, beside stable and pinned",
+    )
+    stability_plcc_delta: float = _setting(
+        "VMAFX_SIDECAR_STABILITY_PLCC_DELTA",
+        "0.005",
+        _number(0, 1),
+        "fall of PLCC that makes a checkpoint unstable",
+    )
+    fixture: Path | None = _setting(
+        "VMAFX_SIDECAR_FIXTURE",
+        "",
+        _optional_path,
+        "scored rows to judge checkpoints on (.npz, .csv, .parquet)",
+    )
+    fixture_target: str = _setting(
+        "VMAFX_SIDECAR_FIXTURE_TARGET", "vmaf", _name, "the fixture's column that holds the true score"
+    )
+    state_interval_s: float = _setting(
+        "VMAFX_SIDECAR_STATE_INTERVAL_S",
+        "30",
+        _number(0.1, 86400),
+        "seconds between saves of the state to disk",
+    )
+    n_features: int = _setting("VMAFX_SIDECAR_N_FEATURES", "80", _integer(1, 4096), "length of a feature vector")
+    cuda: bool = _setting("VMAFX_SIDECAR_CUDA", "0", _flag, "1: train on CUDA where there is one")
+    cpu_share: float = _setting(
+        "VMAFX_SIDECAR_CPU_SHARE",
+        "0.5",
+        _number(0, 64, above=True),
+        "cores that replay steps may use, sustained",
+    )
+    seed: int = _setting("VMAFX_SIDECAR_SEED", "0", _integer(0, 2**63 - 1), "seed of every random choice in training")
+    max_line_bytes: int = _setting(
+        "VMAFX_SIDECAR_MAX_LINE_BYTES",
+        "262144",
+        _integer(1024, 2**30),
+        "longest message; longer ones are discarded",
+    )
+    max_connections: int = _setting(
+        "VMAFX_SIDECAR_MAX_CONNECTIONS", "512", _integer(1, 1_000_000), "connections served at once"
+    )
+    max_unread_bytes: int = _setting(
+        "VMAFX_SIDECAR_MAX_UNREAD_BYTES",
+        "1048576",
+        _integer(4096, 2**30),
+        "unread answers before a client has to wait",
+    )
+    idle_timeout_s: float = _setting(
+        "VMAFX_SIDECAR_IDLE_TIMEOUT_S",
+        "3600",
+        _number(1, 1e9),
+        "a silent connection is closed after this many seconds",
+    )
+    http: tuple[str, int] | None = _setting(
+        "VMAFX_SIDECAR_HTTP",
+        "127.0.0.1:9091",
+        _address,
+        "address of /status, /metrics and the page; empty: none",
+    )
+    instance: str = _setting(
+        "VMAFX_SIDECAR_INSTANCE",
+        "",
+        _name,
+        "name of the shared memory; empty: derived from the socket's path",
+    )
+    log_format: str = _setting(
+        "VMAFX_SIDECAR_LOG_FORMAT",
+        "auto",
+        _choice("auto", "console", "json"),
+        "auto: console on a terminal, else JSON lines",
+    )
+    log_level: str = _setting(
+        "VMAFX_SIDECAR_LOG_LEVEL",
+        "info",
+        _choice("debug", "info", "warning", "error"),
+        "least level that is logged",
+    )
+
+    @property
+    def instance_name(self) -> str:
+        """Name that the shared-memory regions of this sidecar share."""
+        return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the exporter saves what a restart resumes from."""
+        return self.checkpoint_dir / "state"
+
+
+def variables() -> list[Field[Any]]:
+    """Return the settings' dataclass fields, in documentation order."""
+    return list(fields(Settings))
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environ` (default: the process's own).
+
+    An empty variable counts as unset. Raises ConfigError with every problem found, one line each.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for entry in variables():
+        name, text = entry.metadata["name"], environ.get(entry.metadata["name"], "").strip()
+        try:
+            values[entry.name] = entry.metadata["parse"](text or entry.metadata["default"])
+        except _Expected as expected:
+            problems.append(f"{name}={text!r}: expected {expected}")
+    if problems:
+        raise ConfigError(problems)
+    return Settings(**values)
+
+
+def origin(entry: Field[Any], environ: Mapping[str, str]) -> str:
+    """Say where the effective value of `entry` comes from: `environment` or `default`."""
+    return "environment" if environ.get(entry.metadata["name"], "").strip() else "default"
+
+
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """List variables that carry the sidecar's prefix but name no setting (a misspelling, or a newer chart)."""
+    known = {entry.metadata["name"] for entry in variables()}
+    return sorted(name for name in environ if name.startswith("VMAFX_SIDECAR_") and name not in known)

@@ -1,0 +1,1 @@
+"""Shared memory: regions with exactly one writer each, which no reader can make wait."""

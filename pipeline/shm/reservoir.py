@@ -1,0 +1,182 @@
+"""A reservoir: samples of the whole past, spread over content groups, written by the trainer.
+
+Class-balancing reservoir sampling (Chrysakis & Moens, "Online Continual Learning from Imbalanced Data", ICML 2020),
+with content groups for classes: a new row of a group that is not the largest takes the place of a random row of the largest;
+within the largest group, plain reservoir sampling (Vitter 1985). Where every group has a single row, groups themselves
+are sampled, so that a stream of one-row groups is remembered evenly too. Rows are sealed with a checksum: a row that a
+dead writer had half written is dropped, and a reader in another process never takes one.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.shm.rows import RowBatch, row_words, seal, sealed
+from pipeline.shm.segment import Layout
+from pipeline.shm.words import CACHE_LINE, Word
+
+KIND = "reservoir"
+_CONTROL_BYTES = 2 * CACHE_LINE
+
+
+class Reservoir:
+    """At most `capacity` rows over a writable `buffer` made for `Reservoir.layout(capacity, n_features)`."""
+
+    def __init__(self, buffer: memoryview, capacity: int, n_features: int) -> None:
+        self.capacity = capacity
+        self.n_features = n_features
+        self._count = Word(buffer, 0)
+        self._groups_seen = Word(buffer, CACHE_LINE)
+        words = row_words(n_features)
+        self._row_bytes = 4 * words
+        self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + capacity * self._row_bytes]
+        self.rows: NDArray[np.float32] = np.frombuffer(self._row_view, np.float32).reshape(capacity, words)
+        self._groups = _GroupIndex()
+
+    @staticmethod
+    def layout(capacity: int, n_features: int) -> Layout:
+        """Return the layout of a segment that holds such a reservoir."""
+        return Layout(KIND, (capacity, n_features), _CONTROL_BYTES + capacity * 4 * row_words(n_features))
+
+    @classmethod
+    def private(cls, capacity: int, n_features: int) -> Reservoir:
+        """Return an empty reservoir in this process's own memory."""
+        return cls(memoryview(bytearray(cls.layout(capacity, n_features).size)), capacity, n_features)
+
+    def __len__(self) -> int:
+        return self._count.load()
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups that have a row here (known to the writer only)."""
+        return len(self._groups)
+
+    # The writer.
+
+    def open_writer(self) -> None:
+        """Become the writer: drop rows that a dead writer left half written, and index the others."""
+        kept = self.snapshot()
+        self._fill(kept)
+
+    def restore(self, words: NDArray[np.float32], groups_seen: int) -> None:
+        """Replace the content with saved rows float32[n, row_words]; the first `capacity` of them are kept."""
+        self._groups_seen.store(groups_seen)
+        self._fill(RowBatch.over(np.array(words[: self.capacity], dtype=np.float32), self.n_features))
+
+    @property
+    def groups_seen(self) -> int:
+        """Number of groups that came up for admission so far."""
+        return self._groups_seen.load()
+
+    def offer(self, batch: RowBatch, rng: Random) -> None:
+        """Offer rows in turn; each is kept or not, by chance and by how well its group is represented."""
+        groups = batch.group.tolist()
+        for row, group in zip(batch.words, groups, strict=True):
+            self._offer(row, group, rng)
+
+    def _offer(self, row: NDArray[np.float32], group: int, rng: Random) -> None:
+        known = self._groups.saw(group)
+        if not known:
+            self._groups_seen.store(self._groups_seen.load() + 1)
+        count = self._count.load()
+        if count < self.capacity:
+            self._place(count, row, group)
+            self._count.store(count + 1)
+            return
+        slot = self._victim(group, known, rng)
+        if slot is not None:
+            self._groups.remove(self._group_at(slot), slot)
+            self._place(slot, row, group)
+
+    def _victim(self, group: int, known: bool, rng: Random) -> int | None:
+        """Choose the slot that a row of `group` takes when the reservoir is full; None: the row is not kept."""
+        largest = self._groups.largest()
+        if known and self._groups.size(group) == self._groups.size(largest):
+            admitted = rng.random() * self._groups.seen(group) < self._groups.size(group)
+            return self._groups.pick(group, rng) if admitted else None
+        if self._groups.size(largest) == 1 and rng.random() * self._groups_seen.load() >= self.capacity:
+            return None
+        return self._groups.pick(largest, rng) if self._groups.size(largest) > 1 else int(rng.random() * self.capacity)
+
+    def _place(self, slot: int, row: NDArray[np.float32], group: int) -> None:
+        self.rows[slot] = row
+        seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
+        self._groups.add(group, slot)
+
+    def _group_at(self, slot: int) -> int:
+        return int(self.rows.view(np.uint64)[slot, 2])
+
+    def _fill(self, batch: RowBatch) -> None:
+        self._count.store(0)
+        self._groups = _GroupIndex()
+        for slot, (row, group) in enumerate(zip(batch.words, batch.group.tolist(), strict=True)):
+            self._groups.saw(group)
+            self._place(slot, row, group)
+        self._count.store(len(batch))
+
+    # Readers.
+
+    def take(self, slots: NDArray[np.intp], out: RowBatch) -> None:
+        """Copy the rows of `slots` intp[n], all under `len`, into `out`. For the writer's own process."""
+        np.take(self.rows, slots, axis=0, out=out.words, mode="clip")
+
+    def snapshot(self) -> RowBatch:
+        """Copy the rows that are whole; for any process."""
+        words = self.rows[: self._count.load()].copy()
+        return RowBatch.over(words[sealed(words)], self.n_features)
+
+
+class _GroupIndex:
+    """Which slots each group has, how often it was seen, and which group is the largest; every call is O(1)."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[int]] = {}
+        self._seen: dict[int, int] = {}
+        self._of_size: dict[int, dict[int, None]] = {}
+        self._largest_size = 0
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def saw(self, group: int) -> bool:
+        """Count a row of `group`; return whether the group has rows here."""
+        self._seen[group] = self._seen.get(group, 0) + 1
+        return group in self._slots
+
+    def seen(self, group: int) -> int:
+        return self._seen[group]
+
+    def size(self, group: int) -> int:
+        return len(self._slots.get(group, ()))
+
+    def largest(self) -> int:
+        return next(iter(self._of_size[self._largest_size]))
+
+    def pick(self, group: int, rng: Random) -> int:
+        slots = self._slots[group]
+        return slots[int(rng.random() * len(slots))]
+
+    def add(self, group: int, slot: int) -> None:
+        slots = self._slots.setdefault(group, [])
+        self._resize(group, len(slots), len(slots) + 1)
+        slots.append(slot)
+
+    def remove(self, group: int, slot: int) -> None:
+        slots = self._slots[group]
+        self._resize(group, len(slots), len(slots) - 1)
+        slots.remove(slot)
+        if not slots:
+            del self._slots[group], self._seen[group]
+
+    def _resize(self, group: int, old: int, new: int) -> None:
+        if old:
+            del self._of_size[old][group]
+        if new:
+            self._of_size.setdefault(new, {})[group] = None
+        if new > self._largest_size:
+            self._largest_size = new
+        while self._largest_size and not self._of_size.get(self._largest_size):
+            self._largest_size -= 1

@@ -1,0 +1,87 @@
+"""Samples as rows of shared memory.
+
+A row is `sequence i64, arrival f64, group u64, key u64, score f32, checksum u32, features f32[n]`, padded to eight
+bytes. The checksum is the CRC-32 of the row with the checksum field at zero.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+PREFIX = "qdQQfI"
+PREFIX_BYTES = struct.calcsize("<" + PREFIX)
+PREFIX_WORDS = PREFIX_BYTES // 4
+SCORE_OFFSET = 32
+KEY_OFFSET = 24
+CHECKSUM_OFFSET = 36
+_CHECKSUM_WORD = CHECKSUM_OFFSET // 4
+_U32 = struct.Struct("<I")
+
+
+def row_words(n_features: int) -> int:
+    """Return the length of a row in 4-byte words; even, so that its 8-byte fields are aligned."""
+    return PREFIX_WORDS + n_features + n_features % 2
+
+
+class RowBatch:
+    """A reusable block of `n_rows` rows, with typed views of its columns.
+
+    features float32[n_rows, n_features], score float32[n_rows], sequence int64[n_rows], arrival float64[n_rows]
+    (Unix seconds), group uint64[n_rows], key uint64[n_rows]; words float32[n_rows, row_words] is the rows as they lie
+    in shared memory.
+    """
+
+    __slots__ = ("arrival", "features", "group", "key", "score", "sequence", "words")
+
+    def __init__(self, n_rows: int, n_features: int) -> None:
+        self._set_columns(np.zeros((n_rows, row_words(n_features)), dtype=np.float32), n_features)
+
+    def _set_columns(self, words: NDArray[np.float32], n_features: int) -> None:
+        self.words = words
+        self.sequence: NDArray[np.int64] = words.view(np.int64)[:, 0]
+        self.arrival: NDArray[np.float64] = words.view(np.float64)[:, 1]
+        self.group: NDArray[np.uint64] = words.view(np.uint64)[:, 2]
+        self.key: NDArray[np.uint64] = words.view(np.uint64)[:, 3]
+        self.score = words[:, 8]
+        self.features = words[:, PREFIX_WORDS : PREFIX_WORDS + n_features]
+
+    @classmethod
+    def over(cls, words: NDArray[np.float32], n_features: int) -> RowBatch:
+        """Return a batch whose columns are views of `words` float32[n_rows, row_words]; nothing is copied."""
+        batch = cls.__new__(cls)
+        batch._set_columns(words, n_features)  # noqa: SLF001  its own class
+        return batch
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def n_features(self) -> int:
+        """Length of a feature vector."""
+        return int(self.features.shape[1])
+
+    def first(self, n_rows: int) -> RowBatch:
+        """Return the first `n_rows` rows; views, not copies."""
+        return RowBatch.over(self.words[:n_rows], self.n_features)
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> RowBatch:
+        """Return a copy of the rows that a mask or an index array chooses."""
+        return RowBatch.over(self.words[chosen], self.n_features)
+
+
+def seal(row: memoryview) -> None:
+    """Write a row's checksum into it."""
+    _U32.pack_into(row, CHECKSUM_OFFSET, 0)
+    _U32.pack_into(row, CHECKSUM_OFFSET, zlib.crc32(row))
+
+
+def sealed(words: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell for each of the rows float32[n, row_words] whether its checksum is right."""
+    stored = words.view(np.uint32)[:, _CHECKSUM_WORD]
+    blank = words.copy()
+    blank.view(np.uint32)[:, _CHECKSUM_WORD] = 0
+    return np.equal(stored, np.fromiter((zlib.crc32(row) for row in blank), np.uint32, len(blank)))

@@ -1,0 +1,211 @@
+"""A named shared-memory segment: created whole or not at all, validated on attach, unlinked only on purpose.
+
+Imports the standard library only. Linux: segments are files in /dev/shm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import shared_memory
+from pathlib import Path
+from types import SimpleNamespace
+
+SHM_DIR = Path("/dev/shm")  # noqa: S108  where Linux keeps POSIX shared memory
+MAGIC = b"VMAFXSHM"
+LAYOUT_VERSION = 1
+HEADER_SIZE = 128
+_HEADER = struct.Struct("<8sI16s4xQ6Q")
+
+
+class SegmentError(Exception):
+    """A segment cannot be used; the message says which and why."""
+
+
+class SegmentAbsent(SegmentError):
+    """There is no segment of that name (yet)."""
+
+
+class SegmentMismatch(SegmentError):
+    """A segment of that name exists and is of another layout."""
+
+
+class SharedMemoryFull(SegmentError):
+    """No room is left for the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a segment's body holds: a kind, up to six whole numbers that fix its shape, and its size in bytes."""
+
+    kind: str
+    shape: tuple[int, ...]
+    size: int
+
+    def header(self) -> bytes:
+        """Return the header's bytes."""
+        padded = self.shape + (0,) * (6 - len(self.shape))
+        total = HEADER_SIZE + self.size
+        return _HEADER.pack(MAGIC, LAYOUT_VERSION, self.kind.encode(), total, *padded)
+
+
+class _Untracked(shared_memory.SharedMemory):
+    """SharedMemory that no resource tracker knows of: an exiting process's tracker would unlink it for everybody."""
+
+    def __init__(self, name: str, *, create: bool = False, size: int = 0) -> None:
+        if sys.version_info >= (3, 13):
+            super().__init__(name, create=create, size=size, track=False)
+        else:
+            with _tracker_silenced():
+                super().__init__(name, create=create, size=size)
+
+    @property
+    def bytes(self) -> memoryview:
+        """Every byte of the segment."""
+        assert self.buf is not None, "the segment is closed"
+        return self.buf
+
+    def __del__(self) -> None:
+        # Arrays over the buffer may outlive it at interpreter exit; the mapping then ends with the process.
+        with contextlib.suppress(BufferError):
+            super().__del__()
+
+
+@contextlib.contextmanager
+def _tracker_silenced() -> Iterator[None]:
+    """Give Python before 3.13 what `track=False` gives later. Not for use while other threads make segments."""
+    tracker = shared_memory.resource_tracker  # type: ignore[attr-defined]
+    silent = SimpleNamespace(register=lambda *_: None, unregister=lambda *_: None)
+    shared_memory.resource_tracker = silent  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        shared_memory.resource_tracker = tracker  # type: ignore[attr-defined]
+
+
+class Segment:
+    """An attached segment. `body` is a writable memoryview of the bytes behind the header."""
+
+    def __init__(self, memory: _Untracked, layout: Layout) -> None:
+        self._memory = memory
+        self._inode = (SHM_DIR / memory.name).stat().st_ino
+        self.layout = layout
+        self.name = memory.name
+        self.body = memory.bytes[HEADER_SIZE : HEADER_SIZE + layout.size]
+
+    def is_current(self) -> bool:
+        """Whether the name still leads to this segment (it does not once an owner replaced it)."""
+        try:
+            return (SHM_DIR / self.name).stat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Detach. Views that still exist keep the mapping alive until they go."""
+        with contextlib.suppress(BufferError):
+            self.body.release()
+            self._memory.close()
+
+
+def attach(name: str, kind: str, shape: tuple[int, ...] | None = None) -> Segment:
+    """Attach to segment `name`, which must be of `kind` and, where given, of `shape`.
+
+    Raises SegmentAbsent, or SegmentMismatch with what was found and what was expected.
+    """
+    try:
+        memory = _Untracked(name)
+    except FileNotFoundError:
+        raise SegmentAbsent(f"shared memory {name} does not exist") from None
+    except ValueError:
+        raise SegmentMismatch(f"shared memory {name} is empty") from None
+    try:
+        layout = _read_layout(name, memory)
+        if layout.kind != kind or (shape is not None and layout.shape[: len(shape)] != shape):
+            wanted = f"{kind} of shape {shape}" if shape is not None else kind
+            raise SegmentMismatch(
+                f"shared memory {name} holds {layout.kind} of shape {layout.shape}, expected {wanted}"
+            )
+    except SegmentMismatch:
+        memory.close()
+        raise
+    return Segment(memory, layout)
+
+
+def _read_layout(name: str, memory: _Untracked) -> Layout:
+    if memory.size < HEADER_SIZE:
+        raise SegmentMismatch(f"shared memory {name} has {memory.size} bytes, expected a header of {HEADER_SIZE}")
+    magic, version, kind, total, *shape = _HEADER.unpack_from(memory.bytes)
+    if magic != MAGIC or version != LAYOUT_VERSION:
+        raise SegmentMismatch(f"shared memory {name} is not of layout version {LAYOUT_VERSION} of this program")
+    if total != memory.size:
+        raise SegmentMismatch(f"shared memory {name} has {memory.size} bytes, its header says {total}")
+    return Layout(kind.rstrip(b"\0").decode("ascii", "replace"), tuple(shape), total - HEADER_SIZE)
+
+
+def create(name: str, layout: Layout) -> Segment:
+    """Create segment `name`, zero-filled, replacing whatever has that name; others never see it half made.
+
+    Raises SharedMemoryFull where /dev/shm lacks the room (instead of a bus error at the first write).
+    """
+    unfinished = f"{name}.{os.getpid()}.new"
+    remove(unfinished)
+    total = HEADER_SIZE + layout.size
+    memory = _Untracked(unfinished, create=True, size=total)
+    try:
+        _allocate(unfinished, total)
+        memory.bytes[: _HEADER.size] = layout.header()
+        (SHM_DIR / unfinished).rename(SHM_DIR / name)
+    except BaseException:
+        remove(unfinished)
+        raise
+    finally:
+        memory.close()
+    return attach(name, layout.kind)
+
+
+def _allocate(name: str, size: int) -> None:
+    fd = os.open(SHM_DIR / name, os.O_RDWR)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        free = os.statvfs(SHM_DIR)
+        raise SharedMemoryFull(
+            f"{SHM_DIR} has no room for {size:,} bytes ({free.f_bavail * free.f_frsize:,} free): {error.strerror}; "
+            "enlarge it (docker --shm-size, a memory-backed emptyDir) or lower VMAFX_SIDECAR_REPLAY_CAPACITY"
+        ) from None
+    finally:
+        os.close(fd)
+
+
+def attach_or_create(name: str, layout: Layout) -> tuple[Segment, bool]:
+    """Attach to `name` where it has exactly `layout`, else create it; return the segment and whether it is new."""
+    with _creating(name):
+        try:
+            return attach(name, layout.kind, layout.shape), False
+        except (SegmentAbsent, SegmentMismatch):
+            return create(name, layout), True
+
+
+@contextlib.contextmanager
+def _creating(name: str) -> Iterator[None]:
+    """Let one process at a time decide whether `name` has to be made. The lock goes with a process that dies."""
+    fd = os.open(SHM_DIR / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def remove(name: str) -> bool:
+    """Unlink segment `name`; processes that are attached keep their mapping. Return whether it existed."""
+    try:
+        (SHM_DIR / name).unlink()
+    except FileNotFoundError:
+        return False
+    return True
