@@ -1,13 +1,8 @@
 """Corpora as Parquet or CSV, by way of pyarrow, which is optional: the extra `corpus` brings it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError, corpus_from_columns
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COLUMNS = (*FEATURES, *TARGETS, "source", "clip_id", "codec", "frame", "part")
 

@@ -1,7 +1,5 @@
 """`vmafx-sidecar corpus`: build corpora from videos, and pack small ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

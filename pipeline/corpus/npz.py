@@ -1,19 +1,14 @@
 """Corpora in numpy's own format: names as an index into a table of names, so that the file stays small."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.corpus.table import FEATURES, Corpus, CorpusError, corpus_from_columns
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy.typing as npt
 
 _NAMES = ("source", "codec", "part")
 
@@ -21,9 +16,9 @@ _NAMES = ("source", "codec", "part")
 def read_npz(path: Path) -> Corpus:
     """Read what `write_npz` wrote, with pickles refused. Raises CorpusError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise CorpusError(f"{path}: not a corpus in .npz format: {error}") from error
     return corpus_from_columns(_columns(arrays, path), path)
 

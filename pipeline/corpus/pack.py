@@ -1,16 +1,11 @@
 """A small corpus for a stream: whole sources to send, other whole sources to judge by."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.corpus.table import Corpus, CorpusError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def pack(corpus: Corpus, stream: Sequence[str], judge: Sequence[str], every: int, seed: int) -> Corpus:

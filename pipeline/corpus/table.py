@@ -1,17 +1,12 @@
 """A corpus in memory: one row a frame, the six canonical features, libvmaf's scores, and where each came from."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    import numpy.typing as npt
+import numpy.typing as npt
 
 FEATURES = ("adm2", "vif_scale0", "vif_scale1", "vif_scale2", "vif_scale3", "motion2")
 TARGETS = ("vmaf", "vmaf_neg", "vmaf_phone")
@@ -53,12 +48,12 @@ class Corpus:
         except KeyError:
             raise CorpusError(f"no target {name!r} in this corpus; it has {', '.join(self.targets)}") from None
 
-    def rows(self, which: npt.NDArray[Any] | slice) -> Corpus:
+    def rows(self, which: npt.NDArray[Any] | slice) -> Self:
         """Return the rows that a mask, an index array or a slice picks, in that order."""
         arrays = {field.name: getattr(self, field.name)[which] for field in fields(self) if field.name != "targets"}
         return replace(self, targets={name: score[which] for name, score in self.targets.items()}, **arrays)
 
-    def only(self, part: str) -> Corpus:
+    def only(self, part: str) -> Self:
         """Return the rows of one part of a packed corpus."""
         return self.rows(self.part == part)
 

@@ -4,19 +4,15 @@ The fields are those of libvmaf's tiny-model registry, `schema_version` 1. Paths
 registry's own directory. Fields that this module does not know are kept as they are.
 """
 
-from __future__ import annotations
-
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from pipeline.registry.durable import write_durably
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NAME = "registry.json"
 NOTES_LIMIT = 512

@@ -1,20 +1,15 @@
 """The registry: what it accepts, what it keeps, and what verification finds."""
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.registry import registry
 from pipeline.registry.durable import write_durably
 from pipeline.registry.registry import Entry, RegistryError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -46,9 +41,7 @@ def test_file_has_the_fields_of_the_contract(tmp_path: Path, model: Callable[[st
     assert set(document["models"][0]) == {"id", "kind", "onnx", "sha256", "opset", "notes"}
 
 
-def test_adding_again_is_harmless_but_a_conflict_is_refused(
-    tmp_path: Path, model: Callable[[str], Entry]
-) -> None:
+def test_adding_again_is_harmless_but_a_conflict_is_refused(tmp_path: Path, model: Callable[[str], Entry]) -> None:
     """A writer that was killed after adding may add again; another model under the id may not."""
     entry = model("a")
     registry.add(tmp_path, entry)
