@@ -1,0 +1,74 @@
+"""What the trainer hands over in shared memory: the model it trains, and one consistent version of its weights.
+
+Both are msgpack in a mailbox. The exporter reads them; a restarted trainer resumes from the second; the saved state
+holds it byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ServedModel(msgspec.Struct, kw_only=True):
+    """The base model: `onnx` is its self-contained serialised graph, `name` where it came from."""
+
+    name: str
+    digest: str
+    onnx: bytes
+    trained: bool = True
+
+
+class TrainerSnapshot(msgspec.Struct, kw_only=True):
+    """One consistent version of the training.
+
+    `export` float32[n_parameters] is the EMA weights in graph space; `probe` float32[n, n_features] are rows, and
+    `probe_scores` float32[n] what the trainer predicts for them with those weights. `meta` and `vectors` are what
+    `OnlineTraining.restore` takes; `vectors` maps a name to (dtype, bytes).
+    """
+
+    step: int
+    samples: int
+    base_digest: str
+    n_features: int
+    export: bytes
+    probe: bytes
+    probe_scores: bytes
+    meta: dict[str, Any]
+    vectors: dict[str, tuple[str, bytes]]
+
+    def export_vector(self) -> NDArray[np.float32]:
+        """Return the EMA weights in graph space, float32[n_parameters]."""
+        return np.frombuffer(self.export, np.float32)
+
+    def probe_rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the probe's rows float32[n, n_features] and scores float32[n]."""
+        rows = np.frombuffer(self.probe, np.float32).reshape(-1, self.n_features)
+        return rows, np.frombuffer(self.probe_scores, np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return `vectors` as arrays."""
+        return {name: np.frombuffer(data, dtype).copy() for name, (dtype, data) in self.vectors.items()}
+
+
+def pack_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[str, bytes]]:
+    """Return arrays in the form of `TrainerSnapshot.vectors`."""
+    return {name: (array.dtype.str, array.tobytes()) for name, array in arrays.items()}
+
+
+def encode(value: ServedModel | TrainerSnapshot) -> bytes:
+    """Return the bytes that go into the mailbox."""
+    return msgspec.msgpack.encode(value)
+
+
+def decode_model(payload: bytes) -> ServedModel:
+    """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
+    return msgspec.msgpack.decode(payload, type=ServedModel)
+
+
+def decode_snapshot(payload: bytes) -> TrainerSnapshot:
+    """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
+    return msgspec.msgpack.decode(payload, type=TrainerSnapshot)

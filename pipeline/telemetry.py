@@ -1,0 +1,206 @@
+"""What each process tells the others: one report a role, written by that role alone, read by anybody.
+
+Times called `*_at` are Unix seconds; `started` and `heartbeat` are seconds of the system's monotonic clock, which is
+the same in all processes. Counters only grow.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Generic, TypeVar
+
+import msgspec
+
+from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.segment import Layout, Segment
+
+ROLES = ("ingest", "trainer", "exporter", "monitor")
+KIND = "telemetry"
+# The largest report there is room for, in bytes.
+REPORT_CAPACITY = 16384
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What every role reports. `phase` is one word; `problem` says in a line what is wrong, empty when nothing is."""
+
+    role: str = ""
+    pid: int = 0
+    lives: int = 0
+    short_lives: int = 0
+    started: float = 0.0
+    started_at: float = 0.0
+    heartbeat: float = 0.0
+    phase: str = "starting"
+    problem: str = ""
+
+
+class IngestReport(Report, kw_only=True):
+    """What ingest reports: connections now and in all, samples by outcome, refusals by reason."""
+
+    socket: str = ""
+    n_features: int = 0
+    capacity: int = 0
+    connections: int = 0
+    connections_total: int = 0
+    connections_refused: int = 0
+    connections_waiting: int = 0
+    accepted: int = 0
+    resent: int = 0
+    rejected: dict[str, int] = {}
+    bytes_received: int = 0
+
+
+class TrainerReport(Report, kw_only=True):
+    """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet."""
+
+    device: str = ""
+    device_note: str = ""
+    base_model: str = ""
+    base_digest: str = ""
+    learner: str = ""
+    recipe: str = ""
+    step: int = 0
+    cursor: int = 0
+    lag: int = 0
+    evicted_untrained: int = 0
+    loss: float | None = None
+    steps_undone: int = 0
+    rollbacks: int = 0
+    drift_events: int = 0
+    reservoir_rows: int = 0
+    holdout_rows: int = 0
+    cpu_share: float = 0.0
+    metrics: dict[str, float] = {}
+
+
+class ExporterReport(Report, kw_only=True):
+    """What the exporter reports: the newest checkpoint, how many there are by state, failures by kind."""
+
+    version: int = 0
+    latest: str = ""
+    latest_state: str = ""
+    stable_version: int = 0
+    announced: str = ""
+    checkpoint_at: float = 0.0
+    samples_at_checkpoint: int = 0
+    published: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    export_seconds: float = 0.0
+    state_saved_at: float = 0.0
+    state_save_seconds: float = 0.0
+    stable_weights: int = 0
+
+
+class MonitorReport(Report, kw_only=True):
+    """What the monitor reports: restarts by role, and the code that the container is to end with, if it has to."""
+
+    http: str = ""
+    restarts: dict[str, int] = {}
+    verdict: int = 0
+
+
+R = TypeVar("R", bound=Report)
+_TYPES: dict[str, type[Report]] = {
+    "ingest": IngestReport,
+    "trainer": TrainerReport,
+    "exporter": ExporterReport,
+    "monitor": MonitorReport,
+}
+
+
+def layout() -> Layout:
+    """Return the layout of the telemetry region."""
+    return Layout(KIND, (len(ROLES), REPORT_CAPACITY), len(ROLES) * Mailbox.size(REPORT_CAPACITY))
+
+
+class Board:
+    """The telemetry region: one mailbox a role."""
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        size = Mailbox.size(REPORT_CAPACITY)
+        self._boxes = {
+            role: Mailbox(segment.body[i * size : (i + 1) * size], REPORT_CAPACITY) for i, role in enumerate(ROLES)
+        }
+
+    def box(self, role: str) -> Mailbox:
+        """Return the mailbox of `role`."""
+        return self._boxes[role]
+
+    def read(self, role: str, kind: type[R]) -> R:
+        """Return the latest report of `role`; one with default values where there is none."""
+        try:
+            letter = self._boxes[role].read()
+        except Torn:
+            letter = None
+        return kind() if letter is None else msgspec.msgpack.decode(letter.payload, type=kind)
+
+    def ingest(self) -> IngestReport:
+        """Return ingest's latest report."""
+        return self.read("ingest", IngestReport)
+
+    def trainer(self) -> TrainerReport:
+        """Return the trainer's latest report."""
+        return self.read("trainer", TrainerReport)
+
+    def exporter(self) -> ExporterReport:
+        """Return the exporter's latest report."""
+        return self.read("exporter", ExporterReport)
+
+    def monitor(self) -> MonitorReport:
+        """Return the monitor's latest report."""
+        return self.read("monitor", MonitorReport)
+
+
+class Follower(Generic[R]):
+    """Another role's report, decoded again only when there is a newer one."""
+
+    def __init__(self, board: Board, role: str, kind: type[R]) -> None:
+        self._board, self._role, self._kind = board, role, kind
+        self._box = board.box(role)
+        self._version = -1
+        self.report: R = kind()
+
+    def refresh(self) -> bool:
+        """Take in a newer report, if there is one; return whether there was."""
+        version = self._box.version
+        if version == self._version:
+            return False
+        self.report = self._board.read(self._role, self._kind)
+        self._version = version
+        return True
+
+
+class Reporter(Generic[R]):
+    """A role's own report. Counters go on from the life before; `beat` publishes, at most every `interval` seconds."""
+
+    def __init__(self, board: Board, role: str, kind: type[R], interval: float = 0.05) -> None:
+        self._box = board.box(role)
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._interval = interval
+        self._published = 0.0
+        self.previous = board.read(role, kind)
+        self.report = msgspec.structs.replace(
+            self.previous,
+            role=role,
+            pid=os.getpid(),
+            lives=self.previous.lives + 1,
+            started=time.monotonic(),
+            started_at=time.time(),
+            heartbeat=time.monotonic(),
+            phase="starting",
+            problem="",
+        )
+
+    def beat(self) -> None:
+        """Report progress; published at once if the last publication is old enough."""
+        now = time.monotonic()
+        self.report.heartbeat = now
+        if now - self._published >= self._interval:
+            self.publish()
+
+    def publish(self) -> None:
+        """Publish the report as it is now."""
+        self._published = self.report.heartbeat = time.monotonic()
+        self._box.publish(self._encode(self.report))
