@@ -1,0 +1,73 @@
+"""Which checkpoint of a directory a node is to use: the newest, the newest stable one, or one version for ever."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+LATEST, LATEST_STABLE, PINNED = "latest", "latest-stable", "pinned"
+
+_CHECKPOINT = re.compile(r"model_v(\d+)\.onnx")
+_VERSION = re.compile(r"(?:model_)?v?(\d+)")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A selection policy; ``version`` is that of a pinned one."""
+
+    kind: str
+    version: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``latest``, ``latest-stable`` or ``pinned:VERSION``; `ValueError` says what was expected."""
+        kind, _, version = text.partition(":")
+        if text in {LATEST, LATEST_STABLE}:
+            return cls(kind)
+        if kind == PINNED and (match := _VERSION.fullmatch(version)):
+            return cls(kind, int(match[1]))
+        raise ValueError(f"policy {text!r}: expected {LATEST}, {LATEST_STABLE} or {PINNED}:VERSION")
+
+    def candidates(self, directory: Path) -> list[Path]:
+        """Return the checkpoints to try, best first; empty where there is none, or no directory."""
+        published = _published(directory)
+        if self.kind == PINNED:
+            return [path for path in published if version_of(path) == self.version]
+        if self.kind == LATEST:
+            return published
+        return _stable(directory, published)
+
+
+def version_of(path: Path) -> int:
+    """Return the version in a checkpoint's file name; 0 where it is not one."""
+    match = _CHECKPOINT.fullmatch(path.name)
+    return int(match[1]) if match else 0
+
+
+def _published(directory: Path) -> list[Path]:
+    return sorted(filter(version_of, directory.glob("model_v*.onnx")), key=version_of, reverse=True)
+
+
+def _stable(directory: Path, published: list[Path]) -> list[Path]:
+    """Return what the link names, then the older stable ones; without a link all that are marked stable."""
+    stable = [path for path in published if _is_marked_stable(path)]
+    linked = _link_target(directory / "latest-stable.onnx")
+    if linked is None:
+        return stable
+    return [linked, *(path for path in stable if version_of(path) < version_of(linked))]
+
+
+def _link_target(link: Path) -> Path | None:
+    try:
+        target = link.with_name(link.readlink().name)
+    except OSError:
+        return None
+    return target if version_of(target) else None
+
+
+def _is_marked_stable(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.with_suffix(".json").read_bytes())["state"] == "stable")
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

@@ -1,0 +1,140 @@
+"""`CheckpointWatcher`: the model that a node predicts with, kept up to date while it predicts."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from pipeline.model.errors import UnusableModel
+from pipeline.node.candidate import Matrix, NodeModel, Origin, Vector, admit
+from pipeline.node.policy import LATEST_STABLE, Policy
+
+log = structlog.get_logger()
+
+POLL_S = 60.0
+
+Swap = Callable[[NodeModel, NodeModel], None]
+
+
+class CheckpointWatcher:
+    """Predicts with the best checkpoint there is by the policy, and with the base model until there is one.
+
+    A thread looks into the directory every ``poll_s`` seconds, and at once on a `hint`. A new checkpoint is verified,
+    loaded beside the one in use and tried on ``probe`` (float32[n, n_features]; plain values where not given) before
+    new predictions go to it. Predictions under way hold on to the model they began with, whose session is freed
+    when the last of them returns. ``on_swap(before, after)`` is called on the watcher's thread.
+
+    A checkpoint that fails is never tried again. Raises `UnusableModel` where the base model cannot be used.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        base: Path,
+        policy: str = LATEST_STABLE,
+        *,
+        poll_s: float = POLL_S,
+        probe: Matrix | None = None,
+        on_swap: Swap = lambda _before, _after: None,
+    ) -> None:
+        self._directory = directory
+        self._policy = Policy.parse(policy)
+        self._poll_s = poll_s
+        self._on_swap = on_swap
+        self._base = Origin(str(base), base)
+        self._previous = self._base
+        self._current = NodeModel.load(self._base)
+        self._probe = _plain_probe(self._current.session.n_features) if probe is None else probe
+        self._failed: set[str] = set()
+        self._changing = threading.Lock()
+        self._closed = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    @property
+    def model(self) -> NodeModel:
+        """The model in use."""
+        return self._current
+
+    def predict(self, features: Matrix) -> Vector:
+        """Return the scores float32[n] of features float32[n, n_features]; safe from any thread.
+
+        Where the model in use gives a score that is not finite and the one before it does not, that one is used
+        from then on.
+        """
+        model = self._current
+        scores = model.predict(features)
+        if np.isfinite(scores).all() or not np.isfinite(features).all():
+            return scores
+        return self._second_opinion(model, features, scores)
+
+    def hint(self, checkpoint: str) -> None:
+        """Look at once: a new checkpoint was announced. Returns immediately; which one is taken is up to the policy."""
+        log.debug("checkpoint_announced", checkpoint=checkpoint)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop looking; `predict` goes on with the model in use."""
+        self._closed = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._look()
+            self._wake.wait(self._poll_s)
+            self._wake.clear()
+
+    def _look(self) -> None:
+        for path in self._policy.candidates(self._directory):
+            if path.name == self._current.name or self._take(path):
+                return
+
+    def _take(self, path: Path) -> bool:
+        if path.name in self._failed:
+            return False
+        try:
+            model = admit(path, self._probe)
+        except UnusableModel as error:
+            self._failed.add(path.name)
+            log.warning("checkpoint_refused", checkpoint=path.name, reason=str(error))
+            return False
+        except OSError as error:  # retention may have removed it since it was listed
+            log.info("checkpoint_unreadable", checkpoint=path.name, reason=str(error))
+            return False
+        with self._changing:
+            before = self._replace_by(model)
+        self._tell(before, model)
+        return True
+
+    def _replace_by(self, model: NodeModel) -> NodeModel:
+        before, self._current = self._current, model
+        self._previous = before.origin
+        return before
+
+    def _tell(self, before: NodeModel, after: NodeModel) -> None:
+        try:
+            self._on_swap(before, after)
+        except Exception:  # the encoder's fault must not end the thread that looks for checkpoints
+            log.exception("swap_callback_failed", checkpoint=after.name)
+
+    def _second_opinion(self, model: NodeModel, features: Matrix, scores: Vector) -> Vector:
+        with self._changing:
+            if self._current is not model:  # another thread has replaced it since
+                return self._current.predict(features)
+            previous = NodeModel.load(self._previous)
+            opinion = previous.predict(features)
+            if not np.isfinite(opinion).all():
+                return scores
+            self._failed.add(model.name)
+            self._replace_by(previous)
+            self._previous = self._base
+        log.error("model_rolled_back", checkpoint=model.name, to=previous.name, reason="a score is not finite")
+        return opinion
+
+
+def _plain_probe(n_features: int) -> Matrix:
+    return np.array([[0.0], [0.5], [1.0]], np.float32).repeat(n_features, axis=1)

@@ -1,0 +1,77 @@
+"""Which checkpoint each policy picks from a directory."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.node.policy import Policy
+from tests.node.checkpoints import link_stable, publish
+
+
+def picked(directory: Path, policy: str) -> list[int]:
+    """Return the versions of the candidates, best first."""
+    return [int(path.stem.removeprefix("model_v")) for path in Policy.parse(policy).candidates(directory)]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Versions 1 to 4, of which 2 and 4 are unstable, and files that are none."""
+    for version in (1, 2, 3, 4):
+        publish(tmp_path, version, b"", state="unstable" if version in {2, 4} else "stable")
+    for other in ("model_v000009.onnx.sha256", ".model_v000009.onnx.tmp", "model_vX.onnx", "other.onnx"):
+        (tmp_path / other).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("policy", "versions"),
+    [
+        ("latest", [4, 3, 2, 1]),
+        ("latest-stable", [3, 1]),
+        ("pinned:2", [2]),
+        ("pinned:v000002", [2]),
+        ("pinned:model_v000002", [2]),
+        ("pinned:7", []),
+    ],
+)
+def test_candidates(directory: Path, policy: str, versions: list[int]) -> None:
+    """Best first; without a link, what is marked stable counts."""
+    assert picked(directory, policy) == versions
+
+
+def test_the_stable_link_goes_before_the_marks(directory: Path) -> None:
+    """Where the sidecar names the stable one, nothing newer is taken, whatever it is marked as."""
+    link_stable(directory, 2)
+    assert picked(directory, "latest-stable") == [2, 1]
+
+
+def test_a_link_elsewhere_is_no_checkpoint(directory: Path) -> None:
+    """A link to something that is not a checkpoint is ignored."""
+    (directory / "latest-stable.onnx").symlink_to("/etc/passwd")
+    assert picked(directory, "latest-stable") == [3, 1]
+
+
+def test_versions_are_numbers(tmp_path: Path) -> None:
+    """Version 1,000,000 is newer than 999,999 although its name sorts before."""
+    publish(tmp_path, 999_999, b"")
+    publish(tmp_path, 1_000_000, b"")
+    assert picked(tmp_path, "latest") == [1_000_000, 999_999]
+
+
+def test_no_directory_yet(tmp_path: Path) -> None:
+    """A directory that the sidecar has not made yet holds no candidate."""
+    assert picked(tmp_path / "absent", "latest") == []
+
+
+@pytest.mark.parametrize("mark", ["", "[]", "{}", '{"state": "unstable"}', "null"])
+def test_what_is_not_marked_stable_is_not(tmp_path: Path, mark: str) -> None:
+    """A mark that is absent, broken or another one keeps a checkpoint out of latest-stable."""
+    publish(tmp_path, 1, b"").with_suffix(".json").write_text(mark)
+    assert picked(tmp_path, "latest-stable") == []
+
+
+@pytest.mark.parametrize("policy", ["", "newest", "pinned", "pinned:", "pinned:abc", "latest:3", "latest-stable "])
+def test_other_policies_are_refused(policy: str) -> None:
+    """A policy that is not of the contract is an error that lists those that are."""
+    with pytest.raises(ValueError, match="expected latest, latest-stable or pinned:VERSION"):
+        Policy.parse(policy)
