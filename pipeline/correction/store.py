@@ -1,0 +1,96 @@
+"""The corrections of one predictor version on disk, shared by every process of this user."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.correction import durable, paths
+from pipeline.correction.captures import Observation, Outcome
+from pipeline.correction.correction import Correction
+from pipeline.correction.model import Settings
+from pipeline.correction.state import CorruptState, OutdatedState, decode, encode
+
+_logger = logging.getLogger(__name__)
+
+
+class CorrectionStore:
+    """Reads and changes the state of each codec's correction.
+
+    Reading takes no lock: a state file is only ever replaced whole. Changing is a read-modify-write under
+    the lock beside the file, so that of captures recorded at the same time none is lost. A file that cannot
+    be used is set aside with a warning (logger `pipeline.correction.store`), and learning starts afresh.
+    """
+
+    def __init__(self, predictor_version: str, cache_dir: Path | None = None, settings: Settings | None = None) -> None:
+        self.predictor_version = paths.path_component("predictor version", predictor_version)
+        self.cache_dir = cache_dir or paths.default_cache_dir()
+        self.settings = settings or Settings()
+
+    def path(self, codec: str) -> Path:
+        """Return where the state of this codec lies.
+
+        Raises:
+            CorrectionError: the codec is not a plain name.
+
+        """
+        return paths.state_path(self.cache_dir, self.predictor_version, codec)
+
+    def load(self, codec: str) -> Correction:
+        """Return what was learned for this codec; an empty correction where nothing was.
+
+        Raises:
+            CorrectionError: the codec is not a plain name.
+            OSError: the file is there and cannot be read, or cannot be set aside.
+
+        """
+        path = self.path(codec)
+        try:
+            return self._read(path)
+        except (CorruptState, OutdatedState):
+            with durable.locked(path):
+                return self._read_or_set_aside(path)
+
+    def record(self, codec: str, observation: Observation) -> tuple[Correction, Outcome]:
+        """Learn from one capture; on return it is on disk.
+
+        Raises:
+            CorrectionError: the codec is not a plain name, or the observation is refused.
+            OSError: the state cannot be read or written; the capture is not recorded then.
+
+        """
+        with self.changing(codec) as correction:
+            outcome = correction.record(observation)
+        return correction, outcome
+
+    @contextmanager
+    def changing(self, codec: str) -> Iterator[Correction]:
+        """Lend the correction of this codec, locked; what it is at the end of the block is on disk after it.
+
+        Nothing is written where the block raises, or records nothing.
+        """
+        path = self.path(codec)
+        with durable.locked(path):
+            correction = self._read_or_set_aside(path)
+            before = correction.captures
+            yield correction
+            if correction.captures > before:
+                durable.replace(path, encode(correction, self.predictor_version))
+
+    def _read(self, path: Path) -> Correction:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return Correction(self.settings)
+        return decode(data, self.predictor_version, self.settings)
+
+    def _read_or_set_aside(self, path: Path) -> Correction:
+        try:
+            return self._read(path)
+        except CorruptState as error:
+            kept = durable.set_aside(path, "corrupt")
+            _logger.warning("%s is corrupt (%s): kept as %s, learning starts afresh", path, error, kept.name)
+        except OutdatedState as error:
+            kept = durable.set_aside(path, "outdated")
+            _logger.warning("%s is not used, %s: kept as %s, learning starts afresh", path, error, kept.name)
+        return Correction(self.settings)
