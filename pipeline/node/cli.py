@@ -1,0 +1,110 @@
+"""`vmafx-sidecar feed`: the fake vmafx-node on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.data import BASE_MODEL, CORPUS
+from pipeline.node.policy import Policy
+
+if TYPE_CHECKING:
+    from pipeline.node.fake_node import Counts
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
+_POSITIVE = click.IntRange(min=1)
+
+
+def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    try:
+        Policy.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
+@click.command()
+@click.option("--socket", type=_PATH, help="Where the sidecar listens.  [default: VMAFX_SIDECAR_SOCKET]")
+@click.option("--checkpoint-dir", type=_PATH, help="Its checkpoints.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]")
+@click.option(
+    "--base-model", type=_FILE, help="The node's own model.  [default: VMAFX_BASE_MODEL_PATH, or the bundled]"
+)
+@click.option("--corpus", "corpus_file", type=_FILE, default=CORPUS, help="Scored frames.  [default: the bundled ones]")
+@click.option("--target", default="vmaf_phone", show_default=True, help="The corpus's column to send as true score.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), default=100.0, show_default=True, help="Frames a second."
+)
+@click.option("--samples", type=_POSITIVE, help="Stop after so many frames.  [default: the whole corpus]")
+@click.option("--loop", is_flag=True, help="Begin again at the end of the corpus.")
+@click.option(
+    "--connections", type=_POSITIVE, default=1, show_default=True, help="Encodes side by side, a connection each."
+)
+@click.option("--window", type=_POSITIVE, default=1, show_default=True, help="Messages on the wire without an answer.")
+@click.option(
+    "--policy",
+    default="latest-stable",
+    callback=_policy,
+    show_default=True,
+    help="latest, latest-stable or pinned:VERSION.",
+)
+def feed(
+    socket: Path | None,
+    checkpoint_dir: Path | None,
+    base_model: Path | None,
+    corpus_file: Path,
+    target: str,
+    rate: float,
+    samples: int | None,
+    loop: bool,
+    connections: int,
+    window: int,
+    policy: str,
+) -> None:
+    r"""Send scored frames as an encoder node does, and use the checkpoints that come of it.
+
+    Of a corpus with a part to judge by, only the part to stream is sent. Ctrl-C or SIGTERM stops it.
+
+    Exits with 0 when stopped or when every frame was accepted, else with 1.
+
+    \b
+    Example:
+      vmafx-sidecar feed --rate 200 --samples 5000 --target vmaf_neg
+    """
+    from pipeline import config, logs
+    from pipeline.corpus.table import CorpusError, load_corpus
+    from pipeline.lifecycle import StopFlag
+    from pipeline.model.errors import UnusableModel
+    from pipeline.node.fake_node import FakeNode, NodeOptions
+
+    try:
+        settings = config.load()
+        corpus = load_corpus(corpus_file)
+        options = NodeOptions(
+            socket=socket or settings.socket,
+            checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
+            base_model=base_model or settings.base_model or BASE_MODEL,
+            policy=policy,
+            connections=connections,
+            window=window,
+        )
+        logs.configure(settings)
+        node = FakeNode(corpus.only("stream") if "stream" in corpus.part else corpus, target, options)
+    except (config.ConfigError, CorpusError, UnusableModel) as error:
+        raise click.ClickException(str(error)) from None
+    stop = StopFlag()
+    with node:
+        node.stream(stop, rate=rate, samples=samples, loop=loop)
+        node.drain(stop)
+    _conclude(node.counts(), stopped=bool(stop))
+
+
+def _conclude(counts: Counts, *, stopped: bool) -> None:
+    click.echo(
+        f"sent {counts.sent}, accepted {counts.delivered}, refused {counts.rejected}, "
+        f"dropped {counts.dropped}; {counts.swaps} model swaps"
+    )
+    if not stopped and counts.delivered < counts.sent:
+        raise click.exceptions.Exit(1)
