@@ -1,6 +1,7 @@
 """Which checkpoint of a directory a node is to use: the newest, the newest stable one, or one version for ever."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,7 @@ def _stable(directory: Path, published: list[Path]) -> list[Path]:
 
 
 def _link_target(link: Path) -> Path | None:
-    try:
-        target = link.with_name(link.readlink().name)
-    except OSError:
-        return None
+    target = link.with_name(Path(os.path.realpath(link)).name)  # the sidecar links through other links
     return target if version_of(target) else None
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.exporter import pointers
 from pipeline.node.policy import Policy
 from tests.node.checkpoints import link_stable, publish
 
@@ -43,6 +44,20 @@ def test_the_stable_link_goes_before_the_marks(directory: Path) -> None:
     """Where the sidecar names the stable one, nothing newer is taken, whatever it is marked as."""
     link_stable(directory, 2)
     assert picked(directory, "latest-stable") == [2, 1]
+
+
+def test_the_sidecar_s_own_links_are_understood(directory: Path) -> None:
+    """The link may lead through others, as those that the exporter makes do."""
+    pointers.point(directory, pointers.LATEST_STABLE, 3)
+    assert picked(directory, "latest-stable") == [3, 1]
+    pointers.point(directory, pointers.LATEST_STABLE, 1)
+    assert picked(directory, "latest-stable") == [1]
+
+
+def test_a_link_in_circles_is_no_checkpoint(directory: Path) -> None:
+    """A link to itself is ignored."""
+    (directory / "latest-stable.onnx").symlink_to("latest-stable.onnx")
+    assert picked(directory, "latest-stable") == [3, 1]
 
 
 def test_a_link_elsewhere_is_no_checkpoint(directory: Path) -> None:
