@@ -22,7 +22,11 @@ REPORT_CAPACITY = 16384
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What every role reports. `phase` is one word; `problem` says in a line what is wrong, empty when nothing is."""
+    """What every role reports.
+
+    `phase` is a word or two; `problem` says in a line what is wrong, empty when nothing is; `ending` is the exit code
+    of a role that gave up on purpose, with the reason in `problem`.
+    """
 
     role: str = ""
     pid: int = 0
@@ -33,6 +37,7 @@ class Report(msgspec.Struct, kw_only=True):
     heartbeat: float = 0.0
     phase: str = "starting"
     problem: str = ""
+    ending: int = 0
 
 
 class IngestReport(Report, kw_only=True):
@@ -191,13 +196,17 @@ class Reporter(Generic[R]):
             heartbeat=time.monotonic(),
             phase="starting",
             problem="",
+            ending=0,
         )
 
+    @property
+    def due(self) -> bool:
+        """Whether the last publication is old enough for another."""
+        return time.monotonic() - self._published >= self._interval
+
     def beat(self) -> None:
-        """Report progress; published at once if the last publication is old enough."""
-        now = time.monotonic()
-        self.report.heartbeat = now
-        if now - self._published >= self._interval:
+        """Publish the report as a sign of progress, if that is due."""
+        if self.due:
             self.publish()
 
     def publish(self) -> None:

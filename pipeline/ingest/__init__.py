@@ -1,0 +1,1 @@
+"""ingest: takes samples from the nodes' socket into the ring."""

@@ -1,0 +1,55 @@
+"""How the answer to an accepted message begins: the trainer's step and loss, and news of a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from pipeline.protocol import accepted_prefix
+from pipeline.telemetry import Board, ExporterReport, Follower, TrainerReport
+
+# A trainer whose report is older than this is not at work, in seconds.
+_FRESH_S = 5.0
+
+
+class AnswerPrefix:
+    """Keeps the beginning of the answers up to date with what trainer and exporter report.
+
+    `plain` begins an accepted answer; `checkpoint` is the path that every connection is to be told of once.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._trainer = Follower(board, "trainer", TrainerReport)
+        self._exporter = Follower(board, "exporter", ExporterReport)
+        self._trained = False
+        self.plain = b""
+        self.refresh()
+        self.plain = self._prefix()
+
+    @property
+    def checkpoint(self) -> str:
+        """Path of the newest checkpoint that nodes are told of; empty before the first."""
+        return self._exporter.report.announced
+
+    def refresh(self) -> None:
+        """Take in newer reports."""
+        self._exporter.refresh()
+        newer = self._trainer.refresh()
+        report = self._trainer.report
+        trained = report.step > 0 and time.monotonic() - report.heartbeat < _FRESH_S
+        if newer or trained != self._trained:
+            self._trained = trained
+            self.plain = self._prefix()
+
+    def announce(self, replies: list[bytes], told: str) -> str:
+        """Put the checkpoint into the first accepted answer of `replies`; return what the client knows of then."""
+        for i, reply in enumerate(replies):
+            if reply.startswith(self.plain):
+                replies[i] = self._prefix(self.checkpoint) + reply[len(self.plain) :]
+                return self.checkpoint
+        return told
+
+    def _prefix(self, checkpoint: str | None = None) -> bytes:
+        report = self._trainer.report
+        loss = report.loss if report.loss is not None and math.isfinite(report.loss) else None
+        return accepted_prefix(report.step, self._trained, loss, checkpoint)

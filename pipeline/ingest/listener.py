@@ -1,0 +1,112 @@
+"""The listening socket: who may come in, and never at the expense of a sidecar that is alive."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+from pipeline.config import Settings
+from pipeline.lifecycle import Ending, ExitCode
+
+_BACKLOG = 512
+_UCRED = struct.Struct("3i")
+
+
+class Listener:
+    """A bound and listening Unix socket. Its path is removed on close, if it is still ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.socket
+        self._allowed_uids = frozenset(settings.allowed_uids)
+        _make_way(self.path)
+        self._socket = _bind(settings)
+        self._identity = _identity(self.path)
+        self._socket.setblocking(False)
+        self._socket.listen(_BACKLOG)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
+
+    def accept(self) -> socket.socket:
+        """Accept one connection. Raises BlockingIOError when nobody waits, PermissionError for a user not allowed."""
+        sock, _ = self._socket.accept()
+        uid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+        if self._allowed_uids and uid not in self._allowed_uids:
+            sock.close()
+            raise PermissionError(f"user id {uid} is not in VMAFX_SIDECAR_ALLOWED_UIDS")
+        return sock
+
+    def close(self) -> None:
+        """Stop listening and remove the path, unless somebody has put something else there."""
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if _identity(self.path) == self._identity:
+                self.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _make_way(path: Path) -> None:
+    """Remove a socket that nobody listens on. Raises Ending for anything else that is in the way."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET={path}: {error.strerror}") from None
+    if not stat.S_ISSOCK(found.st_mode):
+        kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a socket"
+        raise Ending(
+            ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET={path}: is {kind}; expected a socket or nothing there"
+        )
+    if _somebody_listens(path):
+        raise Ending(ExitCode.ALREADY_RUNNING, f"VMAFX_SIDECAR_SOCKET={path}: another process is listening there")
+    if _identity(path) == (found.st_dev, found.st_ino):
+        path.unlink()
+
+
+def _somebody_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True  # a full backlog (EAGAIN) or no permission: somebody is there
+    return True
+
+
+def _bind(settings: Settings) -> socket.socket:
+    """Bind with no right for anybody else, then widen to what the settings say."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(settings.socket))
+        if settings.socket_group:
+            os.chown(settings.socket, -1, _group_id(settings.socket_group))
+        settings.socket.chmod(settings.socket_mode)
+    except OSError as error:
+        sock.close()
+        raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET={settings.socket}: {error.strerror}") from None
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _group_id(group: str) -> int:
+    if group.isdigit():
+        return int(group)
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET_GROUP={group!r}: there is no such group") from None

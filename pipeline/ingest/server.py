@@ -1,0 +1,161 @@
+"""One loop that serves every client: read all that are ready, make the rows visible, then answer."""
+
+from __future__ import annotations
+
+import errno
+import select
+import time
+
+from pipeline.config import Settings
+from pipeline.ingest.admission import Admission
+from pipeline.ingest.answers import AnswerPrefix
+from pipeline.ingest.connection import Connection
+from pipeline.ingest.listener import Listener
+
+_ACCEPTS_PER_ROUND = 64
+# How long to leave new clients in the backlog when there are no descriptors left, in seconds.
+_ACCEPT_PAUSE_S = 0.5
+_SWEEP_INTERVAL_S = 1.0
+
+
+class Server:
+    """The socket loop. `round` does one turn; the process around it decides when to stop."""
+
+    def __init__(self, settings: Settings, listener: Listener, admission: Admission, answers: AnswerPrefix) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._admission = admission
+        self._answers = answers
+        self._epoll = select.epoll()
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
+        self._connections: dict[int, Connection] = {}
+        self._accept_again_at = 0.0
+        self._swept_at = time.monotonic()
+        self.connections_total = 0
+        self.connections_refused = 0
+        self.bytes_received = 0
+        self.refusal = ""
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """Number of clients that have to read their answers before they are read from again."""
+        return sum(not connection.watching & select.EPOLLIN for connection in self._connections.values())
+
+    def round(self, timeout: float) -> bool:
+        """Serve whoever is ready, waiting up to `timeout` seconds for one; return whether anybody was."""
+        events = self._epoll.poll(timeout)
+        self._admission.begin_round()
+        self._answers.refresh()
+        answered = [self._serve(fd, mask) for fd, mask in events]
+        self._admission.publish()
+        for reply in answered:
+            if reply is not None:
+                self._reply(*reply)
+        self._sweep()
+        return bool(events)
+
+    def _serve(self, fd: int, mask: int) -> tuple[Connection, bytes] | None:
+        connection = self._connections.get(fd)
+        if connection is None:
+            self._accept()
+            return None
+        if not mask & ~select.EPOLLOUT:
+            return connection, b""
+        chunk = connection.receive() if connection.watching & select.EPOLLIN else b""
+        if chunk is None:
+            return None
+        if not chunk:
+            self._drop(connection)
+            return None
+        return connection, self._take(connection, chunk)
+
+    def _take(self, connection: Connection, chunk: bytes) -> bytes:
+        self.bytes_received += len(chunk)
+        connection.active_at = time.monotonic()
+        replies: list[bytes] = []
+        for block in connection.framer.feed(chunk):
+            replies += self._admission.admit(block, self._answers.plain)
+        if connection.told != self._answers.checkpoint:
+            connection.told = self._answers.announce(replies, connection.told)
+        return b"".join(replies)
+
+    def _reply(self, connection: Connection, data: bytes) -> None:
+        if connection.fileno() < 0:
+            return
+        if not connection.send(data):
+            self._drop(connection)
+            return
+        self._watch(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        """Wait for input unless too many answers are unread, and for room to send where answers are unsent."""
+        unsent = len(connection.unsent)
+        wanted = (select.EPOLLIN if unsent <= self._settings.max_unread_bytes else 0) | (
+            select.EPOLLOUT if unsent else 0
+        )
+        if wanted != connection.watching:
+            connection.watching = wanted
+            self._epoll.modify(connection.fileno(), wanted)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_PER_ROUND):
+            try:
+                sock = self._listener.accept()
+            except BlockingIOError:
+                return
+            except PermissionError as error:
+                self.connections_refused += 1
+                self.refusal = str(error)
+                continue
+            except OSError as error:
+                self._pause_accepting(error)
+                return
+            if len(self._connections) >= self._settings.max_connections:
+                sock.close()
+                self.connections_refused += 1
+                self.refusal = f"more than VMAFX_SIDECAR_MAX_CONNECTIONS={self._settings.max_connections}"
+                continue
+            self._add(Connection(sock, self._settings.max_line_bytes))
+
+    def _add(self, connection: Connection) -> None:
+        connection.watching = select.EPOLLIN
+        self._connections[connection.fileno()] = connection
+        self._epoll.register(connection.fileno(), select.EPOLLIN)
+        self.connections_total += 1
+
+    def _pause_accepting(self, error: OSError) -> None:
+        self.refusal = f"cannot accept: {errno.errorcode.get(error.errno or 0, '?')} {error.strerror}"
+        self._accept_again_at = time.monotonic() + _ACCEPT_PAUSE_S
+        self._epoll.modify(self._listener.fileno(), 0)
+
+    def _drop(self, connection: Connection) -> None:
+        self._epoll.unregister(connection.fileno())
+        del self._connections[connection.fileno()]
+        connection.close()
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if self._accept_again_at and now >= self._accept_again_at:
+            self._accept_again_at = 0.0
+            self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
+        if now - self._swept_at < _SWEEP_INTERVAL_S:
+            return
+        self._swept_at = now
+        idle = now - self._settings.idle_timeout_s
+        for connection in [c for c in self._connections.values() if c.active_at < idle]:
+            self._drop(connection)
+
+    def drain(self, seconds: float) -> None:
+        """Stop accepting, serve what has already been sent, and close, within `seconds`."""
+        self._epoll.unregister(self._listener.fileno())
+        self._listener.close()
+        until = time.monotonic() + seconds
+        while self._connections and time.monotonic() < until:
+            if not self.round(0.02) and not any(c.unsent for c in self._connections.values()):
+                break
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        self._epoll.close()

@@ -1,0 +1,111 @@
+"""What the sidecar's processes have in common: settings, stop flag, report, log, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic
+
+from structlog.typing import FilteringBoundLogger
+
+from pipeline import config, logs, regions
+from pipeline.config import ConfigError, Settings
+from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
+from pipeline.shm.segment import SHM_DIR, SharedMemoryFull
+from pipeline.telemetry import Board, R, Reporter
+
+# How long a starting process waits for a predecessor that is still on its way out, in seconds.
+_PREDECESSOR_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Process(Generic[R]):
+    """A running process's surroundings."""
+
+    settings: Settings
+    stop: StopFlag
+    board: Board
+    reporter: Reporter[R]
+    log: FilteringBoundLogger
+
+    @property
+    def report(self) -> R:
+        """This process's own report."""
+        return self.reporter.report
+
+    def phase(self, phase: str, problem: str = "") -> None:
+        """Report a phase, with what is wrong, at once; log it where it is new."""
+        if (phase, problem) != (self.report.phase, self.report.problem):
+            self.log.info("phase", phase=phase, **({"problem": problem} if problem else {}))
+        self.report.phase, self.report.problem = phase, problem
+        self.reporter.publish()
+
+    def should_stop(self) -> bool:
+        """Whether to end: a signal said so, or the supervisor that started this process is gone."""
+        return bool(self.stop) or (os.getppid() != _PARENT and "SUPERVISOR_ENABLED" in os.environ)
+
+
+_PARENT = os.getppid()
+
+
+def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
+    """Run `serve` as the process of `role`; return the exit code."""
+    stop = StopFlag()
+    try:
+        settings = config.load()
+    except ConfigError as error:
+        sys.stderr.writelines(f"vmafx-sidecar {role}: {problem}\n" for problem in error.problems)
+        return ExitCode.BAD_SETTINGS
+    logs.configure(settings)
+    log = logs.get(role)
+    try:
+        lock = _claim(settings, role)
+        board = regions.open_board(settings)
+    except (Ending, SharedMemoryFull) as error:
+        log.error("ending", reason=str(error))
+        return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
+    reporter = Reporter(board, role, kind)
+    hold_back(reporter.report, reporter.previous, stop, reporter.publish)
+    code = _serve(Process(settings, stop, board, reporter, log), serve)
+    os.close(lock)
+    return code
+
+
+def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode:
+    try:
+        serve(process)
+    except (Ending, SharedMemoryFull) as error:
+        code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
+        process.report.ending = code
+        process.log.error("ending", reason=str(error), code=int(code))
+        process.phase("failed", str(error))
+        return code
+    except Exception as error:
+        process.log.exception("crashed")
+        process.phase("crashed", f"{type(error).__name__}: {error}")
+        return ExitCode.FAILED
+    process.phase("stopped")
+    return ExitCode.OK
+
+
+def _claim(settings: Settings, role: str) -> int:
+    """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
+    path = SHM_DIR / f"{regions.name(settings.instance_name, role)}.role.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + _PREDECESSOR_WAIT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(fd)
+                raise Ending(
+                    ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return fd

@@ -1,0 +1,112 @@
+"""The wire: one JSON object a line each way.
+
+-> {"job_id": "3f1c", "features": [0.91, 0.87], "true_score": 92.4}
+<- {"ok": true, "step": 1234, "trained": true, "loss": 0.8, "checkpoint": "/models/model_v000042.onnx", "job_id": "3f1c"}
+<- {"ok": false, "error": "features: feature vector length 5 != expected 6", "job_id": "3f1c"}
+"""  # noqa: E501  an example line is one line
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+Score = Annotated[float, msgspec.Meta(ge=0.0, le=100.0)]
+
+
+class Sample(msgspec.Struct, gc=False):
+    """A scored frame or encode. Further fields are ignored, so that newer nodes keep working."""
+
+    job_id: str
+    features: list[float]
+    true_score: Score
+    source_id: str | None = None
+
+
+class _JobOnly(msgspec.Struct):
+    job_id: str
+
+
+EXPECTED = {
+    "job_id": "a string",
+    "features": "a list of numbers",
+    "true_score": "a number from 0 to 100",
+    "source_id": "a string",
+}
+_decode_job = msgspec.json.Decoder(_JobOnly).decode
+_encode = msgspec.json.Encoder().encode
+_JOB_ID = re.compile(rb'"job_id"\s*:\s*("(?:[^"\\]|\\.){0,4096}")')
+_PATH = re.compile(r"`\$\.?(\w*)")
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+class Refusal(Exception):
+    """A message cannot be taken. `reason` is the name it is counted under; the text is for the sender."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def refusal(error: Exception) -> Refusal:
+    """Say in the sender's terms why msgspec did not take a line."""
+    text = str(error)
+    if isinstance(error, RecursionError):
+        return Refusal("not_json", "message: nested too deeply, expected one flat JSON object a line")
+    if isinstance(error, UnicodeDecodeError):
+        return Refusal("not_utf8", "message: not UTF-8, expected one JSON object a line in UTF-8")
+    if missing := _MISSING.search(text):
+        field = missing.group(1)
+        return Refusal("missing_field", f"{field}: missing, expected {EXPECTED[field]}")
+    if isinstance(error, msgspec.ValidationError):
+        path = _PATH.search(text)
+        field = path.group(1) if path and path.group(1) in EXPECTED else "message"
+        return Refusal(
+            _reason(field, text), f"{field}: expected {EXPECTED.get(field, 'one JSON object a line')} ({text})"
+        )
+    return Refusal("not_json", f"message: expected one JSON object a line, NaN and Infinity are none ({text})")
+
+
+def _reason(field: str, text: str) -> str:
+    if field == "features" and "out of range" in text:
+        return "not_float32"
+    return (
+        "score_out_of_range"
+        if field == "true_score" and ("out of range" in text or "`float` " in text)
+        else "wrong_type"
+    )
+
+
+def job_id_of(line: bytes) -> str | None:
+    """Return the job_id of a refused line, if it can be read at all."""
+    try:
+        return _decode_job(line).job_id
+    except (ValueError, RecursionError, msgspec.MsgspecError):
+        pass
+    match = _JOB_ID.search(line)
+    try:
+        return msgspec.json.decode(match.group(1), type=str) if match else None
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def refused(text: str, job_id: str | None) -> bytes:
+    """Return the answer to a refused message."""
+    answer = {"ok": False, "error": text}
+    return _encode(answer | {"job_id": job_id} if job_id is not None else answer) + b"\n"
+
+
+def accepted_prefix(step: int, trained: bool, loss: float | None, checkpoint: str | None = None) -> bytes:
+    """Return the answer to an accepted message up to its job_id, which `accepted` completes."""
+    answer: dict[str, object] = {"ok": True, "step": step, "trained": trained}
+    if loss is not None:
+        answer["loss"] = loss
+    if checkpoint is not None:
+        answer["checkpoint"] = checkpoint
+    return _encode(answer)[:-1] + b',"job_id":'
+
+
+def accepted(prefix: bytes, job_id: str) -> bytes:
+    """Return the answer to an accepted message."""
+    return prefix + _encode(job_id) + b"}\n"
