@@ -1,24 +1,48 @@
 """Files that are there whole, or not at all, whatever ends the writer."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from pathlib import Path
 
+Part = bytes | memoryview
 
-def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace `path` by `data`: a reader sees the old file or the new one, also after a power cut.
+
+def write_durably(path: Path, *parts: Part, mode: int = 0o644, replace: bool = True) -> None:
+    """Make `path` hold `parts`: a reader sees the old file or the new one, also after a power cut.
 
     The temporary file starts with a dot and ends in `.tmp`, so that no reader's pattern matches it.
-    Raises OSError when the disk refuses; `path` is then as it was, and the temporary file is gone.
+    Raises OSError when the disk refuses, FileExistsError when `path` exists and `replace` is false; `path` is then as
+    it was, and the temporary file is gone.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+        if replace:
+            temporary.replace(path)
+        else:
+            path.hardlink_to(temporary)
+            temporary.unlink()
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def replace_link(path: Path, target: str) -> None:
+    """Make `path` a symbolic link to `target`, atomically: a reader follows the old link or the new one."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    try:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

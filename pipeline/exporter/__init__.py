@@ -1,0 +1,1 @@
+"""From live weights to checkpoints: judged, published durably, indexed, and the state that a restart resumes from."""
