@@ -14,7 +14,7 @@ Features: TypeAlias = Mapping[str, float] | Collection[float]
 
 MAX_SCORE = 100.0
 
-_FEATURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FEATURE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
 
 class CorrectionError(ValueError):
@@ -66,7 +66,7 @@ def named(features: Features) -> dict[str, float]:
         raise CorrectionError("features: at least one value is expected")
     for name, value in values.items():
         if not _FEATURE_NAME.fullmatch(name):
-            raise CorrectionError(f"features: {name[:80]!r} is not a name of 1 to 64 letters, digits, . _ and -")
+            raise CorrectionError(f"features: {name[:80]!r} is not a name of up to 40 letters, digits and _")
         finite(f"features: {name}", value)
     return values
 

@@ -32,6 +32,7 @@ class Scatter:
         """Return the statistics after one more vector, float64[n]; these stay as they are."""
         weight = forgetting * self.weight + 1.0
         deviation = vector - self.mean
-        matrix = np.outer((1.0 - 1.0 / weight) * deviation, deviation)
+        step = np.sqrt(1.0 - 1.0 / weight) * deviation  # one vector times itself: symmetric to the last bit
+        matrix = np.outer(step, step)
         matrix += self.matrix if forgetting == 1.0 else forgetting * self.matrix
         return Scatter(weight, self.mean + deviation / weight, matrix)
