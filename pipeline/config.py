@@ -271,6 +271,9 @@ class Settings:
         _number(1, 1e9),
         "a silent connection is closed after this many seconds",
     )
+    hang_s: float = _setting(
+        "VMAFX_SIDECAR_HANG_S", "30", _number(1, 1e9), "a process without progress for this many seconds is restarted"
+    )
     http: tuple[str, int] | None = _setting(
         "VMAFX_SIDECAR_HTTP",
         "127.0.0.1:9091",

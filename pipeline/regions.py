@@ -7,8 +7,9 @@ reservoir, holdout, weights, model     trainer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+import msgspec
 
 from pipeline import telemetry
 from pipeline.config import Settings
@@ -22,7 +23,6 @@ from pipeline.shm.segment import SHM_DIR, Layout, Segment
 from pipeline.telemetry import Board
 
 PREFIX = "vmafx-"
-REGIONS = ("telemetry", "ring", "reservoir", "holdout", "weights", "model")
 MAILBOX_KIND = "mailbox"
 
 
@@ -105,7 +105,13 @@ def instances() -> list[str]:
     return sorted(path.name[len(PREFIX) : -len(suffix)] for path in SHM_DIR.glob(f"{PREFIX}*{suffix}"))
 
 
-def leftovers(instance: str) -> Iterator[str]:
-    """Yield the names of everything that `instance` has in shared memory, lock files and unfinished regions too."""
-    for region in REGIONS:
-        yield from (path.name for path in sorted(SHM_DIR.glob(f"{name(instance, region)}*")))
+def leftovers(instance: str) -> list[str]:
+    """Return the names of everything that `instance` has in shared memory: regions, lock files, its run directory."""
+    return sorted(path.name for path in SHM_DIR.glob(f"{PREFIX}{instance}-*"))
+
+
+def forget_verdict(board: Board) -> None:
+    """Clear what the monitor of an earlier run decided; for `run`, before any monitor starts."""
+    report = board.monitor()
+    if report.verdict:
+        board.box("monitor").publish(msgspec.msgpack.encode(msgspec.structs.replace(report, verdict=0)))

@@ -1,0 +1,75 @@
+"""The `vmafx-sidecar` command. Each subcommand's module is imported only when that subcommand is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+import pipeline
+
+# Subcommand: where it is, and its line in the overview (so that the overview imports nothing).
+COMMANDS = {
+    "run": ("pipeline.console.run:run", "Run the sidecar: what the container does."),
+    "demo": ("pipeline.demo.cli:demo", "Show the whole loop on real frames, in about a minute."),
+    "feed": ("pipeline.node.cli:feed", "Play an encoder node: stream a corpus into a sidecar."),
+    "status": ("pipeline.console.status:status", "Show what each process of a running sidecar is doing."),
+    "config": ("pipeline.console.config:show", "Print the effective settings and where each comes from."),
+    "export": ("pipeline.console.control:export", "Have a checkpoint written now."),
+    "checkpoints": ("pipeline.exporter.cli:checkpoints", "List, show and compare the published checkpoints."),
+    "pin": ("pipeline.exporter.cli:pin", "Keep a checkpoint whatever comes."),
+    "unpin": ("pipeline.exporter.cli:unpin", "Let a pinned checkpoint go."),
+    "rollback": ("pipeline.exporter.cli:rollback", "Withdraw the newest stable checkpoint."),
+    "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a run."),
+    "clean": ("pipeline.console.control:clean", "Remove what a dead sidecar left in shared memory."),
+    "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
+    "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),
+    "evaluate": ("pipeline.offline.cli:evaluate", "Judge models on a corpus."),
+    "registry": ("pipeline.registry.cli:registry", "List, add to and verify a model registry."),
+    "correct": ("pipeline.correction.cli:correct", "Correct a read-only predictor by what was observed."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in documentation order."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview without importing any subcommand."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Settings come from VMAFX_* variables: `vmafx-sidecar config` lists them. Tab completion for bash: "
+    'eval "$(_VMAFX_SIDECAR_COMPLETE=bash_source vmafx-sidecar)"',
+)
+@click.version_option(pipeline.__version__, prog_name="vmafx-sidecar")
+def cli() -> None:
+    """Fine-tune an encoder node's tiny VMAF model on the scores that the node produces."""
+
+
+def main() -> None:
+    """Run the command; a pipe that was closed on the other side is no error."""
+    try:
+        cli(prog_name="vmafx-sidecar")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)

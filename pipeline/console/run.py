@@ -1,0 +1,84 @@
+"""`vmafx-sidecar run`: supervisord in the foreground, in this very process, so that it can be PID 1 of a container."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+from supervisor.options import ServerOptions
+from supervisor.supervisord import Supervisor
+
+from pipeline import config, regions
+from pipeline.config import Settings
+from pipeline.lifecycle import ExitCode
+from pipeline.shm.segment import SHM_DIR, SegmentError
+
+_PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
+
+
+def configuration_file() -> Path:
+    """Return supervisord.conf: beside the package in a wheel, above it in a source tree."""
+    return _PACKAGED if _PACKAGED.exists() else _PACKAGED.parent.parent / _PACKAGED.name
+
+
+@click.command(epilog="Example: VMAFX_SIDECAR_N_FEATURES=6 VMAFX_BASE_MODEL_PATH=/models/base.onnx vmafx-sidecar run")
+def run() -> None:
+    """Run the sidecar in the foreground until SIGTERM; settings come from the environment.
+
+    Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is beyond restart, 71 too little shared
+    memory, 73 another sidecar is running, 78 bad settings.
+    """
+    try:
+        settings = config.load()
+    except config.ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"vmafx-sidecar: {problem}", err=True)
+        sys.exit(ExitCode.BAD_SETTINGS)
+    for name in config.unknown(os.environ):
+        click.echo(f"vmafx-sidecar: warning: {name} is not a setting of this version", err=True)
+    sys.exit(_supervise(settings))
+
+
+def _supervise(settings: Settings) -> int:
+    run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
+    os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
+    options = ServerOptions()
+    run_dir.mkdir(mode=0o700, exist_ok=True)
+    options.realize(["-n", "-c", str(configuration_file())], doc="")
+    supervisor = _Sidecar(options, settings)
+    try:
+        supervisor.main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    shutil.rmtree(run_dir, ignore_errors=True)
+    return regions.open_board(settings).monitor().verdict
+
+
+class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
+    """supervisord, alone on its instance."""
+
+    def __init__(self, options: Any, settings: Settings) -> None:
+        super().__init__(options)
+        self._settings = settings
+
+    def run(self) -> None:
+        """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
+        path = SHM_DIR / f"{regions.name(self._settings.instance_name, 'run')}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
+            sys.exit(ExitCode.ALREADY_RUNNING)
+        try:
+            regions.forget_verdict(regions.open_board(self._settings))
+        except SegmentError as error:
+            click.echo(f"vmafx-sidecar: {error}", err=True)
+            sys.exit(ExitCode.NO_SHARED_MEMORY)
+        super().run()

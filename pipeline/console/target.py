@@ -1,0 +1,63 @@
+"""Which sidecar a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline import config, regions
+from pipeline.config import Settings
+from pipeline.shm.segment import SegmentError
+from pipeline.telemetry import Board
+
+NOT_RUNNING = 3
+"""Exit code of commands that find no sidecar."""
+
+
+class NoSidecar(click.ClickException):
+    """There is nothing to look at."""
+
+    exit_code = NOT_RUNNING
+
+
+socket_option = click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="Socket of the sidecar that is meant; by default the only one on this machine, or VMAFX_SIDECAR_SOCKET.",
+)
+
+
+def settings_of(socket: Path | None) -> Settings:
+    """Return the settings as the environment and `socket` give them."""
+    import os
+
+    environ = dict(os.environ)
+    if socket is not None:
+        environ["VMAFX_SIDECAR_SOCKET"] = str(socket.absolute())
+    try:
+        return config.load(environ)
+    except config.ConfigError as error:
+        raise click.ClickException("\n".join(error.problems)) from None
+
+
+def find_instance(socket: Path | None) -> str:
+    """Return the instance that `socket`, or else the environment or a lone running sidecar, stands for."""
+    settings = settings_of(socket)
+    present = regions.instances()
+    if settings.instance_name in present or socket is not None:
+        return settings.instance_name
+    if len(present) == 1:
+        return present[0]
+    if present:
+        raise NoSidecar(f"no sidecar for {settings.socket}, and {len(present)} others: say which with --socket")
+    raise NoSidecar(f"no sidecar is running for {settings.socket}")
+
+
+def find_board(socket: Path | None) -> Board:
+    """Return the telemetry of the sidecar that is meant."""
+    instance = find_instance(socket)
+    try:
+        return regions.attach_board(instance)
+    except SegmentError as error:
+        raise NoSidecar(f"no sidecar is running: {error}") from None

@@ -1,0 +1,1 @@
+"""monitor: watches the three pipeline processes and serves what they report."""

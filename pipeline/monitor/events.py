@@ -1,0 +1,54 @@
+"""supervisord's event listener protocol: events on standard input, acknowledgements on standard output.
+
+http://supervisord.org/events.html
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import NamedTuple
+
+
+class Event(NamedTuple):
+    """One event: its name, and the tokens of its payload (processname, pid, expected, …)."""
+
+    name: str
+    payload: dict[str, str]
+
+
+class EventStream:
+    """Non-blocking reader of events over two descriptors."""
+
+    def __init__(self, source: int = 0, sink: int = 1) -> None:
+        self._source, self._sink = source, sink
+        self._buffer = b""
+        self.ended = False
+        os.write(sink, b"READY\n")
+
+    def poll(self, timeout: float) -> Event | None:
+        """Return the next event, waiting up to `timeout` seconds; None where there is none. Sets `ended` at the end."""
+        event = self._parse()
+        if event is None and select.select([self._source], [], [], timeout)[0]:
+            chunk = os.read(self._source, 65536)
+            self.ended = not chunk
+            self._buffer += chunk
+            event = self._parse()
+        if event is not None:
+            os.write(self._sink, b"RESULT 2\nOKREADY\n")
+        return event
+
+    def _parse(self) -> Event | None:
+        header, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            return None
+        tokens = _tokens(header)
+        length = int(tokens["len"])
+        if len(rest) < length:
+            return None
+        self._buffer = rest[length:]
+        return Event(tokens["eventname"], _tokens(rest[:length].partition(b"\n")[0]))
+
+
+def _tokens(line: bytes) -> dict[str, str]:
+    return dict(pair.split(":", 1) for pair in line.decode("utf-8", "replace").split() if ":" in pair)
