@@ -26,7 +26,7 @@ def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     return text
 
 
-@click.command()
+@click.command(epilog="Example: vmafx-sidecar feed --rate 200 --samples 5000 --target vmaf_neg")
 @click.option("--socket", type=_PATH, help="Where the sidecar listens.  [default: VMAFX_SIDECAR_SOCKET]")
 @click.option("--checkpoint-dir", type=_PATH, help="Its checkpoints.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]")
 @click.option(
@@ -63,15 +63,11 @@ def feed(
     window: int,
     policy: str,
 ) -> None:
-    r"""Send scored frames as an encoder node does, and use the checkpoints that come of it.
+    """Send scored frames as an encoder node does, and use the checkpoints that come of it.
 
     Of a corpus with a part to judge by, only the part to stream is sent. Ctrl-C or SIGTERM stops it.
 
     Exits with 0 when stopped or when every frame was accepted, else with 1.
-
-    \b
-    Example:
-      vmafx-sidecar feed --rate 200 --samples 5000 --target vmaf_neg
     """
     from pipeline import config, logs
     from pipeline.corpus.table import CorpusError, load_corpus

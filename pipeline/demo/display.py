@@ -1,0 +1,78 @@
+"""What the demo shows while it runs: a live panel on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.demo.judge import Figures
+
+LINE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the demo is: seconds of stream, the sidecar's counters, and the models' error on unseen sources."""
+
+    elapsed: float
+    total: float
+    samples: int
+    step: int
+    checkpoints: int
+    model: str
+    live: Figures
+    base: Figures
+
+    def __str__(self) -> str:
+        return (
+            f"{self.elapsed:3.0f} s  samples {self.samples:6,}  step {self.step:7,}  checkpoints {self.checkpoints}  "
+            f"node uses {self.model}  RMSE on unseen sources {self.live.rmse:.2f} (base {self.base.rmse:.2f})"
+        )
+
+
+class Display(AbstractContextManager["Display"]):
+    """Shows moments on ``console``."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._console.print(text, highlight=False)
+
+    def show(self, moment: Moment) -> None:
+        """Show where the demo is."""
+        if self._live:
+            self._live.update(_panel(moment))
+        elif moment.elapsed >= self._next_line:
+            self._next_line = moment.elapsed + LINE_EVERY_S
+            self.say(str(moment))
+
+
+def _panel(moment: Moment) -> Group:
+    table = Table.grid(padding=(0, 2))
+    table.add_row("samples in", f"{moment.samples:,}")
+    table.add_row("trainer step", f"{moment.step:,}")
+    table.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{moment.model}[/bold]")
+    table.add_row(
+        "RMSE on unseen sources", f"[bold]{moment.live.rmse:.2f}[/bold], the base model's is {moment.base.rmse:.2f}"
+    )
+    return Group(ProgressBar(moment.total, min(moment.elapsed, moment.total), width=60), table)
