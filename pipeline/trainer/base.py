@@ -1,0 +1,77 @@
+"""Where the trainer gets its base model from: a file (waited for while it is absent), or a fresh network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.lifecycle import Ending, ExitCode
+from pipeline.model.default_network import from_state_dict, two_layer
+from pipeline.model.errors import UnusableModel
+from pipeline.model.graph import BaseModel, load_base_model
+
+if TYPE_CHECKING:
+    from pipeline.process import Process
+    from pipeline.telemetry import TrainerReport
+
+UNTRAINED = "untrained network"
+_LONGEST_WAIT_S = 10.0
+_STATE_DICT_SUFFIXES = {".pt", ".pth"}
+
+
+def obtain(process: Process[TrainerReport]) -> BaseModel | None:
+    """Return the base model of the settings, waiting for its file; None when told to stop first.
+
+    Raises Ending for a model that cannot be used, or does not take the configured number of features.
+    """
+    settings = process.settings
+    if settings.base_model is None:
+        return BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED)
+    wait = 0.25
+    while not process.should_stop():
+        try:
+            base = _read(settings.base_model)
+        except OSError as error:
+            process.phase(
+                "initializing", f"VMAFX_BASE_MODEL_PATH={settings.base_model}: {error.strerror}; waiting for it"
+            )
+            process.stop.wait(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+            continue
+        except UnusableModel as error:
+            raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
+        _check_features(base, settings.n_features)
+        return base
+    return None
+
+
+def _read(path: Path) -> BaseModel:
+    return _from_state_dict(path) if path.suffix.lower() in _STATE_DICT_SUFFIXES else load_base_model(path)
+
+
+def _from_state_dict(path: Path) -> BaseModel:
+    import torch
+
+    path.stat()
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises whatever its parser meets
+        reason = str(error).strip().splitlines()[0]
+        raise UnusableModel(path.name, f"not a PyTorch state dict ({reason})") from None
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise UnusableModel(path.name, "expected a state dict, a mapping of names to tensors")
+    tensors = {str(key): value.float().numpy().astype(np.float32) for key, value in loaded.items()}
+    return BaseModel(from_state_dict(tensors, path.name), path.name)
+
+
+def _check_features(base: BaseModel, n_features: int) -> None:
+    if base.n_features != n_features:
+        inputs = " + ".join(f"{name}[{width}]" for name, width in base.inputs)
+        raise Ending(
+            ExitCode.BAD_SETTINGS,
+            f"VMAFX_SIDECAR_N_FEATURES={n_features}: {base.name} takes {base.n_features} features ({inputs})",
+        )
