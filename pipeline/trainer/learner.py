@@ -1,0 +1,61 @@
+"""What every learner can do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+"""Weights, flat, float32[n_parameters]."""
+
+
+class StepResult(NamedTuple):
+    """What a train step did.
+
+    loss is in squared score points; grad_norm is that before clipping, in the coordinates. Not applied: loss or
+    gradient was not finite, and the learner is as it was before.
+    """
+
+    loss: float
+    grad_norm: float
+    applied: bool
+
+
+class Learner(Protocol):
+    """Trains the weights of one base model. Vectors are in the base model's own order and meaning.
+
+    Scores are float32[n], features float32[n, n_features]; neither is kept nor changed.
+    """
+
+    @property
+    def steps(self) -> int:
+        """Number of steps applied since the weights were last set: what warm-up and EMA ramp count."""
+
+    def predict(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]:
+        """Return the scores that the model gives with the weights `vector`."""
+
+    def squared_jacobian(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float64]:
+        """Return, for each weight, the sum over rows of the squared derivative of the score by it."""
+
+    def set_scale(self, scale: Vector) -> None:
+        """Take new coordinates (see coordinates.py); weights, EMA and momentum keep their meaning."""
+
+    def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
+        """Train on one batch, or leave everything as it was where that gives anything not finite."""
+
+    def weights(self) -> Vector:
+        """Return a copy of the live weights."""
+
+    def ema(self) -> Vector:
+        """Return a copy of the exponential moving average of the weights, which is what gets published."""
+
+    def reset(self, vector: Vector) -> None:
+        """Start over from `vector`: live weights and EMA equal it, momentum is gone, the warm-up begins again."""
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """Return copies of all that a step depends on."""
+
+    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """Continue from `state` as if nothing had happened."""

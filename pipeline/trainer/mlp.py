@@ -1,0 +1,115 @@
+"""Plain multilayer perceptrons, evaluated and differentiated by hand in numpy.
+
+Networks this small spend their time in calls, not in arithmetic; numpy needs several times fewer of them than a
+framework with automatic differentiation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.trainer.activations import Activation
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """One layer's place in the flat vector: weights (out, in) or, if `transposed`, (in, out); a bias (out,) if any."""
+
+    weight: slice
+    shape: tuple[int, int]
+    transposed: bool = False
+    bias: slice | None = None
+    activation: Activation | None = None
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Number of outputs and of inputs."""
+        return (self.shape[1], self.shape[0]) if self.transposed else self.shape
+
+    def views(self, vector: Array) -> tuple[Array, Array | None]:
+        """Return the weights as (out, in) and the bias, both views of `vector`."""
+        weight = vector[self.weight].reshape(self.shape)
+        return weight.T if self.transposed else weight, None if self.bias is None else vector[self.bias]
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """score = the dense layers of (x - shift) · gain; these float32[n_features], None where the graph has none."""
+
+    shift: Array | None
+    gain: Array | None
+    layers: tuple[Dense, ...]
+    n_parameters: int
+
+
+class BoundMlp:
+    """An MLP on a vector of weights, which may change in place."""
+
+    def __init__(self, mlp: Mlp, vector: Array) -> None:
+        self._mlp = mlp
+        self._layers = [(*layer.views(vector), layer.activation) for layer in mlp.layers]
+        self.gradient: Array = np.zeros(mlp.n_parameters, np.float32)
+        self._gradients = [layer.views(self.gradient) for layer in mlp.layers]
+        self._inputs: list[Array] = []
+        self._sums: list[Array] = []
+
+    def forward(self, features: Array) -> Array:
+        """Return the scores float32[n] of features float32[n, n_features]."""
+        x = features
+        if self._mlp.shift is not None:
+            x = x - self._mlp.shift
+        if self._mlp.gain is not None:
+            x = x * self._mlp.gain
+        self._inputs, self._sums = [], []
+        for weight, bias, activation in self._layers:
+            self._inputs.append(x)
+            z = x @ weight.T
+            if bias is not None:
+                z += bias
+            self._sums.append(z)
+            x = z if activation is None else activation.value(z)
+        self._inputs.append(x)
+        return x[:, 0]
+
+    def backward(self, slope: Array) -> Array:
+        """Return the gradient float32[n_parameters], for derivatives `slope` float32[n] of the loss by the last scores.
+
+        It is a buffer that the next call overwrites.
+        """
+        for (weight, bias), (delta, inputs) in zip(reversed(self._gradients), self._deltas(slope), strict=True):
+            np.matmul(delta.T, inputs, out=weight)
+            if bias is not None:
+                np.add.reduce(delta, axis=0, out=bias)
+        return self.gradient
+
+    def squared_jacobian(self, features: Array) -> NDArray[np.float64]:
+        """Return the sum over rows of the squared derivatives of the score, float64[n_parameters].
+
+        A weight's derivative is a product of its input and what comes back to its output, so its square is one too.
+        """
+        total = np.zeros(self._mlp.n_parameters, np.float32)
+        self.forward(features)
+        deltas = self._deltas(np.ones(len(features), np.float32))
+        for layer, (delta, inputs) in zip(reversed(self._mlp.layers), deltas, strict=True):
+            weight, bias = layer.views(total)
+            weight[...] = (delta * delta).T @ (inputs * inputs)
+            if bias is not None:
+                bias[...] = (delta * delta).sum(axis=0)
+        return total.astype(np.float64)
+
+    def _deltas(self, slope: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield, from the last layer to the first, the derivatives by its sums (n, out) and its inputs (n, in)."""
+        delta = slope[:, np.newaxis]
+        for index in range(len(self._layers) - 1, -1, -1):
+            weight, _, activation = self._layers[index]
+            if activation is not None:
+                delta = delta * activation.slope(self._sums[index], self._inputs[index + 1])
+            yield delta, self._inputs[index]
+            if index:
+                delta = delta @ weight

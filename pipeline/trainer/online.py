@@ -1,0 +1,231 @@
+"""Online training: every sample is predicted, then learned from, once as new and again from memory."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.model.graph import BaseModel
+from pipeline.shm.reservoir import Reservoir
+from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
+from pipeline.trainer.coordinates import Calibration, scale_from
+from pipeline.trainer.drift import PageHinkley
+from pipeline.trainer.healing import Health
+from pipeline.trainer.holdout import HoldOut
+from pipeline.trainer.learner import StepResult, Vector
+from pipeline.trainer.learners import new_learner
+from pipeline.trainer.memory import Memory
+from pipeline.trainer.prequential import Prequential, agreement
+from pipeline.trainer.recipe import Recipe
+
+_WINDOW = 4096
+
+
+class OnlineTraining:
+    """Learns from `ring` by `recipe`, starting from `base`.
+
+    The rows of held-out groups go to the reservoir `holdout` and are never trained on; the others are offered to
+    `reservoir`. The caller is the only writer of both reservoirs. Everything random follows from `seed`.
+
+    cursor              sequence of the next row to observe
+    evicted_untrained   rows that left the ring before they were observed
+    """
+
+    def __init__(
+        self,
+        base: BaseModel,
+        recipe: Recipe,
+        ring: Ring,
+        reservoir: Reservoir,
+        holdout: Reservoir,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.cursor = 0
+        self.evicted_untrained = 0
+        self.rollbacks = 0
+        self.steps_undone = 0
+        self.total_steps = 0
+        self._base = base
+        self._recipe = recipe
+        self._ring, self._reservoir = ring, reservoir
+        self._seed = seed
+        self.learner = new_learner(base, recipe, device)
+        self._memory = Memory(ring, reservoir, recipe.batch_size, seed)
+        self._holdout = HoldOut(holdout)
+        self._calibration = Calibration(base.n_parameters, recipe.calibration_rows)
+        self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
+        self._drift = PageHinkley()
+        self._health = Health()
+        self._references: dict[str, Vector] = {"base": base.vector()}
+        self._held_out_figures: dict[str, dict[str, float]] = {}
+        self._last = StepResult(math.nan, math.nan, applied=False)
+        self._chunk = RowBatch(recipe.new_rows, ring.n_features)
+
+    def advance(self, max_rows: int, *, replay: bool = True) -> int:
+        """Observe up to `max_rows` new rows; return how many there were.
+
+        Each is trained on in one step, in a batch filled up from memory. With `replay`, further steps on memory
+        alone follow, as many as the recipe says.
+        """
+        observed = 0
+        while observed < max_rows:
+            rows = self._read(max_rows - observed)
+            if not len(rows):
+                break
+            self._observe(rows, replay=replay)
+            self.cursor += len(rows)
+            observed += len(rows)
+        return observed
+
+    def _read(self, at_most: int) -> RowBatch:
+        """Return the next rows, none if there are none; count those that were evicted before."""
+        evicted = max(0, self._ring.oldest - self.cursor)
+        self.evicted_untrained += evicted
+        self.cursor += evicted
+        out = self._chunk.first(min(at_most, len(self._chunk)))
+        return out.first(self._ring.read(self.cursor, out))
+
+    def _observe(self, rows: RowBatch, *, replay: bool) -> None:
+        self._test(rows)
+        coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
+        fresh = self._holdout.divert(rows, coin)
+        if not len(fresh):
+            return
+        self._calibrate(fresh)
+        self._step(self._memory.batch(fresh))
+        self._memory.remember(fresh.sequence)
+        self._reservoir.offer(fresh, coin)
+        for _ in range(self._recipe.replay_steps(len(fresh)) if replay else 0):
+            self._step(self._memory.batch())
+
+    def _test(self, rows: RowBatch) -> None:
+        """Predict before training: for the prequential figures and the drift detector."""
+        vectors = {"ema": self.learner.ema(), **self._references}
+        predictions = {name: self.learner.predict(rows.features, vector) for name, vector in vectors.items()}
+        self._prequential.add(rows.score, predictions)
+        error = float(np.abs(predictions["ema"] - rows.score).mean())
+        if math.isfinite(error):
+            self._drift.add(error)
+
+    def _calibrate(self, rows: RowBatch) -> None:
+        if self._calibration.complete:
+            return
+        squares = self.learner.squared_jacobian(rows.features, self._references["base"])
+        if self._calibration.add(squares, len(rows)):
+            mean = self._calibration.mean()
+            self.learner.set_scale(scale_from(mean, self._base.parameters, self._recipe.residual_unit))
+
+    def _step(self, batch: RowBatch) -> None:
+        result = self.learner.step(batch.features, batch.score)
+        if result.applied:
+            self._last = result
+            self.total_steps += 1
+        else:
+            self.steps_undone += 1
+
+    def export_vector(self) -> Vector:
+        """Return the EMA weights float32[n_parameters]."""
+        return self.learner.ema()
+
+    def set_stable(self, vector: Vector) -> None:
+        """Say which weights float32[n_parameters] the last stable checkpoint has."""
+        self._references["stable"] = vector.copy()
+
+    def evaluate(self) -> bool:
+        """Judge all models on the held-out rows; return whether the live weights were so bad that they were replaced.
+
+        Replaced by those of the last stable checkpoint, from which training starts over.
+        """
+        rows = self._holdout.rows()
+        vectors = {"live": self.learner.weights(), "ema": self.learner.ema(), **self._references}
+        self._held_out_figures = {
+            name: agreement(self.learner.predict(rows.features, vector), rows.score) for name, vector in vectors.items()
+        }
+        stable = self._references.get("stable")
+        if stable is None:
+            return False
+        finite = bool(np.isfinite(vectors["live"]).all())
+        errors = {name: figures["rmse"] for name, figures in self._held_out_figures.items()}
+        if not self._health.should_roll_back(finite, errors["live"], errors["stable"]):
+            return False
+        self.learner.reset(stable)
+        self.rollbacks += 1
+        return True
+
+    def report(self) -> dict[str, float]:
+        """Return the counters and figures by name; a figure that does not exist is missing.
+
+        Figures are called {prequential|held_out}_{ema|base|stable|live}_{rmse|plcc|srocc}: prequential ones over the
+        newest samples, each predicted before it was trained on; held-out ones as of the last `evaluate`.
+        """
+        figures = {"prequential": self._prequential.figures(), "held_out": self._held_out_figures}
+        named = {
+            f"{kind}_{model}_{name}": value
+            for kind, models in figures.items()
+            for model, values in models.items()
+            for name, value in values.items()
+        }
+        numbers: dict[str, float] = {
+            "step": self.total_steps,
+            "cursor": self.cursor,
+            "loss": self._last.loss,
+            "grad_norm": self._last.grad_norm,
+            "steps_undone": self.steps_undone,
+            "evicted_untrained": self.evicted_untrained,
+            "rollbacks": self.rollbacks,
+            "drift_events": self._drift.detected,
+            "rows_trained": self._holdout.trained,
+            "rows_held_out": self._holdout.diverted,
+        }
+        return {name: value for name, value in (numbers | named).items() if math.isfinite(value)}
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return all that training depends on besides ring and reservoirs: plain numbers, and flat arrays by name."""
+        meta = {name: getattr(self, name) for name in _COUNTERS} | {
+            "draws": self._memory.draws.made,
+            "trained": self._holdout.trained,
+            "diverted": self._holdout.diverted,
+            "calibration_rows": self._calibration.rows,
+            "prequential_count": self._prequential.count,
+            "drift": self._drift.state(),
+            "bad_in_a_row": self._health.bad_in_a_row,
+        }
+        vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
+        vectors["calibration"] = self._calibration.total.copy()
+        vectors["prequential"] = self._prequential.window.ravel().copy()
+        vectors |= {name: vector.copy() for name, vector in self._references.items() if name == "stable"}
+        return meta, vectors
+
+    def restore(self, meta: dict[str, Any], vectors: dict[str, NDArray[Any]]) -> None:
+        """Continue from `state`, with ring and reservoirs as they were then or have gone on since."""
+        for name in _COUNTERS:
+            setattr(self, name, meta[name])
+        self._memory.draws.made = meta["draws"]
+        self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
+        self._calibration.restore(vectors["calibration"], meta["calibration_rows"])
+        self._prequential.restore(vectors["prequential"], meta["prequential_count"])
+        self._drift.restore(meta["drift"])
+        self._health.bad_in_a_row = meta["bad_in_a_row"]
+        prefix = "learner_"
+        self.learner.restore(
+            {key.removeprefix(prefix): part for key, part in vectors.items() if key.startswith(prefix)}
+        )
+        if "stable" in vectors:
+            self.set_stable(vectors["stable"])
+        self._remember_ring()
+
+    def _remember_ring(self) -> None:
+        """Take up the ring's rows that were already observed: they may be replayed."""
+        rows, _ = self._ring.snapshot()
+        observed = (rows.sequence < self.cursor) & ~self._holdout.belongs(rows.group)
+        self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
+
+
+_COUNTERS = ("cursor", "evicted_untrained", "rollbacks", "steps_undone", "total_steps")

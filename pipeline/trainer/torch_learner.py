@@ -1,0 +1,160 @@
+"""The reference learner: any graph, differentiated by torch, stepped by torch.optim, on the processor or on CUDA."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import huber_loss, mse_loss
+
+from pipeline.model.graph import BaseModel
+from pipeline.trainer.learner import StepResult, Vector
+from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.torch_graph import TorchGraph
+
+
+class TorchLearner:
+    """Trains `base` by `recipe` on `device` ("cpu", "cuda"); see `Learner`."""
+
+    def __init__(self, base: BaseModel, recipe: Recipe, device: str = "cpu") -> None:
+        self._recipe = recipe
+        self._device = torch.device(device)
+        self._graph = TorchGraph(base, self._device)
+        theta = self._to_device(base.vector())
+        self._origin = theta if recipe.calibration_rows else torch.zeros_like(theta)
+        self._scale = torch.ones_like(theta)
+        self._position = torch.zeros_like(theta).requires_grad_()
+        self._ema = torch.zeros_like(theta)
+        self.reset(base.vector())
+        self._graph(torch.zeros(2, base.n_features, device=self._device), theta)
+
+    @property
+    def steps(self) -> int:
+        """See `Learner`."""
+        return self._steps
+
+    def predict(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]:
+        """See `Learner`."""
+        with torch.no_grad():
+            scores = self._graph(self._to_device(features), self._to_device(vector))
+        return scores.cpu().numpy()
+
+    def squared_jacobian(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float64]:
+        """See `Learner`."""
+        theta = self._to_device(vector).requires_grad_()
+        total = torch.zeros_like(theta, dtype=torch.float64)
+        for row in torch.split(self._to_device(features), 1):
+            (slope,) = torch.autograd.grad(self._graph(row, theta).sum(), theta)
+            total += slope.double() ** 2
+        return total.cpu().numpy()
+
+    def set_scale(self, scale: Vector) -> None:
+        """See `Learner`."""
+        new = self._to_device(scale)
+        ratio = self._scale / new
+        with torch.no_grad():
+            self._position *= ratio
+        self._ema *= ratio
+        first, second = self._moments()
+        first /= ratio
+        second /= ratio * ratio
+        self._scale = new
+        self._set_moments(first, second)
+
+    def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
+        """See `Learner`."""
+        unit = self._recipe.residual_unit
+        loss_function = huber_loss if self._recipe.robust else _half_squared
+        self._position.grad = None
+        predicted = self._graph(self._to_device(features), self._theta())
+        loss = loss_function(predicted / unit, self._to_device(score) / unit)
+        torch.autograd.backward(loss)
+        norm = float(torch.nn.utils.clip_grad_norm_([self._position], self._recipe.max_norm))
+        points = float(loss.detach()) * unit * unit
+        if not math.isfinite(points + norm):
+            return StepResult(points, norm, applied=False)
+        self._steps += 1
+        self._optimizer.param_groups[0]["lr"] = self._recipe.step_size_at(self._steps)
+        self._optimizer.step()
+        self._ema.lerp_(self._position.detach(), 1 - self._recipe.ema_decay_at(self._steps))
+        return StepResult(points, norm, applied=True)
+
+    def weights(self) -> Vector:
+        """See `Learner`."""
+        return self._theta().detach().cpu().numpy().copy()
+
+    def ema(self) -> Vector:
+        """See `Learner`."""
+        return (self._origin + self._scale * self._ema).cpu().numpy().copy()
+
+    def reset(self, vector: Vector) -> None:
+        """See `Learner`."""
+        with torch.no_grad():
+            self._position.copy_((self._to_device(vector) - self._origin) / self._scale)
+        self._ema = self._position.detach().clone()
+        self._steps = 0
+        self._new_optimizer()
+
+    def state(self) -> dict[str, NDArray[np.float64]]:
+        """See `Learner`."""
+        first, second = self._moments()
+        tensors = {
+            "scale": self._scale,
+            "position": self._position.detach(),
+            "ema": self._ema,
+            "first": first,
+            "second": second,
+        }
+        vectors = {name: tensor.cpu().double().numpy().copy() for name, tensor in tensors.items()}
+        return {**vectors, "steps": np.array([self._steps], np.float64)}
+
+    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+        """See `Learner`."""
+        vectors = {name: self._to_device(vector.astype(np.float32)) for name, vector in state.items()}
+        self._scale, self._ema = vectors["scale"], vectors["ema"]
+        with torch.no_grad():
+            self._position.copy_(vectors["position"])
+        self._steps = int(state["steps"][0])
+        self._new_optimizer()
+        self._set_moments(vectors["first"], vectors["second"])
+
+    def _theta(self) -> Tensor:
+        return self._origin + self._scale * self._position
+
+    def _new_optimizer(self) -> None:
+        recipe = self._recipe
+        if recipe.optimizer == "sgd":
+            self._optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                [self._position], recipe.step_size, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            )
+        else:
+            self._optimizer = torch.optim.Adam(
+                [self._position], recipe.step_size, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
+            )
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Return copies of the optimizer's two moments; zeros before the first step, or where it has none."""
+        state = self._optimizer.state.get(self._position, {})
+        zeros = torch.zeros_like(self._ema)
+        first = state.get("momentum_buffer", state.get("exp_avg"))
+        second = state.get("exp_avg_sq")
+        return (zeros if first is None else first).clone(), (zeros if second is None else second).clone()
+
+    def _set_moments(self, first: Tensor, second: Tensor) -> None:
+        if not self._steps:
+            return
+        if self._recipe.optimizer == "sgd":
+            self._optimizer.state[self._position] = {"momentum_buffer": first}
+        else:
+            step = torch.tensor(float(self._steps))
+            self._optimizer.state[self._position] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
+
+    def _to_device(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.array(array, dtype=np.float32)).to(self._device)
+
+
+def _half_squared(predicted: Tensor, score: Tensor) -> Tensor:
+    return 0.5 * mse_loss(predicted, score)
