@@ -1,7 +1,7 @@
-"""What the trainer hands over in shared memory: the model it trains, and one consistent version of its weights.
+"""What trainer and exporter hand each other in shared memory, each as msgpack in a mailbox of its own.
 
-Both are msgpack in a mailbox. The exporter reads them; a restarted trainer resumes from the second; the saved state
-holds it byte for byte.
+The trainer: the base model, and whole versions of its weights, from which a restarted trainer also resumes and which
+the saved state holds byte for byte. The exporter: the weights of the last stable checkpoint.
 """
 
 from __future__ import annotations
@@ -54,12 +54,24 @@ class TrainerSnapshot(msgspec.Struct, kw_only=True):
         return {name: np.frombuffer(data, dtype).copy() for name, (dtype, data) in self.vectors.items()}
 
 
+class StableWeights(msgspec.Struct, kw_only=True):
+    """Weights of the last stable checkpoint, float32[n_parameters] in graph space; the exporter hands them back."""
+
+    checkpoint: int
+    base_digest: str
+    weights: bytes
+
+    def vector(self) -> NDArray[np.float32]:
+        """Return the weights, float32[n_parameters]."""
+        return np.frombuffer(self.weights, np.float32)
+
+
 def pack_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[str, bytes]]:
     """Return arrays in the form of `TrainerSnapshot.vectors`."""
     return {name: (array.dtype.str, array.tobytes()) for name, array in arrays.items()}
 
 
-def encode(value: ServedModel | TrainerSnapshot) -> bytes:
+def encode(value: ServedModel | TrainerSnapshot | StableWeights) -> bytes:
     """Return the bytes that go into the mailbox."""
     return msgspec.msgpack.encode(value)
 
@@ -72,3 +84,8 @@ def decode_model(payload: bytes) -> ServedModel:
 def decode_snapshot(payload: bytes) -> TrainerSnapshot:
     """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
     return msgspec.msgpack.decode(payload, type=TrainerSnapshot)
+
+
+def decode_stable(payload: bytes) -> StableWeights:
+    """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
+    return msgspec.msgpack.decode(payload, type=StableWeights)

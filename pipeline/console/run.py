@@ -51,11 +51,12 @@ def _supervise(settings: Settings) -> int:
     options = ServerOptions()
     run_dir.mkdir(mode=0o700, exist_ok=True)
     options.realize(["-n", "-c", str(configuration_file())], doc="")
-    supervisor = _Sidecar(options, settings)
+    options.first, options.test = True, False
     try:
-        supervisor.main()
+        _Sidecar(options, settings).main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.FAILED
+    options.close_logger()
     shutil.rmtree(run_dir, ignore_errors=True)
     return regions.open_board(settings).monitor().verdict
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -30,8 +31,6 @@ socket_option = click.option(
 
 def settings_of(socket: Path | None) -> Settings:
     """Return the settings as the environment and `socket` give them."""
-    import os
-
     environ = dict(os.environ)
     if socket is not None:
         environ["VMAFX_SIDECAR_SOCKET"] = str(socket.absolute())
@@ -45,7 +44,8 @@ def find_instance(socket: Path | None) -> str:
     """Return the instance that `socket`, or else the environment or a lone running sidecar, stands for."""
     settings = settings_of(socket)
     present = regions.instances()
-    if settings.instance_name in present or socket is not None:
+    chosen = socket is not None or "VMAFX_SIDECAR_SOCKET" in os.environ or "VMAFX_SIDECAR_INSTANCE" in os.environ
+    if chosen or settings.instance_name in present:
         return settings.instance_name
     if len(present) == 1:
         return present[0]

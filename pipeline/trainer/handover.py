@@ -24,7 +24,7 @@ _PROBE_ROWS = 8
 
 
 class Handover:
-    """Publishes what `training` makes of `base` in the regions `model` and `weights`, of which it is the only writer."""
+    """Publishes what `training` makes of `base`, as the only writer of the regions `model` and `weights`."""
 
     def __init__(self, settings: Settings, base: BaseModel, training: OnlineTraining, ring: Ring) -> None:
         self._settings, self._base, self._training, self._ring = settings, base, training, ring

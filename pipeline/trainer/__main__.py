@@ -1,0 +1,129 @@
+"""The trainer process: `python -m pipeline.trainer`."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from pipeline import regions
+from pipeline.process import Process, main
+from pipeline.shm.ring import Ring
+from pipeline.shm.segment import Segment, SegmentAbsent, SegmentMismatch
+from pipeline.telemetry import TrainerReport
+from pipeline.trainer import base as base_model
+from pipeline.trainer.budget import CpuBudget
+from pipeline.trainer.device import choose_device
+from pipeline.trainer.handover import Handover
+from pipeline.trainer.online import OnlineTraining
+from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.resume import resume
+from pipeline.trainer.stable import StableWeights
+
+# Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
+_ROWS_PER_TURN = 64
+# How long to sleep when there is nothing new: the latency from data to training.
+_IDLE_S = 0.02
+_EVALUATION_INTERVAL_S = 2.0
+
+
+def serve(process: Process[TrainerReport]) -> None:
+    """Train on what arrives in the ring until told to stop."""
+    settings = process.settings
+    process.phase("initializing")
+    base = base_model.obtain(process)
+    attached = _wait_for_ring(process) if base is not None else None
+    if base is None or attached is None:
+        return
+    ring, ring_region = attached
+    device, note = choose_device(settings)
+    recipe = Recipe.from_settings(settings)
+    reservoir, _ = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
+    holdout, _ = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
+    training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
+    handover = Handover(settings, base, training, ring)
+    resume(process, handover, training, ring, reservoir, holdout)
+    report = process.report
+    report.device, report.device_note, report.recipe = device, note, settings.recipe
+    report.base_model, report.base_digest = base.name, base.digest
+    report.learner = type(training.learner).__name__
+    if note:
+        process.log.warning("device", device=device, note=note)
+    process.log.info("training", base_model=base.name, learner=report.learner, step=training.total_steps)
+    _train(process, training, handover, ring, ring_region)
+
+
+def _wait_for_ring(process: Process[TrainerReport]) -> tuple[Ring, Segment] | None:
+    while not process.should_stop():
+        try:
+            return regions.attach_ring(process.settings)
+        except (SegmentAbsent, SegmentMismatch) as error:
+            process.phase("initializing", f"waiting for ingest: {error}")
+            process.stop.wait(_IDLE_S)
+    return None
+
+
+def _train(
+    process: Process[TrainerReport], training: OnlineTraining, handover: Handover, ring: Ring, ring_region: Segment
+) -> None:
+    budget = CpuBudget(process.settings.cpu_share)
+    stable = StableWeights(process)
+    report = _Progress(process, training, handover, ring, budget)
+    evaluated_at, evaluated_step = time.monotonic(), -1
+    process.phase("running")
+    while not process.should_stop():
+        observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
+        if not observed or handover.due:
+            handover.publish()
+        if process.reporter.due:
+            report.publish()
+            stable.follow(training)
+        if time.monotonic() - evaluated_at >= _EVALUATION_INTERVAL_S and training.total_steps != evaluated_step:
+            if training.evaluate():
+                process.log.error("rolled_back", to="last stable weights", rollbacks=training.rollbacks)
+            evaluated_at, evaluated_step = time.monotonic(), training.total_steps
+        if not observed:
+            if not ring_region.is_current():
+                process.log.warning("ring_replaced")
+                return
+            process.stop.wait(_IDLE_S)
+    handover.publish()
+    report.publish()
+
+
+class _Progress:
+    """Carries the training's figures into the report."""
+
+    def __init__(
+        self,
+        process: Process[TrainerReport],
+        training: OnlineTraining,
+        handover: Handover,
+        ring: Ring,
+        budget: CpuBudget,
+    ) -> None:
+        self._process, self._training, self._handover = process, training, handover
+        self._ring, self._budget = ring, budget
+        self._drift_events = int(training.report().get("drift_events", 0))
+
+    def publish(self) -> None:
+        """Publish the figures as they are now. The step is that of the published weights: it never falls."""
+        figures, report = self._training.report(), self._process.report
+        report.step, report.cursor = self._handover.step, self._training.cursor
+        report.lag = max(0, self._ring.head - self._training.cursor)
+        report.evicted_untrained = self._training.evicted_untrained
+        report.steps_undone, report.rollbacks = self._training.steps_undone, self._training.rollbacks
+        report.loss = figures.get("loss")
+        report.cpu_share = self._budget.used_share
+        report.metrics = {name: value for name, value in figures.items() if math.isfinite(value)}
+        self._note_drift(int(figures.get("drift_events", 0)))
+        self._process.reporter.publish()
+
+    def _note_drift(self, events: int) -> None:
+        if events > self._drift_events:
+            self._process.log.warning("drift_detected", events=events, step=self._handover.step)
+        self._drift_events = self._process.report.drift_events = events
+
+
+if __name__ == "__main__":
+    sys.exit(main("trainer", TrainerReport, serve))
