@@ -1,0 +1,105 @@
+"""The gate: whether a candidate may be called stable, judged on rows that it was not trained on.
+
+A candidate is stable only if, on a gate set with enough of both rows and content groups,
+
+- its PLCC is at most `delta` below that of the last stable model (before the first: of the base model);
+- its RMSE is not higher than that model's, nor than the base model's, beyond noise;
+- its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, contents counting alike, and not
+  higher without the quarter of the contents that it helps most: what a few gain at the cost of the others, as by one
+  client's wrong scores, buys nothing.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import metrics
+from pipeline.exporter.checkpoint import Figures, GateMetrics, State, Verdict
+from pipeline.exporter.noise import PairedErrors
+
+MIN_ROWS = 100
+MIN_GROUPS = 4
+"""With fewer, how contents differ cannot be told."""
+
+MIN_GAIN = 0.2
+"""Score points. What is gained on the contents of one stream may be lost on others: a base model that is nearly right
+has little to gain and as much to lose (docs/decisions/0012-stability-gate.md)."""
+
+WORSE_CONFIDENCE = 0.95
+BETTER_CONFIDENCE = 0.99
+
+Rows = npt.NDArray[np.float32]
+Predict = Callable[[Rows], Rows]
+
+
+@dataclass(frozen=True)
+class GateSet:
+    """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n]."""
+
+    name: str
+    features: Rows
+    score: Rows
+    group: npt.NDArray[np.integer]
+
+
+def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Sequence[GateSet], delta: float) -> Verdict:
+    """Judge a candidate on every set: unstable where one says so, stable where one does and none is against it."""
+    verdicts = [_judge(candidate, base, stable, each, delta) for each in sets]
+    order: tuple[State, ...] = ("unstable", "stable", "unproven")
+    state = next((state for state in order if any(verdict.state == state for verdict in verdicts)), order[-1])
+    reasons = [verdict.reason for verdict in verdicts if verdict.state == state]
+    measured = {name: figures for verdict in verdicts for name, figures in verdict.metrics.items()}
+    return Verdict(state, " ".join(reasons) or "There is nothing to judge on.", measured)
+
+
+def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float) -> Verdict:
+    rows, groups = len(on.score), len(np.unique(on.group))
+    if rows < MIN_ROWS or groups < MIN_GROUPS:
+        reason = f"{rows} rows of {groups} contents; at least {MIN_ROWS} rows of {MIN_GROUPS} contents needed."
+        return Verdict("unproven", f"{on.name}: {reason}", {on.name: GateMetrics(rows, groups)})
+    ours, base_model = _Result(candidate, on), _Result(base, on)
+    last = None if stable is None else _Result(stable, on)
+    objection = next(_objections(ours, base_model, last, on, delta), "")
+    figures = GateMetrics(rows, groups, ours.figures, base_model.figures, last.figures if last else None)
+    reason = objection or f"RMSE {ours.rmse:.4g}, base model {base_model.rmse:.4g}."
+    return Verdict("unstable" if objection else "stable", f"{on.name}: {reason}", {on.name: figures})
+
+
+class _Result:
+    """How one model does on a gate set."""
+
+    def __init__(self, predict: Predict, on: GateSet) -> None:
+        predicted = predict(on.features)
+        self.finite = bool(np.isfinite(predicted).all())
+        self.errors = predicted.astype(float) - on.score
+        self.rmse = metrics.rmse(predicted, on.score)
+        self.plcc = metrics.plcc(predicted, on.score)
+        self.figures = Figures.of(self.rmse, self.plcc, metrics.srocc(predicted, on.score))
+
+
+def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float) -> Iterator[str]:
+    """Yield what speaks against calling the candidate stable, the gravest first."""
+    if not ours.finite:
+        yield "predictions are not all finite."
+        return
+    rivals = [("base model", base)] if last is None else [("last stable", last), ("base model", base)]
+    whose, reference = rivals[0]
+    if not (np.isnan(reference.plcc) or ours.plcc >= reference.plcc - delta):
+        yield f"PLCC {ours.plcc:.5f}, {whose} {reference.plcc:.5f}: more than {delta:g} lower."
+    for whose, rival in rivals:
+        low = PairedErrors(ours.errors, rival.errors, on.group).rmse_difference(1 - WORSE_CONFIDENCE)
+        if low > 0:
+            yield (
+                f"RMSE {ours.rmse:.4g}, {whose} {rival.rmse:.4g}: "
+                f"higher by {low:.2g} at least, with {WORSE_CONFIDENCE:.0%} confidence."
+            )
+    paired = PairedErrors(ours.errors, base.errors, on.group)
+    gain, broad_gain = paired.mean_gain(1 - BETTER_CONFIDENCE), paired.broad_gain()
+    if gain < MIN_GAIN or broad_gain < 0:
+        yield (
+            f"RMSE {ours.rmse:.4g}, base model {base.rmse:.4g}: absolute error lower by {gain:.2g} at least, with "
+            f"{BETTER_CONFIDENCE:.0%} confidence, and by {broad_gain:.2g} without the contents that gain most; "
+            f"{MIN_GAIN:g} and 0 needed."
+        )
