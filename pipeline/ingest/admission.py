@@ -58,7 +58,9 @@ class Admission:
             samples = self._decode_lines(block)
         except (ValueError, RecursionError, msgspec.MsgspecError):
             return None
-        return samples if len(samples) == block.count(b"\n") + 1 else None
+        breaks = block.count(b"\n")
+        # Valid JSON has no newline between } and { inside an object, so that each of these separates two of them.
+        return samples if len(samples) == breaks + 1 and block.count(b"}\n{") == breaks else None
 
     def _admit_singly(self, block: bytes, prefix: bytes) -> list[bytes]:
         lines = (line.removeprefix(BOM).strip(b" \t\r") for line in block.split(b"\n"))

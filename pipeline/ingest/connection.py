@@ -14,7 +14,7 @@ READ_SIZE = 65536
 class Connection:
     """A non-blocking stream socket with its framing and its unsent answers."""
 
-    __slots__ = ("_socket", "active_at", "framer", "told", "unsent", "watching")
+    __slots__ = ("_socket", "active_at", "ended", "framer", "told", "unsent", "watching")
 
     def __init__(self, sock: socket.socket, max_line_bytes: int) -> None:
         sock.setblocking(False)
@@ -24,6 +24,7 @@ class Connection:
         self.active_at = time.monotonic()
         self.told = ""
         self.watching = 0
+        self.ended = False
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""

@@ -68,9 +68,16 @@ class Server:
         if chunk is None:
             return None
         if not chunk:
-            self._drop(connection)
-            return None
+            return self._end(connection)
         return connection, self._take(connection, chunk)
+
+    def _end(self, connection: Connection) -> tuple[Connection, bytes] | None:
+        """Take note that the client has written its last: it may still read what it has not been sent yet."""
+        if connection.watching & select.EPOLLIN and connection.unsent:
+            connection.ended = True
+            return connection, b""
+        self._drop(connection)
+        return None
 
     def _take(self, connection: Connection, chunk: bytes) -> bytes:
         self.bytes_received += len(chunk)
@@ -93,9 +100,11 @@ class Server:
     def _watch(self, connection: Connection) -> None:
         """Wait for input unless too many answers are unread, and for room to send where answers are unsent."""
         unsent = len(connection.unsent)
-        wanted = (select.EPOLLIN if unsent <= self._settings.max_unread_bytes else 0) | (
-            select.EPOLLOUT if unsent else 0
-        )
+        if connection.ended and not unsent:
+            self._drop(connection)
+            return
+        may_read = not connection.ended and unsent <= self._settings.max_unread_bytes
+        wanted = (select.EPOLLIN if may_read else 0) | (select.EPOLLOUT if unsent else 0)
         if wanted != connection.watching:
             connection.watching = wanted
             self._epoll.modify(connection.fileno(), wanted)
