@@ -12,7 +12,9 @@ def corpus() -> None:
     """Make corpora: tables of frames with libvmaf's features and scores."""
 
 
-@corpus.command("pack")
+@corpus.command(
+    "pack", epilog="Example: vmafx-sidecar corpus pack frames.parquet --stream bikes,cars --judge plane -o corpus.npz"
+)
 @click.argument("corpus_file", metavar="CORPUS", type=click.Path(path_type=Path))
 @click.option("--stream", required=True, help="Sources to send, separated by commas.")
 @click.option("--judge", required=True, help="Other sources, to judge by, separated by commas.")
@@ -20,12 +22,7 @@ def corpus() -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
-    r"""Pack whole sources of CORPUS into a small .npz that is read with numpy alone.
-
-    \b
-    Example:
-      vmafx-sidecar corpus pack frames.parquet --stream bikes,cars --judge glacier -o corpus.npz
-    """
+    """Pack whole sources of CORPUS into a small .npz that is read with numpy alone."""
     from pipeline.corpus.npz import write_npz
     from pipeline.corpus.pack import pack
     from pipeline.corpus.table import load_corpus

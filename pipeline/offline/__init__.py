@@ -1,0 +1,1 @@
+"""Making base models from corpora: training with whole sources left out, and evaluation."""

@@ -1,0 +1,69 @@
+"""A model under evaluation: what it predicts on a corpus, how long it takes, how large it is."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.model.errors import UnusableModel
+from pipeline.model.runtime import OnnxModel
+
+_WARM_UP, _TIMED = 200, 2000
+
+
+class _Scaling(msgspec.Struct):
+    """What a sidecar may say of standardisation that is left to the caller (absent: the graph does it)."""
+
+    feature_mean: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(FEATURES))
+    feature_std: list[float] = msgspec.field(default_factory=lambda: [1.0] * len(FEATURES))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Predictions float32[n] for a corpus of n rows, latency of one row in microseconds, size in bytes."""
+
+    name: str
+    predicted: npt.NDArray[np.float32]
+    latency_p50: float
+    latency_p95: float
+    size: int
+
+
+def run(path: Path, corpus: Corpus) -> Candidate:
+    """Run the model at `path` over `corpus`; raises UnusableModel.
+
+    Where the `.json` beside it has `feature_mean` and `feature_std`, features are standardised first.
+    """
+    model = OnnxModel(path)
+    if model.n_features != len(FEATURES):
+        raise UnusableModel(path.name, f"takes {model.n_features} features; a corpus has {len(FEATURES)}")
+    scaling = _scaling(path)
+    features = (corpus.features - np.array(scaling.feature_mean)) / np.array(scaling.feature_std)
+    external = path.with_name(path.name + ".data")
+    size = path.stat().st_size + (external.stat().st_size if external.exists() else 0)
+    return Candidate(path.stem, model.predict(features.astype(np.float32)), *latency(model, corpus.features[:1]), size)
+
+
+def latency(model: OnnxModel, row: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return the median and the 95th percentile of the time for one row [1, 6], in microseconds."""
+    taken = np.empty(_WARM_UP + _TIMED)
+    for i in range(len(taken)):
+        started = time.perf_counter_ns()
+        model.predict(row)
+        taken[i] = time.perf_counter_ns() - started
+    p50, p95 = np.quantile(taken[_WARM_UP:], [0.5, 0.95]) / 1000
+    return float(p50), float(p95)
+
+
+def _scaling(path: Path) -> _Scaling:
+    sidecar = path.with_suffix(".json")
+    try:
+        return msgspec.json.decode(sidecar.read_bytes(), type=_Scaling)
+    except FileNotFoundError:
+        return _Scaling()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnusableModel(path.name, f"{sidecar.name} beside it: {error}") from None

@@ -1,0 +1,159 @@
+"""`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import click
+from click.core import ParameterSource
+
+from pipeline.corpus.table import TARGETS, Corpus, CorpusError, load_corpus
+from pipeline.offline.architectures import ARCHITECTURES, learning_rate
+
+_file = click.Path(path_type=Path, dir_okay=False)
+_directory = click.Path(path_type=Path, file_okay=False)
+_target = click.option("--target", default="vmaf", show_default=True, type=click.Choice(TARGETS), help="Score.")
+_resamples = click.option(
+    "--resamples", default=200, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of reports."
+)
+
+
+@click.command(epilog="Example: vmafx-sidecar train frames.parquet --val-source bikes,cars -o models")
+@click.argument("corpus_file", metavar="CORPUS", type=_file, required=False)
+@click.option("-o", "--output", required=True, type=_directory, help="Where models and reports go.")
+@click.option(
+    "--arch", "architectures", multiple=True, default=["mlp_small"], show_default=True,
+    type=click.Choice(list(ARCHITECTURES)), help="Network; may be given several times.",
+)  # fmt: skip
+@click.option("--name", help="File name of the model, without suffix; the architecture's where absent.")
+@_target
+@click.option("--val-source", "left_out", default="", help="Sources to leave out and judge by, separated by commas.")
+@click.option("--loso", is_flag=True, help="Leave every source out in turn, and report instead of a model.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="The best is kept.")
+@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="At most.")
+@click.option("--batch-size", default=256, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="By the width of the network where absent.")
+@click.option("--schedule", default="cosine", show_default=True, type=click.Choice(["cosine", "plateau"]))
+@click.option("--patience", default=20, show_default=True, type=click.IntRange(min=1), help="Epochs, then it stops.")
+@_resamples
+@click.option("--assume-dims", metavar="WxH", help="With --epochs 0: zeros in place of CORPUS, to try it out.")
+@click.pass_context
+def train(
+    context: click.Context, corpus_file: Path | None, output: Path, architectures: tuple[str, ...], name: str | None,
+    target: str, left_out: str, loso: bool, seeds: int, epochs: int, batch_size: int, lr: float | None,
+    schedule: Literal["cosine", "plateau"], patience: int, resamples: int, assume_dims: str | None,
+) -> None:  # fmt: skip
+    """Train networks on CORPUS (.parquet, .csv or .npz) and write them as ONNX.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    if loso and left_out:
+        raise click.UsageError("--loso leaves every source out in turn: it takes no --val-source")
+    if name and (loso or len(architectures) > 1):
+        raise click.UsageError("--name names one model: give one --arch, and no --loso")
+    from pipeline.offline.fit import Recipe
+    from pipeline.offline.product import Origin, write_models
+    from pipeline.offline.progress import forget, train_all
+
+    recipes = {
+        architecture: Recipe(
+            lr or learning_rate(architecture), epochs, batch_size, schedule=schedule, patience=patience
+        )
+        for architecture in architectures
+    }
+    with _mistakes():
+        corpus = _corpus(corpus_file, assume_dims, epochs)
+        excluded = tuple(left_out.split(",")) if left_out else ()
+        folds = [(source,) for source in corpus.sources()] if loso else [excluded]
+        output.mkdir(parents=True, exist_ok=True)
+        trained = train_all(corpus, target, recipes, folds, seeds, output)
+    if loso:
+        from pipeline.offline.leave_out import out_of_fold
+        from pipeline.offline.publish import publish
+
+        candidates = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
+        publish(candidates, corpus, target, resamples, output, "loso")
+    else:
+        origin = Origin(corpus, str(corpus_file or assume_dims), target, _command_line(context))
+        for path in write_models(output, name, trained, recipes, origin):
+            click.echo(path)
+    forget(output, architectures)
+
+
+@click.command(
+    epilog="Example: vmafx-sidecar evaluate ours.onnx theirs.onnx frames.parquet --sources bikes,cars -o report"
+)
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_file)
+@click.argument("corpus_file", metavar="CORPUS", type=_file)
+@click.option("-o", "--output", required=True, type=_directory, help="Where the report goes.")
+@_target
+@click.option("--sources", default="", help="Only these sources, separated by commas.")
+@click.option("--part", type=click.Choice(["stream", "judge"]), help="Only this part of a packed corpus.")
+@_resamples
+def evaluate(
+    models: tuple[Path, ...],
+    corpus_file: Path,
+    output: Path,
+    target: str,
+    sources: str,
+    part: str | None,
+    resamples: int,
+) -> None:
+    """Compare the predictions of each MODEL with the scores in CORPUS.
+
+    Writes evaluation.json, evaluation.html and plots. Intervals are 95 %, by drawing whole clips; they say nothing
+    of other sources.
+    """
+    from pipeline.model.errors import UnusableModel
+    from pipeline.offline.candidate import run
+    from pipeline.offline.publish import publish
+
+    with _mistakes():
+        corpus = load_corpus(corpus_file)
+        corpus = corpus.rows(corpus.mask_of(sources.split(","))) if sources else corpus
+        corpus = corpus.only(part) if part else corpus
+        if not len(corpus):
+            raise CorpusError(f"{corpus_file}: no rows are left to judge by")
+        corpus.target(target)
+        try:
+            candidates = [run(path, corpus) for path in models]
+        except UnusableModel as error:
+            raise click.ClickException(str(error)) from error
+        output.mkdir(parents=True, exist_ok=True)
+        publish(candidates, corpus, target, resamples, output, "evaluation")
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Turn what is wrong with the input into one line."""
+    try:
+        yield
+    except (CorpusError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:
+    if assume_dims is None:
+        if path is None:
+            raise click.UsageError("which CORPUS? (or --epochs 0 --assume-dims WxH to try the command without one)")
+        return load_corpus(path)
+    if path is not None or epochs:
+        raise click.UsageError("--assume-dims stands in for CORPUS, with --epochs 0 only: zeros teach nothing")
+    from pipeline.offline.assumed import assumed_corpus
+
+    return assumed_corpus(assume_dims)
+
+
+def _command_line(context: click.Context) -> str:
+    """Return the command as it was given, for the record."""
+    words = ["vmafx-sidecar", context.command.name or ""]
+    for parameter in context.command.get_params(context):
+        if context.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[parameter.name or ""]
+        option = [] if isinstance(parameter, click.Argument) else [max(parameter.opts, key=len)]
+        for each in value if isinstance(value, tuple) else (value,):
+            words += option if each is True else [*option, str(each)]
+    return shlex.join(words)

@@ -1,0 +1,90 @@
+"""A finished model on disk: the ONNX, its digest, and a sidecar that says what it is and how it was made."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.offline.fit import Recipe
+from pipeline.offline.graph import OPSET
+from pipeline.offline.scores import agreement
+from pipeline.offline.train import Trained
+from pipeline.registry.durable import write_durably
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What models were made from, and by which command."""
+
+    corpus: Corpus
+    corpus_name: str
+    target: str
+    command: str
+
+
+def write_models(
+    directory: Path,
+    name: str | None,
+    trained: Mapping[str, Sequence[Trained]],
+    recipes: Mapping[str, Recipe],
+    origin: Origin,
+) -> Iterator[Path]:
+    """Write each architecture's first model, called `name` or after its architecture; yield the paths."""
+    for architecture, (model, *_) in trained.items():
+        path = directory / f"{name or architecture}.onnx"
+        _write(path, model, _training(model, architecture, recipes[architecture], origin), _metrics(model, origin))
+        yield path
+
+
+def _write(path: Path, trained: Trained, training: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Write the `.sha256`, the ONNX and the `.json`, each durably, in this order."""
+    data = trained.model.SerializeToString()
+    digest = hashlib.sha256(data).hexdigest()
+    write_durably(path.with_name(f"{path.name}.sha256"), f"{digest}\n".encode())
+    write_durably(path, data)
+    sidecar = {
+        "id": path.stem,
+        "kind": "fr",
+        "onnx": path.name,
+        "opset": OPSET,
+        "sha256": digest,
+        "input_name": "features",
+        "input_shape": [-1, len(FEATURES)],
+        "output_name": trained.model.graph.output[0].name,
+        "output_shape": [-1],
+        "features": FEATURES,
+        "input_mean": trained.mean.tolist(),
+        "input_std": trained.std.tolist(),
+        "training": training,
+        "metrics": metrics,
+    }
+    write_durably(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n")
+
+
+def _training(trained: Trained, architecture: str, recipe: Recipe, origin: Origin) -> dict[str, Any]:
+    member = trained.member
+    return {
+        "command": origin.command,
+        "corpus": Path(origin.corpus_name).name,
+        "target": origin.target,
+        "architecture": architecture,
+        "sources": sorted(set(origin.corpus.sources()) - set(member.left_out)),
+        "left_out": member.left_out,
+        "rows": len(member.training),
+        "seed": member.seed,
+        "validation_rmse": trained.validation_rmse,
+        "recipe": recipe,
+    }
+
+
+def _metrics(trained: Trained, origin: Origin) -> dict[str, Any]:
+    """Return how the model does on the sources that it never saw."""
+    unseen = origin.corpus.rows(origin.corpus.mask_of(trained.member.left_out))
+    if not len(unseen):
+        return {"rows": 0}
+    predicted = trained.runtime().predict(unseen.features)
+    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target))}

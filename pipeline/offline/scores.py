@@ -1,0 +1,95 @@
+"""Figures of agreement, over all rows and within groups of them, with intervals."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import metrics
+from pipeline.corpus.table import Corpus
+
+FIGURES = {
+    "plcc": metrics.plcc,
+    "srocc": metrics.srocc,
+    "krocc": metrics.krocc,
+    "rmse": metrics.rmse,
+    "mae": metrics.mae,
+}
+BANDS = (0, 20, 40, 60, 80, 100)
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of agreement and the 95 % interval of it; NaN where it does not exist."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """Agreement within one group of rows."""
+
+    kind: str
+    name: str
+    rows: int
+    figures: dict[str, Figure]
+
+
+def agreement(predicted: Scores, score: Scores) -> dict[str, float]:
+    """Return every figure of FIGURES of two vectors [n]."""
+    return {name: figure(predicted, score) for name, figure in FIGURES.items()}
+
+
+def by_group(predicted: Scores, corpus: Corpus, target: str, resamples: int, seed: int = 0) -> list[GroupResult]:
+    """Return the agreement overall and per source, codec and score band, with bootstrap intervals."""
+    score = corpus.target(target)
+    return [
+        GroupResult(kind, name, int(rows.sum()), _with_intervals(predicted, score, corpus.clip, rows, resamples, seed))
+        for kind, name, rows in _groups(corpus, score)
+    ]
+
+
+def _groups(corpus: Corpus, score: Scores) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    yield "overall", "all", np.ones(len(corpus), bool)
+    for kind, labels in (("source", corpus.source), ("codec", corpus.codec)):
+        for name in np.unique(labels).tolist():
+            yield kind, name, labels == name
+    for low, high in pairwise(BANDS):
+        rows = (score >= low) & ((score < high) | (high == BANDS[-1]))
+        if rows.any():
+            yield "band", f"{low}-{high}", rows
+
+
+def _with_intervals(
+    predicted: Scores,
+    score: Scores,
+    clip: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.bool_],
+    resamples: int,
+    seed: int,
+) -> dict[str, Figure]:
+    predicted, score = predicted[rows], score[rows]
+    order = np.argsort(clip[rows], kind="stable")
+    clips = np.split(order, np.flatnonzero(np.diff(clip[rows][order])) + 1)
+    random = np.random.default_rng(seed)
+    drawn = [_redraw(clips, random) for _ in range(resamples)]
+    values = agreement(predicted, score)
+    samples = [agreement(predicted[index], score[index]) for index in drawn]
+    return {name: _figure(value, np.array([sample[name] for sample in samples])) for name, value in values.items()}
+
+
+def _redraw(clips: list[npt.NDArray[np.intp]], random: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Draw as many clips as there are, with repeats: frames of one clip are alike and stay together."""
+    return np.concatenate([clips[i] for i in random.integers(len(clips), size=len(clips))])
+
+
+def _figure(value: float, samples: npt.NDArray[np.float64]) -> Figure:
+    found = samples[np.isfinite(samples)]
+    low, high = np.quantile(found, [0.025, 0.975]) if found.size else (np.nan, np.nan)
+    return Figure(value, float(low), float(high))
