@@ -64,10 +64,10 @@ class Correction:
 
         """
         observed = score("observed", observation.observed)
-        before = self.apply(observation)
         features = self.features or tuple(named(observation.features))
         row = columns(observation, features)
         model = self.model or CorrectionModel(len(row), self.settings)
+        before = correct(observation.predicted, model.correction(row))
         model.update(row, observed - observation.predicted)
         self.features, self.model = features, model
         outcome = Outcome(before.predicted, before.correction, before.corrected, observed)
