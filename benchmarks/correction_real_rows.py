@@ -1,6 +1,6 @@
 """What a local correction is worth on real encodes: the error before and after, on sources it has never seen.
 
-    python benchmarks/correction_real_rows.py [--plot docs/img/correction_real_rows.png]
+    python -m benchmarks.correction_real_rows [--plot docs/img/correction_real_rows.png]
 
 Needs ../shared/data and ../shared/models, and the extra `corpus`. The predictor is vmaf_tiny_v2, the truth another
 VMAF model than the one it was trained for (neg, phone). A capture is one encode: its mean features, its CRF, its mean

@@ -1,6 +1,6 @@
 """A local correction against the sidecar's own trainer, on the same stream of real frames.
 
-    python benchmarks/correction_trainer.py [--plot docs/img/correction_trainer.png]
+    python -m benchmarks.correction_trainer [--plot docs/img/correction_trainer.png]
 
 Needs ../shared/data and ../shared/models, and the extra `corpus`. Both start from vmaf_tiny_v2 and learn another VMAF
 model's scores (neg, phone): the correction adds to the base model, the trainer (default recipe, EMA weights) replaces

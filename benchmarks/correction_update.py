@@ -1,6 +1,6 @@
 """How exact and how fast an online ridge update is, beside the usual alternatives on the same rows.
 
-    python benchmarks/correction_update.py
+    python -m benchmarks.correction_update
 
 Rows of 14 columns whose scales span 1e-2 to 1e5, as the raw signals of an encode do. Each method is compared with the
 batch solution of its own problem: the largest difference of a correction, in score points, over 1,000 of the rows.

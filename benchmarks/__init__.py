@@ -1,0 +1,1 @@
+"""Benchmarks: one file per question, each figure a ratio taken in one run."""
