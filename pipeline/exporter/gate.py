@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pipeline import metrics
 from pipeline.exporter.checkpoint import Figures, GateMetrics, State, Verdict
-from pipeline.exporter.noise import PairedErrors
+from pipeline.exporter.noise import PairedErrors, Values
 
 MIN_ROWS = 100
 MIN_GROUPS = 4
@@ -73,7 +73,7 @@ class _Result:
     def __init__(self, predict: Predict, on: GateSet) -> None:
         predicted = predict(on.features)
         self.finite = bool(np.isfinite(predicted).all())
-        self.errors = predicted.astype(float) - on.score
+        self.errors: Values = np.subtract(predicted, on.score, dtype=np.float64)
         self.rmse = metrics.rmse(predicted, on.score)
         self.plcc = metrics.plcc(predicted, on.score)
         self.figures = Figures.of(self.rmse, self.plcc, metrics.srocc(predicted, on.score))
