@@ -56,7 +56,7 @@ class Display(AbstractContextManager["Display"]):
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, moment: Moment) -> None:
         """Show where the demo is."""

@@ -34,7 +34,8 @@ class Sidecar:
         self._environment.update(settings)
 
     def __enter__(self) -> Self:
-        with self._log.open("ab") as output:
+        self._log.unlink(missing_ok=True)
+        with self._log.open("ab") as output:  # several processes write to it
             self._process = subprocess.Popen(
                 [*COMMAND, "run"],
                 env=self._environment,

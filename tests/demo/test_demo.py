@@ -1,0 +1,111 @@
+"""The demo as its user starts it: a process, with real processes below it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.demo.sidecar import COMMAND, Sidecar, SidecarEndedError
+from pipeline.shm.segment import SHM_DIR
+from tests.node.waiting import eventually
+
+pytestmark = pytest.mark.processes
+
+
+def family(directory: Path) -> list[psutil.Process]:
+    """Return every process whose sidecar has its socket in ``directory``."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("VMAFX_SIDECAR_SOCKET", "").startswith(str(directory)):
+                found.append(process)
+    return found
+
+
+@pytest.fixture
+def shared_memory() -> Iterator[None]:
+    """Expect as much in shared memory after a test as before."""
+    before = set(SHM_DIR.glob("vmafx-*"))
+    yield
+    assert not set(SHM_DIR.glob("vmafx-*")) - before
+
+
+def demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the demo with all its files below ``directory``."""
+    command = [*COMMAND, "demo", "--out", str(directory / "out"), *arguments]
+    environment = os.environ | {"TMPDIR": str(directory)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+@pytest.mark.usefixtures("shared_memory")
+def test_it_succeeds(tmp_path: Path) -> None:
+    """In a few seconds the last checkpoint beats the base model, and nothing is left but plot and logs."""
+    process = demo(tmp_path, "--seconds", "15", "--rate", "400")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "the node swapped to model_v" in output
+    assert "base_model" in output
+    assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not family(tmp_path)
+
+
+@pytest.mark.usefixtures("shared_memory")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped in mid-stream it says so, exits with 1 and leaves no process and no file behind."""
+    process = demo(tmp_path, "--seconds", "600")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "samples" in line:
+            break
+    assert len(family(tmp_path)) >= 4
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert output.endswith("Error: stopped before the end\n")
+    assert not family(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
+    """Even SIGKILL of the demo ends the sidecar, which the kernel tells."""
+    process = demo(tmp_path, "--seconds", "600")
+    assert process.stdout is not None
+    assert eventually(lambda: len(family(tmp_path)) >= 4, at_most_s=60.0)
+    process.kill()
+    process.communicate()
+    assert eventually(lambda: not family(tmp_path), at_most_s=60.0)
+    for leftover in tmp_path.glob("vmafx-demo-*"):
+        subprocess.run([*COMMAND, "clean", "--socket", str(leftover / "sidecar.sock")], check=True)
+
+
+@pytest.mark.usefixtures("shared_memory")
+def test_a_sidecar_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
+    """When the sidecar does not start, the reason is the one that it gave."""
+    settings = {"VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"), "VMAFX_SIDECAR_LR": "much"}
+
+    with Sidecar(settings, tmp_path / "log") as sidecar:
+        sidecar._process.wait(timeout=60)
+        with pytest.raises(SidecarEndedError, match=r"code 78: .*VMAFX_SIDECAR_LR='much'"):
+            sidecar.check()
+
+
+def test_an_unknown_target_is_one_clear_line(tmp_path: Path) -> None:
+    """A target that the corpus has not is named at once, with those that it has."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "demo", "--target", "mos", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: no target 'mos' in this corpus; it has vmaf, vmaf_neg, vmaf_phone\n"
