@@ -1,0 +1,73 @@
+"""`vmafx-sidecar registry`: the index of models in a directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from pipeline.registry import registry as index
+from pipeline.registry.card import read_sidecar, summary, write_card
+from pipeline.registry.registry import Entry, RegistryError
+
+_directory = click.argument("directory", default=".", type=click.Path(path_type=Path, exists=True, file_okay=False))
+
+
+@click.group()
+def registry() -> None:
+    """Keep registry.json: which models a directory holds, and the digest each must have."""
+
+
+@registry.command(epilog="Example: vmafx-sidecar registry add models/mlp_small.onnx --id vmaf_small_v1")
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--id", "identifier", help="Lower-case letters, digits, - and _; the file's name where absent.")
+@click.option("--replace", is_flag=True, help="Take the place of an entry with this id.")
+@click.option("--notes", help="At most 512 characters; made from the model's .json where absent.")
+def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -> None:
+    """Register MODEL in the directory it lies in, and write its card beside it."""
+    with _mistakes():
+        sidecar = read_sidecar(model)
+        entry = Entry(
+            id=identifier or model.stem,
+            onnx=model.name,
+            sha256=sidecar.sha256,
+            opset=sidecar.opset,
+            notes=notes or summary(sidecar),
+        )
+        if replace:
+            index.discard(model.parent, {entry.id})
+        index.add(model.parent, entry)
+        card = write_card(model, sidecar)
+    click.echo(f"{model.parent / index.NAME}: {entry.id} added; card: {card}")
+
+
+@registry.command(epilog="Example: vmafx-sidecar registry verify models")
+@_directory
+def verify(directory: Path) -> None:
+    """Check that every model in DIRECTORY is there and has its digest. Exits with 1 where one has not."""
+    with _mistakes():
+        entries, faults = index.load(directory).models, index.verify(directory)
+    for fault in faults:
+        click.echo(f"{fault.id}: {fault.reason}", err=True)
+    if faults:
+        raise click.ClickException(f"{len(faults)} of {len(entries)} models failed")
+    click.echo(f"{len(entries)} models are what was registered")
+
+
+@registry.command("list", epilog="Example: vmafx-sidecar registry list models")
+@_directory
+def list_(directory: Path) -> None:
+    """List the models in DIRECTORY, in the order in which they were added."""
+    with _mistakes():
+        entries: tuple[Entry, ...] = index.load(directory).models
+    for entry in entries:
+        click.echo(f"{entry.id}  {entry.onnx}  opset {entry.opset}  {entry.sha256[:12]}  {entry.notes}")
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Turn what is wrong with the input into one line."""
+    try:
+        yield
+    except (RegistryError, OSError) as error:
+        raise click.ClickException(str(error)) from error
