@@ -78,7 +78,7 @@ def pooled_rmse(encodes: Encodes, target: str, variant: Variant) -> list[float]:
                 added = corrections(rows[learned], residuals, rows[judged], variant)
                 error = np.clip(encodes.predicted[judged] + added, 0, 100) - observed[judged]
                 squares[-1].append(float(np.mean(error**2)))
-    return np.sqrt(np.mean(squares, axis=0)).tolist()
+    return [float(value) for value in np.sqrt(np.mean(squares, axis=0))]
 
 
 def main() -> None:
