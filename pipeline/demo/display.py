@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -67,12 +67,13 @@ class Display(AbstractContextManager["Display"]):
             self.say(str(moment))
 
 
-def _panel(moment: Moment) -> Group:
-    table = Table.grid(padding=(0, 2))
-    table.add_row("samples in", f"{moment.samples:,}")
-    table.add_row("trainer step", f"{moment.step:,}")
-    table.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{moment.model}[/bold]")
-    table.add_row(
+def _panel(moment: Moment) -> Table:
+    panel = Table.grid(padding=(0, 2))
+    panel.add_row("stream", ProgressBar(moment.total, min(moment.elapsed, moment.total), width=40))
+    panel.add_row("samples in", f"{moment.samples:,}")
+    panel.add_row("trainer step", f"{moment.step:,}")
+    panel.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{moment.model}[/bold]")
+    panel.add_row(
         "RMSE on unseen sources", f"[bold]{moment.live.rmse:.2f}[/bold], the base model's is {moment.base.rmse:.2f}"
     )
-    return Group(ProgressBar(moment.total, min(moment.elapsed, moment.total), width=60), table)
+    return panel
