@@ -1,10 +1,21 @@
 """`vmafx-sidecar corpus`: build corpora from videos, and pack small ones."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import numpy as np
 
-from pipeline.corpus.table import CorpusError
+from pipeline.corpus.pairs import Pair, find_pairs, parse_ladder
+from pipeline.corpus.reference import Limits
+from pipeline.corpus.table import CorpusError, load_corpus
+
+_LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
+_SMOKE = ("lavfi:testsrc2=size=128x96", "lavfi:mandelbrot=size=128x96")
+_SMOKE_LADDER = ("libx264:24,44",)
+_SMOKE_FRAMES = 6
+_file = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
@@ -12,25 +23,82 @@ def corpus() -> None:
     """Make corpora: tables of frames with libvmaf's features and scores."""
 
 
+@corpus.command(epilog="Example: vmafx-sidecar corpus build holiday.mp4 lavfi:testsrc2=size=640x360 -o corpus.parquet")
+@click.argument("references", metavar="REF...", nargs=-1)
+@click.option("-o", "--output", required=True, type=_file, help="The .parquet to write.")
+@click.option("--ladder", multiple=True, default=_LADDER, show_default=True, help="ENCODER:CRF,CRF,… once per encoder.")
+@click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Of each video, at most.")
+@click.option("--height", default=540, show_default=True, type=click.IntRange(min=64), help="Larger ones are scaled.")
+@click.option("--yuv-size", default="1920x1080", show_default=True, help="WIDTHxHEIGHT of raw .yuv files.")
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Scores so far; OUTPUT.cache if absent."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Pairs at a time; the number of processors where absent.")
+@click.option("--smoke", is_flag=True, help="Tiny lavfi sources in place of REF: tries everything in seconds.")
+def build(
+    references: tuple[str, ...], output: Path, ladder: tuple[str, ...], frames: int, height: int, yuv_size: str,
+    cache: Path | None, jobs: int | None, smoke: bool,
+) -> None:  # fmt: skip
+    """Encode each REF with a ladder of encoders and CRFs, and score every frame with libvmaf.
+
+    A REF is a video, raw .yuv, a photograph (panned over), lavfi:SOURCE, or a directory with ref/ and dis/, whose
+    distorted files <source>_<quality>_<height>_<kbps>.yuv are scored as they are. A run that was stopped goes on where
+    it was.
+    """
+    if smoke == bool(references):
+        raise click.UsageError("give REF... or --smoke, not both and not neither")
+    if smoke:
+        references, ladder, frames = _SMOKE, _SMOKE_LADDER, _SMOKE_FRAMES
+    with _mistakes():
+        limits = Limits(frames, height, yuv_size)
+        pairs = find_pairs(references, parse_ladder(ladder), limits)
+        rows = _build(pairs, limits, cache or output.with_suffix(".cache"), jobs, output)
+        summary = load_corpus(output)
+    click.echo(f"{output}: {rows} frames, {len(pairs)} clips of {len(summary.sources())} sources")
+    for name, score in summary.targets.items():
+        low, middle, high = np.quantile(score, [0.05, 0.5, 0.95])
+        click.echo(f"{name}: median {middle:.1f}, 5 % {low:.1f}, 95 % {high:.1f}")
+
+
+def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None, output: Path) -> int:
+    """Score the pairs behind a progress bar, write the table and return its length."""
+    try:
+        from pipeline.corpus.build import default_jobs, score_all, write_parquet
+    except ImportError as error:
+        raise CorpusError("building a corpus needs pyarrow: pip install 'vmafx-sidecar[corpus]'") from error
+    from rich.progress import Progress
+
+    with Progress() as progress:
+        task = progress.add_task(f"{len(pairs)} pairs", total=len(pairs))
+        scored = score_all(pairs, limits, cache, jobs or default_jobs(), lambda _: progress.advance(task))
+    return write_parquet(output, pairs, scored)
+
+
 @corpus.command(
     "pack", epilog="Example: vmafx-sidecar corpus pack frames.parquet --stream bikes,cars --judge plane -o corpus.npz"
 )
-@click.argument("corpus_file", metavar="CORPUS", type=click.Path(path_type=Path))
+@click.argument("corpus_file", metavar="CORPUS", type=_file)
 @click.option("--stream", required=True, help="Sources to send, separated by commas.")
 @click.option("--judge", required=True, help="Other sources, to judge by, separated by commas.")
 @click.option("--every", default=2, show_default=True, type=click.IntRange(min=1), help="Keep every n-th frame.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .npz to write.")
+@click.option("-o", "--output", required=True, type=_file, help="The .npz to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
     """Pack whole sources of CORPUS into a small .npz that is read with numpy alone."""
     from pipeline.corpus.npz import write_npz
     from pipeline.corpus.pack import pack
-    from pipeline.corpus.table import load_corpus
 
-    try:
+    with _mistakes():
         packed = pack(load_corpus(corpus_file), stream.split(","), judge.split(","), every, seed)
-    except CorpusError as error:
-        raise click.ClickException(str(error)) from error
-    write_npz(output, packed)
+        write_npz(output, packed)
     sent = int((packed.part == "stream").sum())
     click.echo(f"{output}: {sent} rows to send, {len(packed) - sent} to judge by, {output.stat().st_size} bytes")
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Turn what is wrong with the input into one line."""
+    try:
+        yield
+    except (CorpusError, OSError) as error:
+        raise click.ClickException(str(error)) from error
