@@ -12,10 +12,10 @@ import hashlib
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ _DIGEST_BYTES = 32
 _FILE = re.compile(r"state-(\d{9})\.bin")
 _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "<u4", "<u8", "|u1", "|i1", "|b1"})
 
+T = TypeVar("T")
 _Size = Annotated[int, msgspec.Meta(ge=0)]
 Section = bytes | npt.NDArray[Any]
 
@@ -92,21 +93,27 @@ def write(directory: Path, meta: Mapping[str, Any], sections: Mapping[str, Secti
     return path
 
 
-def newest_valid(directory: Path) -> tuple[Saved | None, list[Rejected]]:
-    """Return the newest state that is whole, and the newer files that are not. Changes nothing on disk."""
+def newest(directory: Path, parse: Callable[[Saved], T]) -> tuple[T | None, list[Rejected]]:
+    """Return what `parse` makes of the newest state that is whole, and the newer files that cannot be used.
+
+    `parse` refuses a state by raising StateFileError. Changes nothing on disk.
+    """
     numbers = _numbered(directory)
     rejected: list[Rejected] = []
     for number in sorted(numbers, reverse=True):
         try:
-            return read(numbers[number]), rejected
+            return parse(read(numbers[number])), rejected
         except (StateFileError, OSError) as error:
             rejected.append(Rejected(numbers[number], str(error)))
     return None, rejected
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a state file so that it is kept for inspection and not read again; return its new path."""
-    return path.replace(path.with_name(path.name + SET_ASIDE))
+    """Rename a state file so that it is not read again, and keep the newest two of these; return its new path."""
+    aside = path.replace(path.with_name(path.name + SET_ASIDE))
+    for old in sorted(path.parent.glob(f"state-*{SET_ASIDE}"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return aside
 
 
 def read(path: Path) -> Saved:
@@ -123,6 +130,11 @@ def read(path: Path) -> Saved:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateFileError(f"{path}: {error}") from None
     return Saved(path, header.meta, _sections(data[end:-_DIGEST_BYTES], header.items, path))
+
+
+def files(directory: Path) -> list[Path]:
+    """Return the state files of a directory, oldest first."""
+    return [path for _, path in sorted(_numbered(directory).items())]
 
 
 def _numbered(directory: Path) -> dict[int, Path]:

@@ -15,6 +15,11 @@ from tests.exporter.dying import completes_before
 META = {"base": "abc", "step": 12, "nested": {"groups": [1, 2]}}
 
 
+def newest(directory: Path) -> tuple[statefile.Saved | None, list[statefile.Rejected]]:
+    """Return the newest state as it was written."""
+    return statefile.newest(directory, lambda saved: saved)
+
+
 def save(directory: Path, number: int = 0) -> Path:
     """Write a small state that carries `number`."""
     sections: dict[str, statefile.Section] = {
@@ -30,7 +35,7 @@ def save(directory: Path, number: int = 0) -> Path:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Every section keeps its bytes, dtype and shape; meta is equal."""
     path = save(tmp_path, 7)
-    saved, rejected = statefile.newest_valid(tmp_path)
+    saved, rejected = newest(tmp_path)
     assert saved is not None
     assert (saved.path, rejected) == (path, [])
     assert saved.meta == META | {"number": 7}
@@ -54,8 +59,8 @@ def test_two_newest_are_kept(tmp_path: Path) -> None:
 
 def test_nothing_saved_is_no_error(tmp_path: Path) -> None:
     """An absent directory and an empty one both mean a cold start."""
-    assert statefile.newest_valid(tmp_path) == (None, [])
-    assert statefile.newest_valid(tmp_path / "absent") == (None, [])
+    assert newest(tmp_path) == (None, [])
+    assert newest(tmp_path / "absent") == (None, [])
 
 
 def test_any_single_changed_byte_is_noticed(tmp_path: Path) -> None:
@@ -74,15 +79,15 @@ def test_any_single_changed_byte_is_noticed(tmp_path: Path) -> None:
 def test_the_one_before_a_broken_file_is_used(tmp_path: Path) -> None:
     """The reason names the file; set aside, it is kept but not read again."""
     save(tmp_path, 1)
-    newest = save(tmp_path, 2)
-    newest.write_bytes(newest.read_bytes()[:-1])
-    saved, rejected = statefile.newest_valid(tmp_path)
+    last = save(tmp_path, 2)
+    last.write_bytes(last.read_bytes()[:-1])
+    saved, rejected = newest(tmp_path)
     assert saved is not None
     assert saved.meta["number"] == 1
-    assert [(r.path, "cut short" in r.reason and str(newest) in r.reason) for r in rejected] == [(newest, True)]
-    aside = statefile.set_aside(newest)
+    assert [(r.path, "cut short" in r.reason and str(last) in r.reason) for r in rejected] == [(last, True)]
+    aside = statefile.set_aside(last)
     assert aside.read_bytes()
-    assert statefile.newest_valid(tmp_path)[1] == []
+    assert newest(tmp_path)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_killed_at_any_change_to_the_disk_leaves_the_newest_whole_state(tmp_path
         save(directory, 1)
         save(directory, 2)
         finished = completes_before(step, partial(save, directory, 3))
-        saved, rejected = statefile.newest_valid(directory)
+        saved, rejected = newest(directory)
         assert saved is not None
         assert (saved.meta["number"] in (2, 3), rejected) == (True, [])
         if finished:

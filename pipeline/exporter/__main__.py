@@ -1,0 +1,13 @@
+"""The exporter process: `python -m pipeline.exporter`."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline.exporter.process import ExportRequest, serve
+from pipeline.process import main
+from pipeline.telemetry import ExporterReport
+
+if __name__ == "__main__":
+    request = ExportRequest()
+    sys.exit(main("exporter", ExporterReport, lambda process: serve(process, request)))

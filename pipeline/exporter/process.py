@@ -1,0 +1,176 @@
+"""The exporter's loop: sees what is due, has it done by the worker's thread, and reports."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import datetime
+from types import FrameType
+
+from pipeline.exporter.candidate import Refused
+from pipeline.exporter.locks import DirectoryTaken
+from pipeline.exporter.names import file_of
+from pipeline.exporter.pins import PinsError
+from pipeline.exporter.schedule import BackOff, Schedule
+from pipeline.exporter.store import Overview
+from pipeline.exporter.work import NotReady, Work
+from pipeline.exporter.worker import Worker
+from pipeline.lifecycle import Ending, ExitCode
+from pipeline.model.errors import UnusableModel
+from pipeline.process import Process
+from pipeline.registry.registry import RegistryError
+from pipeline.telemetry import ExporterReport, Follower, TrainerReport
+
+_TURN_S = 0.1
+_UPKEEP_INTERVAL_S = 2.0
+# A job that runs longer than this waits for a disk, in seconds.
+_SLOW_S = 5.0
+# How long the end may take, in seconds: less than the supervisor waits before it kills.
+_FINISH_S = 8.0
+
+_KINDS: dict[type[Exception], str] = {
+    OSError: "disk",
+    RegistryError: "directory",
+    PinsError: "directory",
+    Refused: "refused",
+    UnusableModel: "refused",
+    NotReady: "not ready",
+}
+
+
+class ExportRequest:
+    """Set by SIGUSR1: export now, whatever the schedule says."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        signal.signal(signal.SIGUSR1, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def serve(process: Process[ExporterReport], request: ExportRequest) -> None:
+    """Publish checkpoints and save the state until told to stop."""
+    exporter = _Exporter(process, request)
+    while not process.should_stop():
+        exporter.turn()
+        process.stop.wait(_TURN_S)
+    exporter.finish()
+
+
+class _Exporter:
+    """One job at a time: what was asked for, else what is due."""
+
+    def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
+        settings = process.settings
+        self._process, self._request = process, request
+        work = Work(settings, process.board, process.log)
+        self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
+        self._back_off = {name: BackOff() for name in self._jobs}
+        self._worker: Worker[Overview] = Worker()
+        self._job = ""
+        self._began = 0.0
+        self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
+        self._trainer = Follower(process.board, "trainer", TrainerReport)
+        self._overview: Overview | None = None
+        self._upkept_at = float("-inf")
+        self._saved_at = time.monotonic()
+        self._problems: dict[str, str] = {}
+
+    def turn(self) -> None:
+        """Take in what the worker has done, give it what is due, and report."""
+        self._take_in()
+        if not self._worker.busy:
+            due = self._due()
+            if due:
+                self._start(due)
+        self._report()
+
+    def finish(self) -> None:
+        """Let the job in hand end, then save once more; give up in time where the disk does not answer."""
+        until = time.monotonic() + _FINISH_S
+        self._process.phase("saving")
+        for last_job in ("", "save"):
+            if last_job:
+                self._start(last_job)
+            while self._worker.busy and time.monotonic() < until:
+                self._process.reporter.beat()
+                time.sleep(0.01)
+            if self._worker.busy:
+                self._process.log.error("abandoned", job=self._job, seconds=round(self._worker.busy_seconds, 1))
+                return
+            self._take_in()
+        self._report()
+
+    def _due(self) -> str | None:
+        if self._overview is None:
+            return "upkeep" if self._back_off["upkeep"].over else None
+        if self._request.is_set:
+            self._request.is_set = False
+            return "export"
+        now, settings = time.monotonic(), self._process.settings
+        self._trainer.refresh()
+        wanted = {
+            "export": self._schedule.is_due(self._trainer.report.cursor),
+            "save": now - self._saved_at >= settings.state_interval_s,
+            "upkeep": now - self._upkept_at >= _UPKEEP_INTERVAL_S,
+        }
+        return next((name for name, is_due in wanted.items() if is_due and self._back_off[name].over), None)
+
+    def _start(self, job: str) -> None:
+        self._job, self._began = job, time.monotonic()
+        self._worker.start(self._jobs[job])
+
+    def _take_in(self) -> None:
+        try:
+            overview = self._worker.result()
+        except DirectoryTaken as error:
+            raise Ending(ExitCode.ALREADY_RUNNING, str(error)) from None
+        except tuple(_KINDS) as error:
+            self._failed(error)
+        else:
+            if overview is not None:
+                self._succeeded(overview)
+
+    def _failed(self, error: Exception) -> None:
+        kind = next(kind for family, kind in _KINDS.items() if isinstance(error, family))
+        failures = self._process.report.failures
+        failures[kind] = failures.get(kind, 0) + 1
+        self._back_off[self._job].failed()
+        self._problems[self._job] = f"{self._job}: {error}"
+        self._overview = None
+        self._process.log.error("failed", job=self._job, kind=kind, reason=str(error))
+
+    def _succeeded(self, overview: Overview) -> None:
+        now, report = time.monotonic(), self._process.report
+        self._back_off[self._job].succeeded()
+        self._problems.pop(self._job, None)
+        self._upkept_at = now
+        if self._job == "save":
+            self._saved_at = now
+            report.state_saved_at, report.state_save_seconds = time.time(), now - self._began
+        if self._job == "export":
+            report.export_seconds = now - self._began
+        self._overview = overview
+        if overview.latest is not None:
+            self._schedule.follow(overview.latest)
+        self._describe(overview)
+
+    def _describe(self, overview: Overview) -> None:
+        report, directory = self._process.report, self._process.settings.checkpoint_dir
+        report.published = overview.states
+        report.stable_version = report.stable_weights = overview.stable.version if overview.stable else 0
+        report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
+        if overview.latest is not None:
+            report.version, report.latest_state = overview.latest.version, overview.latest.state
+            report.latest = str(file_of(directory, overview.latest.version))
+            report.checkpoint_at = datetime.fromisoformat(overview.latest.created).timestamp()
+            report.samples_at_checkpoint = overview.latest.samples
+
+    def _report(self) -> None:
+        problem = "; ".join(self._problems.values())
+        if self._worker.busy_seconds > _SLOW_S:
+            problem = f"{self._job}: waiting for the disk"
+        if (self._process.report.phase, self._process.report.problem) != ("running", problem):
+            self._process.phase("running", problem)
+        self._process.reporter.beat()

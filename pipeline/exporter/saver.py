@@ -1,0 +1,91 @@
+"""Saves what a restart resumes from: copies the regions out of shared memory into a state file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from structlog.typing import FilteringBoundLogger
+
+from pipeline import savedstate, statefile
+from pipeline.config import Settings
+from pipeline.exporter.sources import Sources
+from pipeline.savedstate import SavedState
+from pipeline.shm.mailbox import Torn
+from pipeline.telemetry import ROLES, Board
+
+
+class Saver:
+    """Writes state files into the settings' state directory, and sets aside those that cannot be used."""
+
+    def __init__(self, settings: Settings, sources: Sources, board: Board, log: FilteringBoundLogger) -> None:
+        self._directory = settings.state_dir
+        self._n_features = settings.n_features
+        self._sources, self._board, self._log = sources, board, log
+        self._is_open = False
+        self._before = SavedState(settings.n_features)
+        self._saved_marks = (0, 0)
+
+    def save(self) -> None:
+        """Save, unless nothing has changed since. Raises OSError when the disk refuses."""
+        self._open()
+        marks = self._sources.marks()
+        state = None if marks == self._saved_marks else self._copy()
+        if state is None:
+            return
+        if self._before.base_digest not in {"", state.base_digest}:
+            self._set_all_aside(f"it belongs to another base model, {self._before.base_digest[:12]}")
+        savedstate.save(self._directory, state)
+        self._before, self._saved_marks = state, marks
+
+    def _open(self) -> None:
+        """Look at what the life before has saved."""
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        if self._is_open:
+            return
+        state, rejected = savedstate.load(self._directory)
+        for each in rejected:
+            self._log.error("state_set_aside", reason=each.reason, aside=str(statefile.set_aside(each.path)))
+        if state is not None and state.n_features != self._n_features:
+            self._set_all_aside(f"it is of {state.n_features} features, {self._n_features} are configured")
+        elif state is not None:
+            self._before = state
+        self._is_open = True
+
+    def _set_all_aside(self, reason: str) -> None:
+        for path in statefile.files(self._directory):
+            self._log.error("state_set_aside", reason=reason, aside=str(statefile.set_aside(path)))
+
+    def _copy(self) -> SavedState | None:
+        """Copy everything; None where there is nothing, or ingest has not resumed from the state before yet.
+
+        The snapshot is copied before the ring, so that its cursor is never ahead of the ring's head.
+        """
+        trained = self._trained()
+        ring = self._sources.ring()
+        if ring is None:
+            return None
+        before = self._before.regions.get("ring")
+        if before is not None and ring.count < before.count and self._board.ingest().phase != "accepting":
+            return None
+        return replace(trained, regions={**trained.regions, "ring": ring}, reports=self._reports())
+
+    def _trained(self) -> SavedState:
+        """Copy the trainer's part; that of the state before as long as the trainer has published nothing."""
+        newest = self._sources.snapshot()
+        if newest is None:
+            return self._before
+        snapshot, payload = newest
+        copied = {name: self._sources.reservoir(name) for name in ("reservoir", "holdout")}
+        regions = {name: rows for name, rows in copied.items() if rows is not None}
+        return SavedState(self._n_features, snapshot.base_digest, regions, payload)
+
+    def _reports(self) -> dict[str, bytes]:
+        reports: dict[str, bytes] = {}
+        for role in ROLES:
+            try:
+                letter = self._board.box(role).read()
+            except Torn:
+                continue
+            if letter is not None:
+                reports[role] = letter.payload
+        return reports

@@ -1,0 +1,56 @@
+"""When the next checkpoint is due."""
+
+import time
+from datetime import datetime
+
+from pipeline.exporter.checkpoint import Checkpoint
+
+
+class Schedule:
+    """Due when both enough time has passed and enough samples have come since the last checkpoint.
+
+    Within a life the monotonic clock counts, so that a stepped clock neither hurries nor blocks; the age that the last
+    checkpoint has at start comes from its own file.
+    """
+
+    def __init__(self, interval_s: float, min_samples: int) -> None:
+        self._interval_s = interval_s
+        self._min_samples = min_samples
+        self._since = time.monotonic()
+        self._version = 0
+        self._samples = 0
+
+    def follow(self, last: Checkpoint) -> None:
+        """Count from `last` on, the newest checkpoint there is."""
+        if last.version != self._version:
+            age = time.time() - datetime.fromisoformat(last.created).timestamp()
+            self._since = time.monotonic() - max(0.0, age)
+            self._version, self._samples = last.version, last.samples
+
+    def is_due(self, samples: int) -> bool:
+        """Tell whether a checkpoint is due, `samples` being the number that the trainer has taken in so far."""
+        # Fewer than at the last checkpoint: shared memory was lost, and the count began anew.
+        new = samples - self._samples if samples >= self._samples else samples
+        return new >= self._min_samples and time.monotonic() - self._since >= self._interval_s
+
+
+class BackOff:
+    """How long to leave alone what failed: 1, 2, 4, … 60 seconds."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+
+    def failed(self) -> None:
+        """Wait longer than the last time."""
+        self._until = time.monotonic() + min(60.0, 2.0**self._failures)
+        self._failures += 1
+
+    def succeeded(self) -> None:
+        """Start over."""
+        self._failures, self._until = 0, 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether it may be tried again."""
+        return time.monotonic() >= self._until

@@ -1,0 +1,107 @@
+"""The regions that the exporter reads: attached when they are there, left when their owner replaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from pipeline import handoff, regions
+from pipeline.config import Settings
+from pipeline.handoff import ServedModel, TrainerSnapshot
+from pipeline.model.errors import UnusableModel
+from pipeline.model.graph import BaseModel, parse_base_model
+from pipeline.savedstate import SavedRows
+from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.reservoir import Reservoir
+from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
+from pipeline.shm.segment import Segment, SegmentError
+
+T = TypeVar("T")
+
+
+class Source(Generic[T]):
+    """One region as `attach` opens it."""
+
+    def __init__(self, attach: Callable[[], tuple[T, Segment]]) -> None:
+        self._attach = attach
+        self._attached: tuple[T, Segment] | None = None
+
+    def get(self) -> T | None:
+        """Return the region as it is now; None while there is none that fits."""
+        if self._attached is None or not self._attached[1].is_current():
+            try:
+                self._attached = self._attach()
+            except SegmentError:
+                self._attached = None
+        return self._attached[0] if self._attached else None
+
+
+class Sources:
+    """What the exporter reads out of shared memory. Each call copies; None means that it is not there yet."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._ring: Source[Ring] = Source(lambda: regions.attach_ring(settings))
+        self._reservoirs: dict[str, Source[Reservoir]] = {
+            "reservoir": Source(lambda: regions.attach_reservoir(settings, "reservoir", settings.reservoir_capacity)),
+            "holdout": Source(lambda: regions.attach_reservoir(settings, "holdout", settings.holdout_capacity)),
+        }
+        self._weights: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "weights"))
+        self._model: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "model"))
+        self._base: BaseModel | None = None
+
+    def marks(self) -> tuple[int, int]:
+        """Return the ring's head and the version of the trainer's snapshot: equal marks, equal content."""
+        ring, weights = self._ring.get(), self._weights.get()
+        return ring.head if ring else 0, weights.version if weights else 0
+
+    def ring(self) -> SavedRows | None:
+        """Copy the ring's whole rows, and its head."""
+        ring = self._ring.get()
+        if ring is None:
+            return None
+        batch, head = ring.snapshot()
+        return SavedRows(batch.words, head)
+
+    def reservoir(self, name: str) -> SavedRows | None:
+        """Copy the whole rows of `reservoir` or `holdout`, and the number of groups it has seen."""
+        reservoir = self._reservoirs[name].get()
+        return None if reservoir is None else SavedRows(reservoir.snapshot().words, reservoir.groups_seen)
+
+    def holdout(self) -> RowBatch | None:
+        """Copy the held-out rows."""
+        reservoir = self._reservoirs["holdout"].get()
+        return None if reservoir is None else reservoir.snapshot()
+
+    def snapshot(self) -> tuple[TrainerSnapshot, bytes] | None:
+        """Copy the trainer's newest snapshot, decoded and as it lies there."""
+        payload = _payload(self._weights.get())
+        try:
+            return None if payload is None else (handoff.decode_snapshot(payload), payload)
+        except msgspec.MsgspecError:  # of another release of this program
+            return None
+
+    def base_model(self) -> BaseModel | None:
+        """Return the base model that the trainer serves."""
+        payload = _payload(self._model.get())
+        try:
+            served = None if payload is None else handoff.decode_model(payload)
+            if served is not None and (self._base is None or self._base.digest != served.digest):
+                self._base = _parse(served)
+        except (msgspec.MsgspecError, UnusableModel):
+            return None
+        return self._base
+
+
+def _payload(box: Mailbox | None) -> bytes | None:
+    try:
+        letter = None if box is None else box.read()
+    except Torn:
+        return None
+    return None if letter is None else letter.payload
+
+
+def _parse(served: ServedModel) -> BaseModel:
+    return parse_base_model(served.onnx, served.name)

@@ -1,0 +1,72 @@
+"""The exporter's work, a method a job: each may wait for a disk, and each ends with a look at what is published."""
+
+from __future__ import annotations
+
+from structlog.typing import FilteringBoundLogger
+
+from pipeline.config import Settings
+from pipeline.exporter.candidate import Refused, make
+from pipeline.exporter.handback import Handback
+from pipeline.exporter.judging import Fixture, Judging
+from pipeline.exporter.saver import Saver
+from pipeline.exporter.sources import Sources
+from pipeline.exporter.store import Overview, Store
+from pipeline.handoff import TrainerSnapshot
+from pipeline.model.graph import BaseModel
+from pipeline.telemetry import Board
+
+
+class NotReady(Exception):
+    """There is nothing to export yet; the message says what is missing."""
+
+
+class Work:
+    """Everything that one exporter does to its directory."""
+
+    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger) -> None:
+        fixture = Fixture(settings.fixture, settings.fixture_target) if settings.fixture else None
+        self._sources = Sources(settings)
+        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints)
+        self._judging = Judging(settings.checkpoint_dir, fixture, settings.stability_plcc_delta)
+        self._saver = Saver(settings, self._sources, board, log)
+        self._handback = Handback(settings)
+        self._log = log
+
+    def upkeep(self) -> Overview:
+        """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
+        self._store.open()
+        overview = self._store.overview()
+        self._handback.follow(overview.stable)
+        return overview
+
+    def save(self) -> Overview:
+        """Save the state."""
+        self._store.open()
+        self._saver.save()
+        return self.upkeep()
+
+    def export(self) -> Overview:
+        """Make a candidate of the trainer's newest weights, judge it, and publish it."""
+        self._store.open()
+        base, snapshot = self._newest()
+        candidate = make(base, snapshot)
+        stable = self._store.overview().stable
+        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout())
+        made = self._store.publish(
+            candidate.onnx,
+            verdict,
+            step=snapshot.step,
+            samples=snapshot.samples,
+            base=(base.name, base.digest),
+        )
+        self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
+        return self.upkeep()
+
+    def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
+        newest, base = self._sources.snapshot(), self._sources.base_model()
+        if newest is None or base is None or newest[0].base_digest != base.digest:
+            raise NotReady("the trainer has not published any weights yet")
+        snapshot = newest[0]
+        if snapshot.n_features != base.n_features:
+            raise Refused(f"weights for {snapshot.n_features} features, {base.name} takes {base.n_features}")
+        return base, snapshot
