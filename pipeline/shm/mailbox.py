@@ -39,7 +39,7 @@ class Mailbox:
         self.capacity = capacity
         self._latest = Word(buffer, 0)
         stride = _slot_size(capacity)
-        self._slots = [_Slot(buffer[CACHE_LINE + i * stride :][:stride]) for i in range(SLOTS)]
+        self._slots = [_Slot(buffer[CACHE_LINE + i * stride :], capacity) for i in range(SLOTS)]
 
     @staticmethod
     def size(capacity: int) -> int:
@@ -80,9 +80,9 @@ def _slot_size(capacity: int) -> int:
 class _Slot:
     __slots__ = ("_checksum", "_length", "_payload", "_version")
 
-    def __init__(self, buffer: memoryview) -> None:
+    def __init__(self, buffer: memoryview, capacity: int) -> None:
         self._version, self._length, self._checksum = Word(buffer, 0), Word(buffer, 8), Word(buffer, 16)
-        self._payload = buffer[_SLOT_HEADER:]
+        self._payload = buffer[_SLOT_HEADER : _SLOT_HEADER + capacity]
 
     def write(self, version: int, parts: tuple[Part, ...]) -> None:
         views = [memoryview(part).cast("B") for part in parts if len(part)]  # type: ignore[arg-type]  # Buffer: 3.12

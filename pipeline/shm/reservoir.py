@@ -58,8 +58,13 @@ class Reservoir:
 
     def open_writer(self) -> None:
         """Become the writer: drop rows that a dead writer left half written, and index the others."""
-        kept = self.snapshot()
-        self._fill(kept)
+        for slot in np.flatnonzero(~sealed(self.rows[: len(self)])).tolist()[::-1]:
+            last = len(self) - 1
+            self.rows[slot] = self.rows[last]
+            self._count.store(last)
+        for slot, group in enumerate(RowBatch.over(self.rows[: len(self)], self.n_features).group.tolist()):
+            self._groups.saw(group)
+            self._groups.add(group, slot)
 
     def restore(self, words: NDArray[np.float32], groups_seen: int) -> None:
         """Replace the content with saved rows float32[n, row_words]; the first `capacity` of them are kept."""

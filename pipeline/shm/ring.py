@@ -64,8 +64,8 @@ class Ring:
 
     @property
     def oldest(self) -> int:
-        """Smallest sequence that belongs to the `capacity` newest rows."""
-        return max(0, self._head.load() - self.capacity)
+        """Smallest sequence that is among the `capacity` newest rows and was not lost before a restore."""
+        return max(0, self._head.load() - self.capacity, self._reserve.load() - self.slots)
 
     # The writer.
 
@@ -74,6 +74,8 @@ class Ring:
         self._sealing.store(int(sealing))
         self._seals = sealing
         self._next = self._reserved = self._head.load()
+        if self._next == 0:
+            self._reserve.store(0)  # there is nothing that a writer before could have spoilt
 
     def put(self, arrival: float, group: int, score: float, features: Sequence[float]) -> memoryview:
         """Write the next row without keeping it yet; return its content (score to last feature) as bytes.
@@ -83,8 +85,7 @@ class Ring:
         """
         sequence = self._next
         if sequence >= self._reserved:
-            self._reserved = sequence + RESERVE_STEP
-            self._reserve.store(max(self._reserved, self._reserve.load()))
+            self._reserve_slots()
         offset = sequence % self.slots * self._row_bytes
         self._pack(self._row_view, offset, sequence, arrival, group, 0, score, 0, *features)
         return self._row_view[offset + SCORE_OFFSET : offset + PREFIX_BYTES + 4 * self.n_features]
@@ -98,6 +99,12 @@ class Ring:
             self._seal(sequence % self.slots)
         self._next = sequence + 1
         return sequence
+
+    def _reserve_slots(self) -> None:
+        """Announce the next rows to be written over, none of which is among the `capacity` newest visible ones."""
+        self.publish()
+        self._reserved = self._next + RESERVE_STEP
+        self._reserve.store(max(self._reserved, self._reserve.load()))
 
     def _seal(self, slot: int) -> None:
         seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
@@ -114,13 +121,19 @@ class Ring:
         return sequence
 
     def restore(self, words: NDArray[np.float32], head: int) -> None:
-        """Fill an empty ring with saved rows float32[n, row_words] in order of sequence, so that `head` comes next."""
+        """Fill an empty ring with saved rows float32[n, row_words] in order of sequence, so that `head` comes next.
+
+        Rows before a gap in the sequence are left out.
+        """
         kept = RowBatch.over(np.array(words[-self.slots :], dtype=np.float32), self.n_features)
+        gaps = np.flatnonzero(kept.sequence != np.arange(head - len(kept), head))
+        kept = kept.select(np.arange(gaps[-1] + 1 if len(gaps) else 0, len(kept)))
         self.rows[kept.sequence % self.slots] = kept.words
         if self._seals:
             for slot in (kept.sequence % self.slots).tolist():
                 self._seal(slot)
-        self._reserve.store(head)
+        # As if everything older had been written over.
+        self._reserve.store(head - len(kept) + self.slots)
         self._head.store(head)
         self._next = self._reserved = head
 

@@ -35,8 +35,16 @@ class SegmentMismatch(SegmentError):
     """A segment of that name exists and is of another layout."""
 
 
-class SharedMemoryFull(SegmentError):
+class SharedMemoryUnusable(SegmentError):
+    """A segment cannot be made, now or at another attempt."""
+
+
+class SharedMemoryFull(SharedMemoryUnusable):
     """No room is left for the segment."""
+
+
+class SharedMemoryDenied(SharedMemoryUnusable):
+    """Another user's file has the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,10 @@ def _tracker_silenced() -> Iterator[None]:
 class Segment:
     """An attached segment. `body` is a writable memoryview of the bytes behind the header."""
 
-    def __init__(self, memory: _Untracked, layout: Layout) -> None:
+    def __init__(self, memory: _Untracked, layout: Layout, status: os.stat_result) -> None:
         self._memory = memory
-        self._inode = (SHM_DIR / memory.name).stat().st_ino
+        self._inode = status.st_ino
+        self.owner = status.st_uid
         self.layout = layout
         self.name = memory.name
         self.body = memory.bytes[HEADER_SIZE : HEADER_SIZE + layout.size]
@@ -115,9 +124,14 @@ class Segment:
 def attach(name: str, kind: str, shape: tuple[int, ...] | None = None) -> Segment:
     """Attach to segment `name`, which must be of `kind` and, where given, of `shape`.
 
-    Raises SegmentAbsent, or SegmentMismatch with what was found and what was expected.
+    Raises SegmentAbsent, or SegmentMismatch with what was found and what was expected. Another user's segment is none
+    (except for root): its owner could cut it short under a reader.
     """
     try:
+        # Looked at before it is opened: should it be replaced in between, `is_current` is False rather than True.
+        status = (SHM_DIR / name).lstat()
+        if os.geteuid() not in {0, status.st_uid}:
+            raise SegmentMismatch(f"shared memory {name} belongs to user {status.st_uid}, expected {os.geteuid()}")
         memory = _Untracked(name)
     except FileNotFoundError:
         raise SegmentAbsent(f"shared memory {name} does not exist") from None
@@ -133,7 +147,7 @@ def attach(name: str, kind: str, shape: tuple[int, ...] | None = None) -> Segmen
     except SegmentMismatch:
         memory.close()
         raise
-    return Segment(memory, layout)
+    return Segment(memory, layout, status)
 
 
 def _read_layout(name: str, memory: _Untracked) -> Layout:
@@ -150,7 +164,8 @@ def _read_layout(name: str, memory: _Untracked) -> Layout:
 def create(name: str, layout: Layout) -> Segment:
     """Create segment `name`, zero-filled, replacing whatever has that name; others never see it half made.
 
-    Raises SharedMemoryFull where /dev/shm lacks the room (instead of a bus error at the first write).
+    Raises SharedMemoryFull where /dev/shm lacks the room (instead of a bus error at the first write), and
+    SharedMemoryDenied where the name is another user's.
     """
     unfinished = f"{name}.{os.getpid()}.new"
     remove(unfinished)
@@ -160,6 +175,9 @@ def create(name: str, layout: Layout) -> Segment:
         _allocate(unfinished, total)
         memory.bytes[: _HEADER.size] = layout.header()
         (SHM_DIR / unfinished).rename(SHM_DIR / name)
+    except PermissionError:
+        remove(unfinished)
+        raise SharedMemoryDenied(f"{SHM_DIR / name} belongs to another user; remove it or set another name") from None
     except BaseException:
         remove(unfinished)
         raise
@@ -183,23 +201,42 @@ def _allocate(name: str, size: int) -> None:
 
 
 def attach_or_create(name: str, layout: Layout) -> tuple[Segment, bool]:
-    """Attach to `name` where it has exactly `layout`, else create it; return the segment and whether it is new."""
+    """Attach to `name` where it is this user's and has exactly `layout`, else create it.
+
+    Returns the segment and whether it is new. Raises SharedMemoryUnusable where that is impossible.
+    """
     with _creating(name):
-        try:
-            return attach(name, layout.kind, layout.shape), False
-        except (SegmentAbsent, SegmentMismatch):
-            return create(name, layout), True
+        for unfinished in SHM_DIR.glob(f"{name}.*.new"):
+            remove(unfinished.name)  # of a process that died in `create`
+        with contextlib.suppress(SegmentAbsent, SegmentMismatch):
+            found = attach(name, layout.kind, layout.shape)
+            if (found.owner, found.layout.size) == (os.geteuid(), layout.size):
+                return found, False
+            found.close()
+        return create(name, layout), True
 
 
 @contextlib.contextmanager
 def _creating(name: str) -> Iterator[None]:
     """Let one process at a time decide whether `name` has to be made. The lock goes with a process that dies."""
-    fd = os.open(SHM_DIR / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = open_lock(name)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
+
+
+def open_lock(name: str) -> int:
+    """Open the lock file of `name`, making it where there is none; return the descriptor.
+
+    Raises SharedMemoryDenied where another user has put something in its place.
+    """
+    path = SHM_DIR / f"{name}.lock"
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SharedMemoryDenied(f"{path}: {error.strerror}") from None
 
 
 def remove(name: str) -> bool:

@@ -1,0 +1,48 @@
+"""Fixtures that every test may use: data beside the repository, and names in shared memory that are cleaned up."""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from pipeline import regions
+from pipeline.shm.segment import SHM_DIR
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+_numbers = count()
+
+
+def _shared(name: str) -> Path:
+    directory = SHARED / name
+    if not directory.is_dir():
+        pytest.skip(f"{directory} is not there")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """Return the directory of real base models, or skip the test."""
+    return _shared("models")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the directory of measured rows, or skip the test."""
+    return _shared("data")
+
+
+@pytest.fixture
+def instance() -> Iterator[str]:
+    """Give an instance name of this test's own; whatever it leaves in shared memory is removed."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    yield name
+    for leftover in regions.leftovers(name):
+        (SHM_DIR / leftover).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def segment_name(instance: str) -> str:
+    """Give the name of a segment of this test's own."""
+    return regions.name(instance, "segment")

@@ -1,0 +1,23 @@
+"""Python processes of the tests, fed and ended by their standard input."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a module in a process of its own, which ends when its standard input does; killed if it does not."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdin is not None
+        try:
+            yield process
+            process.stdin.close()
+            process.wait(timeout=20)
+        finally:
+            process.kill()

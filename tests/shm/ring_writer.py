@@ -1,0 +1,28 @@
+"""A process that writes self-verifying rows as fast as it can until its standard input is closed.
+
+Run as `python -m tests.shm.ring_writer SEGMENT CAPACITY SEALING`.
+"""
+
+import select
+import sys
+
+from pipeline.shm import segment
+from pipeline.shm.ring import Ring
+from tests.shm.rows import N_FEATURES, append
+
+_BURST = 200
+
+
+def write(name: str, capacity: int, *, sealing: bool) -> None:
+    """Write bursts of rows, each published at once, until nobody holds the other end of standard input."""
+    found, _ = segment.attach_or_create(name, Ring.layout(capacity, N_FEATURES))
+    ring = Ring(found.body, capacity, N_FEATURES)
+    ring.open_writer(sealing=sealing)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        for sequence in range(ring.head, ring.head + _BURST):
+            append(ring, sequence)
+        ring.publish()
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], int(sys.argv[2]), sealing=sys.argv[3] == "True")

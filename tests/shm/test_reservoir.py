@@ -1,0 +1,152 @@
+"""The reservoir's memory: what survives its writer, and what a reader in another process gets."""
+
+import os
+import signal
+import time
+from itertools import count
+from random import Random
+
+import numpy as np
+import pytest
+
+from pipeline.shm import segment
+from pipeline.shm.reservoir import Reservoir
+from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
+from pipeline.shm.words import Word
+from tests.shm.rows import N_FEATURES, append, intact
+
+CAPACITY = 200
+
+
+def rows(first: int, how_many: int) -> RowBatch:
+    """Return self-verifying rows, `how_many` of them from sequence `first` on."""
+    ring = Ring.private(max(64, how_many), N_FEATURES)
+    ring._next = ring._reserved = first
+    for sequence in range(first, first + how_many):
+        append(ring, sequence)
+    ring.publish()
+    batch = RowBatch(how_many, N_FEATURES)
+    assert ring.read(first, batch) == how_many
+    return batch
+
+
+def writer_over(buffer: bytearray) -> Reservoir:
+    """Open a reservoir over `buffer` as its writer."""
+    reservoir = Reservoir(memoryview(buffer), CAPACITY, N_FEATURES)
+    reservoir.open_writer()
+    return reservoir
+
+
+def filled() -> tuple[bytearray, Reservoir]:
+    """Return a buffer and the full reservoir in it."""
+    buffer = bytearray(Reservoir.layout(CAPACITY, N_FEATURES).size)
+    reservoir = writer_over(buffer)
+    reservoir.offer(rows(0, 300), Random(0))
+    return buffer, reservoir
+
+
+def sequences(reservoir: Reservoir) -> list[int]:
+    """Return which rows it holds."""
+    return sorted(reservoir.snapshot().sequence.tolist())
+
+
+def test_the_next_writer_finds_everything() -> None:
+    """Rows, groups and the count of groups are what they were, and rows can be added and replaced."""
+    buffer, before = filled()
+    after = writer_over(buffer)
+    assert sequences(after) == sequences(before)
+    assert (after.n_groups, after.groups_seen) == (before.n_groups, before.groups_seen)
+    after.offer(rows(300, 300), Random(1))
+    assert len(after) == CAPACITY
+    assert intact(after.snapshot(), after.snapshot().sequence).all()
+
+
+def test_half_written_rows_are_dropped_and_no_others() -> None:
+    """Three rows spoilt, the last among them: a reader leaves them out, and the next writer fills their places."""
+    buffer, before = filled()
+    for slot in (3, 77, CAPACITY - 1):
+        before.rows[slot, 20] += 1
+    lost = {int(before.rows.view(np.int64)[slot, 0]) for slot in (3, 77, CAPACITY - 1)}
+    kept = sequences(before)
+    assert len(kept) == CAPACITY - 3
+    assert not lost & set(kept)
+    after = writer_over(buffer)
+    assert sequences(after) == kept
+    after.offer(rows(300, 3), Random(2))
+    assert sequences(after) == [*kept, 300, 301, 302]
+
+
+def _open_and_die_at_store(n: int, buffer: memoryview) -> None:
+    """Open the reservoir in this process and get killed just before its n-th change of a counter."""
+    store, stores = Word.store, count(1)
+
+    def counted(self: Word, value: int) -> None:
+        if next(stores) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        store(self, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Word, "store", counted)
+        Reservoir(buffer, CAPACITY, N_FEATURES).open_writer()
+
+
+def test_a_writer_killed_while_it_opens_costs_no_row(segment_name: str) -> None:
+    """At no step are there fewer rows than before (one may be there twice): it may be killed or read at any."""
+    made, _ = segment.attach_or_create(segment_name, Reservoir.layout(CAPACITY, N_FEATURES))
+    reservoir = Reservoir(made.body, CAPACITY, N_FEATURES)
+    reservoir.open_writer()
+    reservoir.offer(rows(0, 300), Random(0))
+    reservoir.rows[[3, 77], 20] += 1
+    kept = set(sequences(reservoir))
+    for n in range(1, 5):
+        child = os.fork()
+        if child == 0:
+            _open_and_die_at_store(n, made.body)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert set(sequences(reservoir)) == kept
+    reservoir.open_writer()
+    assert set(sequences(reservoir)) == kept
+
+
+def test_restore_gives_back_what_was_saved() -> None:
+    """Into a smaller reservoir too: as many rows as there is room for."""
+    _, saved = filled()
+    words = saved.snapshot().words
+    same = Reservoir.private(CAPACITY, N_FEATURES)
+    same.restore(words, saved.groups_seen)
+    assert sequences(same) == sequences(saved)
+    assert same.groups_seen == saved.groups_seen
+    smaller = Reservoir.private(50, N_FEATURES)
+    smaller.restore(words, saved.groups_seen)
+    assert len(smaller) == 50
+    assert intact(smaller.snapshot(), smaller.snapshot().sequence).all()
+
+
+def test_readers_in_other_processes_get_whole_rows_only(segment_name: str) -> None:
+    """While a writer replaces rows without pause and is then killed: every row of every snapshot is intact."""
+    made, _ = segment.attach_or_create(segment_name, Reservoir.layout(CAPACITY, N_FEATURES))
+    reservoir = Reservoir(made.body, CAPACITY, N_FEATURES)
+    child = os.fork()
+    if child == 0:
+        reservoir.open_writer()
+        rng = Random(3)
+        first = 0
+        while True:
+            reservoir.offer(rows(first, 1000), rng)
+            first += 1000
+    try:
+        until = time.monotonic() + 20
+        seen: set[int] = set()
+        while len(seen) <= 3 * CAPACITY and time.monotonic() < until:
+            snapshot = reservoir.snapshot()
+            assert intact(snapshot, snapshot.sequence).all()
+            seen.update(snapshot.sequence.tolist())
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert len(seen) > 3 * CAPACITY
+    reservoir.open_writer()
+    assert len(reservoir) >= CAPACITY - 1
+    assert intact(reservoir.snapshot(), reservoir.snapshot().sequence).all()

@@ -1,0 +1,146 @@
+"""The ring within one process: order, limits, restore, and what stays readable."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.shm.ring import SPARE_SLOTS, Ring
+from pipeline.shm.rows import RowBatch
+from tests.shm.rows import N_FEATURES, append, intact
+
+
+def filled(head: int, capacity: int = 64) -> Ring:
+    """Return a ring that has seen `head` rows."""
+    ring = Ring.private(capacity, N_FEATURES)
+    for sequence in range(head):
+        append(ring, sequence)
+    ring.publish()
+    return ring
+
+
+@pytest.mark.parametrize("head", [0, 1, 63, 64, 65, 64 + SPARE_SLOTS, 64 + SPARE_SLOTS + 1, 5000])
+def test_the_newest_rows_are_readable(head: int) -> None:
+    """After any number of rows, exactly the `capacity` newest are promised, and they are right."""
+    ring = filled(head)
+    assert ring.oldest == max(0, head - 64)
+    batch = RowBatch(200, N_FEATURES)
+    count = ring.read(ring.oldest, batch)
+    assert count == min(head, 64)
+    assert intact(batch.first(count), np.arange(ring.oldest, head)).all()
+
+
+def test_rows_that_were_lapped_are_not_read() -> None:
+    """A reader that is too far behind is told so, by read and by take."""
+    ring = filled(5000)
+    batch = RowBatch(8, N_FEATURES)
+    assert ring.read(100, batch) == 0
+    assert not ring.take(np.arange(100, 108), 100, batch)
+
+
+def test_a_row_is_invisible_until_published() -> None:
+    """A put or committed row does not count before the writer says so."""
+    ring = Ring.private(64, N_FEATURES)
+    append(ring, 0)
+    assert ring.head == 0
+    ring.publish()
+    assert ring.head == 1
+
+
+def test_rows_not_yet_published_never_cost_the_newest_ones() -> None:
+    """However many rows a writer commits before it publishes, and then dies: the capacity's worth of rows is whole."""
+    ring = filled(3000)
+    for sequence in range(3000, 9000):
+        append(ring, sequence)
+        assert len(ring.snapshot()[0]) >= 64
+        assert ring.read(ring.oldest, RowBatch(64, N_FEATURES)) == 64
+
+
+def test_a_row_that_is_put_and_not_kept_leaves_no_trace() -> None:
+    """A resend is written before it is recognised: the next row takes its place."""
+    ring = filled(10)
+    ring.put(1.0, 2, 3.0, [4.0] * N_FEATURES)
+    append(ring, 10)
+    ring.publish()
+    rows, head = ring.snapshot()
+    assert head == 11
+    assert intact(rows, np.arange(11)).all()
+
+
+@pytest.mark.parametrize("bad", [[1.0] * (N_FEATURES - 1), [1.0] * (N_FEATURES + 1), [1e39] * N_FEATURES])
+def test_what_is_no_vector_is_refused(bad: list[float]) -> None:
+    """A wrong count and a number beyond float32 raise, and the ring is as before."""
+    ring = filled(5)
+    with pytest.raises((struct.error, OverflowError)):
+        ring.put(0.0, 0, 0.0, bad)
+    append(ring, 5)
+    ring.publish()
+    assert intact(ring.snapshot()[0], np.arange(6)).all()
+
+
+@pytest.mark.parametrize("sealing", [False, True])
+@pytest.mark.parametrize(("saved_capacity", "capacity"), [(64, 64), (64, 300), (300, 64)])
+def test_restore_gives_back_what_was_saved(saved_capacity: int, capacity: int, sealing: bool) -> None:
+    """Also into a ring of another capacity: no row that is readable was not saved, and counting goes on."""
+    saved, head = filled(2500, saved_capacity).snapshot()
+    ring = Ring.private(capacity, N_FEATURES, sealing=sealing)
+    ring.restore(saved.words, head)
+    assert ring.head == 2500
+    assert ring.oldest == max(2500 - capacity, int(saved.sequence[0]))
+    batch = RowBatch(capacity, N_FEATURES)
+    count = ring.read(ring.oldest, batch)
+    assert count == ring.head - ring.oldest
+    assert intact(batch.first(count), np.arange(ring.oldest, 2500)).all()
+    for sequence in range(2500, 5000):
+        append(ring, sequence)
+    ring.publish()
+    assert ring.oldest == 5000 - capacity
+    assert intact(ring.snapshot()[0], ring.snapshot()[0].sequence).all()
+
+
+def test_rows_that_were_never_saved_are_not_made_up() -> None:
+    """Fewer saved rows than the capacity, of a long stream: what is missing cannot be read as rows of zeros."""
+    saved, head = filled(500, 64).snapshot()
+    ring = Ring.private(1000, N_FEATURES)
+    ring.restore(saved.words[-20:], head)
+    assert ring.oldest == 480
+    assert ring.read(400, RowBatch(8, N_FEATURES)) == 0
+    assert len(ring.snapshot()[0]) == 20
+
+
+def test_rows_before_a_gap_are_left_out() -> None:
+    """A saved ring with a hole restores to the rows behind the hole."""
+    saved, head = filled(60).snapshot()
+    ring = Ring.private(64, N_FEATURES)
+    ring.restore(np.delete(saved.words, 30, axis=0), head)
+    assert ring.oldest == 31
+    assert ring.snapshot()[0].sequence.tolist() == list(range(31, 60))
+
+
+def test_an_interrupted_restore_can_be_done_again() -> None:
+    """A writer that dies in `restore` leaves an empty ring; the next one fills it, or starts from nothing."""
+    saved, head = filled(500, 64).snapshot()
+    ring = Ring.private(64, N_FEATURES)
+    ring.restore(saved.words, head)
+    ring._head.store(0)
+    ring.open_writer()
+    assert (ring.head, ring.oldest) == (0, 0)
+    ring.restore(saved.words, head)
+    assert ring.read(436, RowBatch(64, N_FEATURES)) == 64
+
+
+@given(st.lists(st.integers(0, 300), max_size=12), st.booleans())
+def test_any_rhythm_of_bursts_keeps_order(bursts: list[int], sealing: bool) -> None:
+    """Whatever the sizes of the rounds, every readable row is the right one."""
+    ring = Ring.private(64, N_FEATURES, sealing=sealing)
+    for burst in bursts:
+        before = ring.head
+        for sequence in range(before, before + burst):
+            append(ring, sequence)
+        ring.publish()
+        rows, head = ring.snapshot()
+        assert head == before + burst
+        assert rows.sequence[-64:].tolist() == list(range(ring.oldest, head))
+        assert intact(rows, rows.sequence).all()
