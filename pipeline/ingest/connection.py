@@ -7,9 +7,6 @@ import time
 
 from pipeline.ingest.framing import Framer
 
-# Bytes taken from one connection in a round: large enough for throughput, small enough that nobody else waits long.
-READ_SIZE = 65536
-
 
 class Connection:
     """A non-blocking stream socket with its framing and its unsent answers."""
@@ -30,10 +27,10 @@ class Connection:
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def receive(self) -> bytes | None:
-        """Return what has arrived, at most READ_SIZE bytes; b"" at the end of the stream, None for nothing yet."""
+    def receive(self, size: int) -> bytes | None:
+        """Return what has arrived, at most `size` bytes; b"" at the end of the stream, None for nothing yet."""
         try:
-            return self._socket.recv(READ_SIZE)
+            return self._socket.recv(size)
         except BlockingIOError:
             return None
         except OSError:
