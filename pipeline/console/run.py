@@ -6,18 +6,20 @@ import fcntl
 import os
 import shutil
 import sys
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import click
+from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.options import ServerOptions
 from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
 from pipeline.lifecycle import ExitCode
-from pipeline.shm.segment import SHM_DIR, SegmentError
+from pipeline.shm.segment import SHM_DIR, SegmentError, open_lock
 
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
 
@@ -70,16 +72,15 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
 
     def run(self) -> None:
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
-        path = SHM_DIR / f"{regions.name(self._settings.instance_name, 'run')}.lock"
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
+            lock = open_lock(regions.name(self._settings.instance_name, "run"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            regions.forget_verdict(regions.open_board(self._settings))
         except BlockingIOError:
             click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
             sys.exit(ExitCode.ALREADY_RUNNING)
-        try:
-            regions.forget_verdict(regions.open_board(self._settings))
         except SegmentError as error:
             click.echo(f"vmafx-sidecar: {error}", err=True)
             sys.exit(ExitCode.NO_SHARED_MEMORY)
-        super().run()
+        with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
+            super().run()
