@@ -1,6 +1,5 @@
 """What goes in and comes out: a prediction to correct, an encode to learn from, and what became of it."""
 
-import math
 import re
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
@@ -13,6 +12,9 @@ Features: TypeAlias = Mapping[str, float] | Collection[float]
 """Named values in any order, or plain values (a list, an array) in a fixed order."""
 
 MAX_SCORE = 100.0
+
+LARGEST = 1e15
+"""Magnitude up to which numbers are taken: below it, products of two columns can be squared and summed without end."""
 
 _FEATURE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 
@@ -58,7 +60,7 @@ def named(features: Features) -> dict[str, float]:
     """Give plain values the names f0, f1, …, and check names and values.
 
     Raises:
-        CorrectionError: no features, a name that is not a short plain word, a value that is not finite.
+        CorrectionError: no features, a name that is not a short plain word, a value that `number` refuses.
 
     """
     values = dict(features) if isinstance(features, Mapping) else {f"f{i}": v for i, v in enumerate(features)}
@@ -67,19 +69,19 @@ def named(features: Features) -> dict[str, float]:
     for name, value in values.items():
         if not _FEATURE_NAME.fullmatch(name):
             raise CorrectionError(f"features: {name[:80]!r} is not a name of up to 40 letters, digits and _")
-        finite(f"features: {name}", value)
+        number(f"features: {name}", value)
     return values
 
 
-def finite(field: str, value: float) -> float:
+def number(field: str, value: float) -> float:
     """Return the value.
 
     Raises:
-        CorrectionError: it is NaN or infinite.
+        CorrectionError: it is NaN, infinite or beyond `LARGEST` either way.
 
     """
-    if not math.isfinite(value):
-        raise CorrectionError(f"{field} is {value}, a finite number is expected")
+    if not abs(value) <= LARGEST:
+        raise CorrectionError(f"{field} is {value}, a number of at most {LARGEST:g} either way is expected")
     return value
 
 
@@ -99,11 +101,11 @@ def columns(query: Query, names: tuple[str, ...]) -> NDArray[np.float64]:
     """Lay a query out as one row: the named features in that order, the CRF, the predicted score.
 
     Raises:
-        CorrectionError: a value that is not finite, or other features than these names.
+        CorrectionError: a value that `number` refuses, or other features than these names.
 
     """
     values = named(query.features)
     if values.keys() != set(names):
         raise CorrectionError(f"features: {', '.join(names)} are expected, as recorded so far; got {', '.join(values)}")
-    crf, predicted = finite("crf", query.crf), finite("predicted", query.predicted)
+    crf, predicted = number("crf", query.crf), number("predicted", query.predicted)
     return np.array([*(values[name] for name in names), crf, predicted], dtype=np.float64)

@@ -50,7 +50,7 @@ class Correction:
         """Correct a prediction; before the first capture the correction is exactly 0.0.
 
         Raises:
-            CorrectionError: a value that is not finite, or other features than those learned from.
+            CorrectionError: a value that is not finite or too large, or other features than those learned from.
 
         """
         row = columns(query, self.features or tuple(named(query.features)))

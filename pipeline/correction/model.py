@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.correction.basis import Basis
-from pipeline.correction.captures import CorrectionError
+from pipeline.correction.captures import LARGEST, CorrectionError, number
 from pipeline.correction.scatter import Scatter
 
 _SMALLEST_VARIANCE = np.finfo(np.float64).tiny
@@ -83,7 +83,8 @@ class CorrectionModel:
         """Return what is to be added to the prediction, in score points; exactly 0.0 before any update.
 
         Raises:
-            CorrectionError: the row, float64[n_columns], has another length or a value that is not finite.
+            CorrectionError: the row, float64[n_columns], has another length or a value that is not finite or
+                beyond `captures.LARGEST`.
 
         """
         self._check(row)
@@ -97,19 +98,18 @@ class CorrectionModel:
         """Learn one row, float64[n_columns], and its residual, observed - predicted.
 
         Raises:
-            CorrectionError: a value that is not finite or so large that its square is not, or a row of
-                another length; nothing is learned then.
+            CorrectionError: a value that is not finite or beyond `captures.LARGEST`, or a row of another
+                length; nothing is learned then.
 
         """
         self._check(row)
-        basis = self._basis if self.captures else Basis(row.copy(), self.settings.quadratic)
-        with np.errstate(over="ignore", invalid="ignore"):
-            vector = np.append(basis.expand(row), residual)
-            scatter = self._scatter.with_vector(vector, self.settings.forgetting)
-        if not np.isfinite(scatter.matrix).all():
-            raise CorrectionError("the residual is not finite, or a value is too large to be squared")
-        self._basis, self._scatter, self._solution = basis, scatter, None
+        number("the residual", residual)
+        if self.captures == 0:
+            self._basis = Basis(row.copy(), self.settings.quadratic)
+        vector = np.append(self._basis.expand(row), residual)
+        self._scatter = self._scatter.with_vector(vector, self.settings.forgetting)
         self._low, self._high = np.minimum(self._low, row), np.maximum(self._high, row)
+        self._solution = None
         self.captures += 1
 
     def solution(self) -> tuple[float, NDArray[np.float64]]:
@@ -163,8 +163,10 @@ class CorrectionModel:
     def _check(self, row: NDArray[np.float64]) -> None:
         if row.shape != self._low.shape:
             raise CorrectionError(f"a row of {len(self._low)} values is expected, got shape {row.shape}")
-        if not np.isfinite(row).all():
-            raise CorrectionError(f"value {int(np.argmin(np.isfinite(row)))} of the row is not finite")
+        usable = np.abs(row) <= LARGEST
+        if not usable.all():
+            first = int(np.argmin(usable))
+            number(f"value {first} of the row", float(row[first]))
 
 
 def _vector(values: list[float], length: int) -> NDArray[np.float64]:

@@ -1,18 +1,15 @@
 """A predictor with its local correction added."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 from pipeline.correction.captures import Features, Observation, Outcome, Query, named
 from pipeline.correction.correction import Correction
 from pipeline.correction.store import CorrectionStore
 
-
-class Predict(Protocol):
-    """The predictor to correct: read-only, called with keywords crf and codec."""
-
-    def __call__(self, features: Features, crf: float, codec: str) -> float:
-        """Return the predicted score, 0 to 100."""
+Predict: TypeAlias = Callable[[Any, float, str], float]
+"""The predictor to correct, predict(features, crf, codec): read-only; it gets the features as the caller gave them."""
 
 
 class _Stamp(NamedTuple):
@@ -39,7 +36,7 @@ class CorrectedPredictor:
         Before the first capture of a codec the correction is exactly 0.0.
 
         Raises:
-            CorrectionError: a value that is not finite, other features than those learned from, or a
+            CorrectionError: a value that is not finite or too large, other features than those learned from, or a
                 codec that is not a plain name.
 
         """

@@ -1,8 +1,10 @@
-"""The bytes of a state file: schema, predictor version, settings, fit, recent outcomes.
+"""The bytes of a state file: schema, predictor version, checksum; settings, fit, recent outcomes.
 
 Numbers are written with as many digits as bring back the same float64, so a state that is read and
 written again is the same state.
 """
+
+import zlib
 
 import msgspec
 
@@ -27,7 +29,12 @@ class _Header(msgspec.Struct):
     predictor_version: str
 
 
-class _State(_Header, forbid_unknown_fields=True):
+class _File(_Header, forbid_unknown_fields=True):
+    crc32: int
+    state: msgspec.Raw
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True):
     settings: Settings
     features: tuple[str, ...]
     fit: Fit
@@ -38,16 +45,10 @@ def encode(correction: Correction, predictor_version: str) -> bytes:
     """Return the state of a correction that has learned from at least one capture."""
     if correction.model is None:
         raise ValueError("a correction without a capture has no state")
-    return msgspec.json.encode(
-        _State(
-            schema_version=SCHEMA_VERSION,
-            predictor_version=predictor_version,
-            settings=correction.settings,
-            features=correction.features,
-            fit=correction.model.fit(),
-            history=list(correction.history),
-        )
+    state = msgspec.json.encode(
+        _State(correction.settings, correction.features, correction.model.fit(), list(correction.history))
     )
+    return msgspec.json.encode(_File(SCHEMA_VERSION, predictor_version, zlib.crc32(state), msgspec.Raw(state)))
 
 
 def decode(data: bytes, predictor_version: str, settings: Settings) -> Correction:
@@ -60,11 +61,14 @@ def decode(data: bytes, predictor_version: str, settings: Settings) -> Correctio
     """
     try:
         _check_header(msgspec.json.decode(data, type=_Header), predictor_version)
-        state = msgspec.json.decode(data, type=_State)
+        file = msgspec.json.decode(data, type=_File)
+        if zlib.crc32(file.state) != file.crc32:
+            raise CorruptState("its checksum is not that of its content")
+        state = msgspec.json.decode(file.state, type=_State)
         if state.settings != settings:
             raise OutdatedState(f"it was learned with {state.settings}, not {settings}")
         return _correction(state)
-    except OutdatedState:
+    except (CorruptState, OutdatedState):
         raise
     except (msgspec.MsgspecError, ValueError) as error:
         raise CorruptState(str(error)) from error

@@ -126,7 +126,7 @@ def test_wide_rows_stay_linear() -> None:
     ],
 )
 def test_refused_updates_change_nothing(row: list[float], residual: float) -> None:
-    """Non-finite input, input whose square is not finite, and rows of another length leave the fit as it was."""
+    """Non-finite input, input too large to be squared, and rows of another length leave the fit as it was."""
     rows, residuals = raw_rows(30, 2)
     model = learn(rows, residuals, Settings())
     before = model.fit(), model.correction(rows[0])
@@ -138,8 +138,9 @@ def test_refused_updates_change_nothing(row: list[float], residual: float) -> No
 def test_a_refused_first_update_leaves_a_cold_model() -> None:
     """A model that has only ever refused still adds exactly 0.0."""
     model = CorrectionModel(2)
-    with pytest.raises(CorrectionError, match="value 1 of the row"):
-        model.update(np.array([1.0, np.nan]), 1.0)
+    for refused in (np.nan, 1e300):
+        with pytest.raises(CorrectionError, match="value 1 of the row is"):
+            model.update(np.array([1.0, refused]), 1.0)
     assert model.captures == 0
     assert model.correction(np.array([1.0, 2.0])) == 0.0
 

@@ -20,11 +20,13 @@ def test_the_state_holds_numbers_and_the_names_of_features_only(tmp_path: Path) 
     """These are all the keys and all the strings of a state file: the list that the documentation gives."""
     store = CorrectionStore("v1", tmp_path)
     store.record("libx264", encodes(1)[0])
-    state = json.loads(store.path("libx264").read_bytes())
-    assert state.keys() == {"schema_version", "predictor_version", "settings", "features", "fit", "history"}
+    file = json.loads(store.path("libx264").read_bytes())
+    assert file.keys() == {"schema_version", "predictor_version", "crc32", "state"}
+    state = file["state"]
+    assert state.keys() == {"settings", "features", "fit", "history"}
     assert state["fit"].keys() == {"captures", "weight", "origin", "low", "high", "mean", "scatter"}
     assert state["history"][0].keys() == {"predicted", "correction", "corrected", "observed"}
-    assert strings(state) == {"v1", "bitrate", "i_bytes", "fps"}
+    assert strings(file) == {"v1", "bitrate", "i_bytes", "fps"}
 
 
 def test_fields_beyond_the_capture_are_not_stored(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.correction import CorrectionError, CorrectionStore, Settings
 from pipeline.correction.drift import rms
+from pipeline.correction.state import CorruptState, OutdatedState, decode
 from tests.correction.encodes import encodes
 
 HOSTILE = Path(__file__).parent / "hostile"
@@ -131,3 +133,17 @@ def test_the_history_is_bounded_and_the_fit_is_not(tmp_path: Path) -> None:
     assert read.captures == 700
     assert [outcome.observed for outcome in read.history] == [capture.observed for capture in captures[-500:]]
     assert rms(outcome.observed - outcome.corrected for outcome in read.history) < 1.2
+
+
+def test_any_changed_bit_is_noticed(tmp_path: Path) -> None:
+    """A state with one bit changed anywhere, a digit of a number included, is not used."""
+    store = CorrectionStore("v1", tmp_path)
+    for capture in encodes(8, noise=2.0):
+        store.record("libx264", capture)
+    data = store.path("libx264").read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        with pytest.raises((CorruptState, OutdatedState)):
+            decode(bytes(damaged), "v1", store.settings)
