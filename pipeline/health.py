@@ -1,29 +1,47 @@
-"""Health of the processes, judged from their reports: alive and progressing."""
+"""Health of the processes, judged from their reports: alive, progressing, and what that makes of the whole."""
 
 from __future__ import annotations
 
-import os
+import math
 import time
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from pipeline.telemetry import ROLES, Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
 
-STALE_S = 10.0
+STALE_S = 15.0
 """A report older than this, in seconds, is no sign of progress."""
+
+PIPELINE = ROLES[:3]
+"""The roles without which there is no sidecar."""
+
+Phase = Literal["initializing", "running", "paused", "failed"]
+_NOT_YET_AT_WORK = {"starting", "initializing", "held back"}
 
 
 class RoleHealth(msgspec.Struct, frozen=True):
-    """One process. `heartbeat_age` is in seconds; `restarts` counts the lives before this one."""
+    """One process. `heartbeat_age` and `uptime` are in seconds; `restarts` counts the lives that ended unexpectedly.
+
+    `suspended`: a signal (SIGSTOP) has halted it.
+    """
 
     alive: bool
     progressing: bool
+    suspended: bool
     phase: str
     problem: str
     pid: int
     restarts: int
     heartbeat_age: float
     uptime: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended for good, dies again and again, or has shown no progress for too long."""
+        silent = STALE_S < self.heartbeat_age < math.inf and not self.suspended
+        return silent or self.phase in {"failed", "held back"}
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -38,44 +56,80 @@ class Health(msgspec.Struct, frozen=True):
     @property
     def running(self) -> bool:
         """Whether any of the three pipeline processes is alive."""
-        return any(self.roles[role].alive for role in ROLES[:3])
+        return any(self.roles[role].alive for role in PIPELINE)
 
     @property
     def healthy(self) -> bool:
         """Whether all three pipeline processes are alive and progressing."""
-        return all(self.roles[role].progressing for role in ROLES[:3])
+        return all(self.roles[role].progressing for role in PIPELINE)
+
+    @property
+    def ready(self) -> bool:
+        """Whether samples are taken and the base model is loaded."""
+        ingest, trainer = self.roles["ingest"], self.roles["trainer"]
+        accepting = ingest.progressing and ingest.phase == "accepting"
+        return accepting and trainer.alive and trainer.phase not in _NOT_YET_AT_WORK and bool(self.trainer.base_model)
+
+    @property
+    def phase(self) -> Phase:
+        """The sidecar's phase, in the words that the operator's API knows."""
+        roles = [self.roles[role] for role in PIPELINE]
+        if self.monitor.verdict or any(role.failed for role in roles):
+            return "failed"
+        if any(role.suspended for role in roles):
+            return "paused"
+        at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
+        return "running" if at_work else "initializing"
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, a line for each process that has a problem."""
+        return [f"{role}: {text}" for role, state in self.roles.items() if (text := _problem(state))]
 
 
 def examine(board: Board) -> Health:
     """Read all reports and judge them."""
     reports = (board.ingest(), board.trainer(), board.exporter(), board.monitor())
-    roles = {role: _judge(report) for role, report in zip(ROLES, reports, strict=True)}
+    restarts = reports[3].restarts
+    roles = {role: _judge(report, restarts.get(role, 0)) for role, report in zip(ROLES, reports, strict=True)}
     return Health(roles, *reports)
 
 
-def _judge(report: Report) -> RoleHealth:
+def _judge(report: Report, restarts: int) -> RoleHealth:
     now = time.monotonic()
-    age = now - report.heartbeat if report.pid else float("inf")
-    alive = report.phase != "stopped" and _exists(report.pid)
+    age = now - report.heartbeat if report.pid else math.inf
+    state, _ = kernel_state(report.pid)
+    alive = report.phase != "stopped" and state not in {"", "Z", "X"}
     return RoleHealth(
         alive=alive,
         progressing=alive and age < STALE_S and report.phase not in {"failed", "crashed"},
-        phase=report.phase if alive or report.phase == "stopped" else "dead" if report.pid else "never started",
+        suspended=alive and state in {"T", "t"},
+        phase=report.phase if alive or report.phase in {"stopped", "failed"} else "dead" if report.pid else "absent",
         problem=report.problem,
         pid=report.pid,
-        restarts=max(0, report.lives - 1),
+        restarts=restarts,
         heartbeat_age=round(age, 3),
         uptime=round(now - report.started, 3) if alive else 0.0,
     )
 
 
-def _exists(pid: int) -> bool:
-    if pid <= 0:
-        return False
+def kernel_state(pid: int) -> tuple[str, int]:
+    """Return a process's state as the kernel's letter (R, S, T, Z, …), and its parent; "" and 0 for none."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        status = Path(f"/proc/{pid}/stat").read_text() if pid > 0 else ""
+    except OSError:
+        status = ""
+    state, parent = [*status.rpartition(")")[2].split()[:2], "", ""][:2]
+    return state, int(parent or 0)
+
+
+def _problem(state: RoleHealth) -> str:
+    if state.problem:
+        return state.problem
+    if state.suspended:
+        return "halted by a signal (SIGSTOP)"
+    if state.phase == "dead":
+        return "is dead"
+    if state.alive and not state.progressing:
+        return f"no sign of progress for {state.heartbeat_age:.0f} s"
+    return ""

@@ -5,33 +5,98 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
+from pipeline.health import examine
+from pipeline.journal import open_journals
+from pipeline.monitor.archive import Archive
 from pipeline.monitor.events import EventStream
+from pipeline.monitor.record import Record
+from pipeline.monitor.routes import Routes
+from pipeline.monitor.server import HttpServer
+from pipeline.monitor.usage import Usages
 from pipeline.monitor.watchdog import Watchdog
 from pipeline.process import Process, main
 from pipeline.telemetry import MonitorReport
 
 _POLL_S = 0.5
+_BIND_AGAIN_S = 5.0
+_LAST_SAVE_S = 1.5
 
 
 def serve(process: Process[MonitorReport]) -> None:
-    """Follow events and heartbeats until the supervisor goes."""
+    """Follow events and heartbeats, and answer HTTP, until the supervisor goes."""
     events = EventStream()
     watchdog = Watchdog(process.board, process.settings.hang_s, process.log)
-    watchdog.restarts = dict(process.report.restarts)
+    watchdog.restarts = _restarts(process)
+    record = Record()
+    archive = Archive(process.settings, record, process.board, process.log)
+    web = _Web(process, record)
+    archive.start()
     process.phase("watching")
     while not (process.should_stop() or events.ended):
         event = events.poll(_POLL_S)
         if event is not None:
             watchdog.on_event(event)
-        watchdog.check_heartbeats()
+        watchdog.check()
         process.report.restarts = watchdog.restarts
-        if watchdog.verdict and not process.report.verdict:
-            process.report.verdict = watchdog.verdict
-            process.log.error("ending_sidecar", code=int(watchdog.verdict))
-            process.phase("ending", f"the sidecar ends with code {int(watchdog.verdict)}")
-            os.kill(os.getppid(), signal.SIGTERM)
+        _end_if_beyond_restart(process, watchdog.verdict)
+        record.sample(examine(process.board))
+        web.keep_up()
         process.reporter.beat()
+    web.stop()
+    archive.stop(_LAST_SAVE_S)
+
+
+def _restarts(process: Process[MonitorReport]) -> dict[str, int]:
+    """Return the restarts of earlier lives, with this one if the monitor itself ended unexpectedly."""
+    restarts = dict(process.report.restarts)
+    previous = process.reporter.previous
+    if previous.pid and previous.phase != "stopped":
+        restarts["monitor"] = restarts.get("monitor", 0) + 1
+    return restarts
+
+
+def _end_if_beyond_restart(process: Process[MonitorReport], verdict: int) -> None:
+    if verdict and not process.report.verdict:
+        process.report.verdict = verdict
+        process.log.error("ending_sidecar", code=int(verdict))
+        process.phase("ending", f"the sidecar ends with code {int(verdict)}")
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
+class _Web:
+    """The HTTP server, for which the address may not be free yet."""
+
+    def __init__(self, process: Process[MonitorReport], record: Record) -> None:
+        self._process = process
+        journals = open_journals(process.settings)
+        self._routes = Routes(process.board, journals, record, Usages()).table()
+        self._server: HttpServer | None = None
+        self._try_at = 0.0
+        process.report.http = ""
+
+    def keep_up(self) -> None:
+        """Start the server if it is not running; where that fails, report why and try again later."""
+        address = self._process.settings.http
+        if address is None or self._server is not None or time.monotonic() < self._try_at:
+            return
+        try:
+            self._server = HttpServer(address, self._routes)
+        except (OSError, OverflowError) as error:
+            self._try_at = time.monotonic() + _BIND_AGAIN_S
+            host, port = address
+            self._process.phase("watching", f"VMAFX_SIDECAR_HTTP={host}:{port}: {error}; trying again")
+            return
+        self._server.start()
+        self._process.report.http = self._server.url
+        self._process.log.info("http_listening", url=self._server.url)
+        self._process.phase("watching")
+
+    def stop(self) -> None:
+        """Stop serving."""
+        if self._server is not None:
+            self._server.stop()
 
 
 if __name__ == "__main__":

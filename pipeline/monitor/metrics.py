@@ -1,0 +1,188 @@
+"""What Prometheus scrapes: the reports in shared memory, read when it asks.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+import pipeline
+from pipeline.health import Health, examine
+
+if TYPE_CHECKING:
+    from pipeline.monitor.record import Record
+    from pipeline.monitor.usage import Usages
+    from pipeline.telemetry import Board
+
+PREFIX = "vmafx_sidecar_"
+PHASES = ("initializing", "running", "paused", "failed")
+
+Labelled = Iterable[tuple[tuple[str, ...], float | None]]
+
+
+class SidecarCollector(Collector):
+    """Makes metric families of the reports on `board` and of what the monitor itself knows."""
+
+    def __init__(self, board: Board, record: Record, usages: Usages) -> None:
+        self._board, self._record, self._usages = board, record, usages
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family; those of figures that do not exist yet are empty."""
+        health = examine(self._board)
+        yield from _sidecar(health)
+        yield from _ingest(health)
+        yield from _trainer(health)
+        yield from _quality(health)
+        yield from _exporter(health)
+        yield from self._processes(health)
+        yield from self._disk()
+
+    def _processes(self, health: Health) -> Iterator[Metric]:
+        roles = health.roles.items()
+        used = {role: self._usages.of(role, state.pid) for role, state in roles if state.alive}
+        yield _gauge(
+            "process_up", "Whether the process is alive and progresses.", _by_role(health, "progressing"), "process"
+        )
+        yield _gauge(
+            "process_heartbeat_age_seconds",
+            "Time since the process last reported.",
+            [((role,), state.heartbeat_age) for role, state in roles if state.pid],
+            "process",
+        )
+        yield _counter(
+            "process_restarts", "Times that the process ended unexpectedly.", _by_role(health, "restarts"), "process"
+        )
+        yield _counter(
+            "process_cpu_seconds",
+            "Processor time used by the process.",
+            [((role,), usage.cpu_seconds) for role, usage in used.items() if usage],
+            "process",
+        )
+        yield _gauge(
+            "process_resident_memory_bytes",
+            "Resident memory of the process, shared memory included.",
+            [((role,), usage.memory) for role, usage in used.items() if usage],
+            "process",
+        )
+
+    def _disk(self) -> Iterator[Metric]:
+        about = "bytes of the file system that holds the checkpoints."
+        yield _gauge("checkpoint_filesystem_free_bytes", f"Free {about}", _one(self._record.free))
+        yield _gauge("checkpoint_filesystem_size_bytes", f"All {about}", _one(self._record.size))
+
+
+def registry(board: Board, record: Record, usages: Usages) -> CollectorRegistry:
+    """Return a registry with the sidecar's collector alone."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(SidecarCollector(board, record, usages))
+    return made
+
+
+def _sidecar(health: Health) -> Iterator[Metric]:
+    build = {"version": pipeline.__version__}
+    yield InfoMetricFamily(f"{PREFIX}build", "The program's version.", value=build)
+    phases = [((phase,), float(phase == health.phase)) for phase in PHASES]
+    yield _gauge("phase", "1 for the phase that the sidecar is in, 0 for the others.", phases, "phase")
+    trainer = health.trainer
+    model = {
+        "base_model": trainer.base_model,
+        "base_sha256": trainer.base_digest,
+        "learner": trainer.learner,
+        "recipe": trainer.recipe,
+        "device": trainer.device,
+    }
+    yield InfoMetricFamily(f"{PREFIX}training", "What is trained, by which recipe, on which device.", value=model)
+
+
+def _ingest(health: Health) -> Iterator[Metric]:
+    report = health.ingest
+    outcomes = [(("accepted", ""), float(report.accepted)), (("resent", ""), float(report.resent))]
+    outcomes += [(("rejected", reason), float(count)) for reason, count in sorted(report.rejected.items())]
+    yield _counter("samples", "Messages by what became of them.", outcomes, "outcome", "reason")
+    yield _counter("received_bytes", "Bytes read from clients.", _one(report.bytes_received))
+    yield _gauge("connections", "Clients connected now.", _one(report.connections))
+    yield _gauge("connections_waiting", "Clients that have to read answers first.", _one(report.connections_waiting))
+    yield _counter("connections_opened", "Connections accepted.", _one(report.connections_total))
+    yield _counter("connections_refused", "Connections refused.", _one(report.connections_refused))
+    yield _gauge("ring_samples", "Samples in the replay ring.", _one(min(report.accepted, report.capacity)))
+    yield _gauge("ring_capacity_samples", "Samples that the replay ring can hold.", _one(report.capacity))
+
+
+def _trainer(health: Health) -> Iterator[Metric]:
+    report = health.trainer
+    yield _counter("train_steps", "Train steps taken.", _one(report.step))
+    yield _counter("train_steps_undone", "Train steps undone: no finite result.", _one(report.steps_undone))
+    yield _counter("rollbacks", "Times that the live weights were set back to the stable ones.", _one(report.rollbacks))
+    yield _counter("drift_events", "Times that the error was found to have risen.", _one(report.drift_events))
+    yield _gauge("lag_samples", "Samples accepted and not trained on yet.", _one(report.lag))
+    yield _counter("evicted_untrained_samples", "Samples that left the ring untrained.", _one(report.evicted_untrained))
+    yield _gauge("train_loss", "Loss of the last train step.", _one(report.loss))
+    yield _gauge("gradient_norm", "Gradient norm of the last train step.", _one(report.metrics.get("grad_norm")))
+    yield _gauge("reservoir_samples", "Samples kept from the whole past.", _one(report.reservoir_rows))
+    yield _gauge("holdout_samples", "Samples kept for judging.", _one(report.holdout_rows))
+
+
+def _quality(health: Health) -> Iterator[Metric]:
+    about = {
+        "rmse": "Root mean square error in points of VMAF",
+        "plcc": "Pearson's correlation with the true scores",
+        "srocc": "Spearman's rank correlation with the true scores",
+    }
+    for figure, text in about.items():
+        values = [
+            ((model, on), health.trainer.metrics.get(f"{on}_{model}_{figure}"))
+            for on in ("prequential", "held_out")
+            for model in ("ema", "base", "stable")
+        ]
+        yield _gauge(f"prediction_{figure}", f"{text}, by model and kind of test.", values, "model", "on")
+
+
+def _exporter(health: Health) -> Iterator[Metric]:
+    report = health.exporter
+    yield _counter("checkpoints", "Checkpoints published, by the gate's verdict.", _by(report.published), "state")
+    yield _gauge("checkpoint_version", "Version of the newest checkpoint.", _one(report.version))
+    yield _gauge("checkpoint_stable_version", "Version of the newest stable checkpoint.", _one(report.stable_version))
+    yield _gauge(
+        "last_checkpoint_timestamp_seconds",
+        "When the newest checkpoint was published.",
+        _one(report.checkpoint_at or None),
+    )
+    yield _gauge("checkpoint_samples", "Samples ever accepted when it was.", _one(report.samples_at_checkpoint))
+    yield _gauge("export_duration_seconds", "Time that the last export took.", _one(report.export_seconds))
+    yield _counter("export_failures", "Exports that failed, by reason.", _by(report.failures), "reason")
+    yield _gauge("last_state_save_timestamp_seconds", "When the state was saved.", _one(report.state_saved_at or None))
+    yield _gauge("state_save_duration_seconds", "Time that the last save took.", _one(report.state_save_seconds))
+
+
+def _one(value: float | None) -> Labelled:
+    return [((), value)]
+
+
+def _by(counts: dict[str, int]) -> Labelled:
+    return [((name,), count) for name, count in sorted(counts.items())]
+
+
+def _by_role(health: Health, field: str) -> Labelled:
+    return [((role,), float(getattr(state, field))) for role, state in health.roles.items()]
+
+
+def _gauge(name: str, about: str, values: Labelled, *labels: str) -> Metric:
+    return _filled(GaugeMetricFamily(PREFIX + name, about, labels=labels), values)
+
+
+def _counter(name: str, about: str, values: Labelled, *labels: str) -> Metric:
+    return _filled(CounterMetricFamily(PREFIX + name, about, labels=labels), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Labelled) -> Metric:
+    for labels, value in values:
+        if value is not None:
+            family.add_metric(labels, value)
+    return family

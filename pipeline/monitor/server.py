@@ -1,0 +1,147 @@
+"""A small HTTP server: GET only, one request a connection, bounded in connections, size and time.
+
+However many clients dawdle, the next one is served: when all places are taken, the oldest connection is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from pipeline import logs
+
+MAX_CONNECTIONS = 32
+DEADLINE_S = 10.0
+"""Longest life of a connection, in seconds."""
+
+_LONGEST_WAIT_S = 5.0
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Response(NamedTuple):
+    """An answer to a GET."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+
+
+Answer = Callable[[str], Response]
+"""Takes a query string and returns the answer."""
+
+
+class HttpServer(socketserver.ThreadingTCPServer):
+    """Serves `routes`, path by path, each request in a thread of its own. Raises OSError where it cannot bind."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], routes: dict[str, Answer]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.routes = routes
+        self._places = threading.Lock()
+        self._open: dict[socket.socket, float] = {}
+        super().__init__(address, _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        host, port = self.server_address[:2]
+        name = host if isinstance(host, str) else host.decode()
+        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+    def start(self) -> None:
+        """Serve from now on, in a thread."""
+        threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
+
+    def stop(self) -> None:
+        """Serve no longer."""
+        self.shutdown()
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a place, for which the oldest one may have to go."""
+        with self._places:
+            if len(self._open) >= MAX_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                _hang_up(oldest)
+            self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Close what is beyond its deadline."""
+        overdue = time.monotonic() - DEADLINE_S
+        with self._places:
+            for connection, since in self._open.items():
+                if since < overdue:
+                    _hang_up(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection and free its place."""
+        with self._places:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave a connection that broke alone: it is the client's affair."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HttpServer
+    timeout = _LONGEST_WAIT_S
+    server_version = "vmafx-sidecar"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        answer = self.server.routes.get(url.path)
+        if answer is None:
+            self._send(Response(b"not found\n", "text/plain; charset=utf-8", 404))
+            return
+        try:
+            response = answer(url.query)
+        except Exception:  # whatever it is, this request alone pays
+            logs.get("monitor").exception("request_failed", path=url.path)
+            response = Response(b"this failed: see the log\n", "text/plain; charset=utf-8", 500)
+        self._send(response)
+
+    def refuse(self) -> None:
+        self._send(Response(b"only GET is answered\n", "text/plain; charset=utf-8", 405))
+
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = refuse  # noqa: N815
+
+    def _send(self, response: Response) -> None:
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        if response.status == 405:
+            self.send_header("Allow", "GET")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(response.body)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing: requests come every second."""
