@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract.client import DEADLINE_S, Client, Json, line, sample
-from tests.contract.conftest import Sidecar, running
+from tests.contract.sidecar import Sidecar, running
 
 pytestmark = pytest.mark.processes
 
