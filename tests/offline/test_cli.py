@@ -1,0 +1,148 @@
+"""The commands `train` and `evaluate` on real frames."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pipeline import data
+from pipeline.corpus.npz import write_npz
+from pipeline.corpus.table import load_corpus
+from pipeline.model.graph import load_base_model
+from pipeline.model.runtime import OnnxModel
+from pipeline.model.verify import verify
+from pipeline.offline.architectures import ARCHITECTURES, n_parameters
+from pipeline.offline.cli import evaluate, train
+from pipeline.registry.registry import digest_of
+
+FAST = ("--epochs", "3", "--seeds", "2", "--resamples", "5")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with every fortieth frame of the shipped corpus."""
+    path = tmp_path_factory.mktemp("corpus") / "corpus.npz"
+    write_npz(path, load_corpus(data.CORPUS).rows(slice(0, None, 40)))
+    return path
+
+
+def run(command: object, *arguments: str | Path) -> tuple[int, str]:
+    """Call a command; exit status and all output."""
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])  # type: ignore[arg-type]
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_smoke_makes_a_model_that_verifies(tmp_path: Path, architecture: str) -> None:
+    """Without data, every architecture becomes a file that passes `verify` and trains as a base model."""
+    status, output = run(train, "--epochs", "0", "--assume-dims", "576x324", "--arch", architecture, "-o", tmp_path)
+    assert status == 0, output
+    model = tmp_path / f"{architecture}.onnx"
+    assert all(check.passed for check in verify(model))
+    assert load_base_model(model).n_parameters == n_parameters(architecture)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{architecture}.json", f"{architecture}.onnx", f"{architecture}.onnx.sha256",
+    ]  # fmt: skip
+
+
+def test_trained_model_comes_with_what_it_is_made_of(corpus: Path, tmp_path: Path) -> None:
+    """The sidecar has the digest, the sources left out, and figures that the model file itself reproduces."""
+    status, output = run(train, corpus, "--val-source", "cars,glacier", "--name", "mine", "-o", tmp_path, *FAST)
+    assert status == 0, output
+    model = tmp_path / "mine.onnx"
+    sidecar = json.loads(model.with_suffix(".json").read_text())
+    assert sidecar["sha256"] == digest_of(model) == (tmp_path / "mine.onnx.sha256").read_text().strip()
+    assert sidecar["training"]["left_out"] == ["cars", "glacier"]
+    rows = load_corpus(corpus)
+    unseen = rows.rows(rows.mask_of(["cars", "glacier"]))
+    error = OnnxModel(model).predict(unseen.features) - unseen.target("vmaf")
+    assert sidecar["metrics"]["rmse"] == pytest.approx(np.sqrt(np.mean(error.astype(float) ** 2)))
+    assert sidecar["metrics"]["rows"] == len(unseen)
+
+
+def test_training_is_repeatable(corpus: Path, tmp_path: Path) -> None:
+    """The same command on the same rows makes the same bytes."""
+    for name in ("a", "b"):
+        assert run(train, corpus, "-o", tmp_path / name, *FAST)[0] == 0
+    assert digest_of(tmp_path / "a/mlp_small.onnx") == digest_of(tmp_path / "b/mlp_small.onnx")
+
+
+def test_loso_reports_every_source(corpus: Path, tmp_path: Path) -> None:
+    """Every source is judged by a model that never saw it; the report lists each, and the page stands alone."""
+    status, output = run(train, corpus, "--loso", "--arch", "linear", "--arch", "mlp_small", "-o", tmp_path, *FAST)
+    assert status == 0, output
+    reports = json.loads((tmp_path / "loso.json").read_text())
+    assert [report["model"] for report in reports] == ["linear", "mlp_small"]
+    for report in reports:
+        sources = {group["name"] for group in report["groups"] if group["kind"] == "source"}
+        assert sources == set(load_corpus(corpus).sources())
+    page = (tmp_path / "loso.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 2
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_evaluate_puts_models_side_by_side(tmp_path: Path) -> None:
+    """The shipped base model is good at what it was trained on, and off by more than 10 for a phone."""
+    rmse = {}
+    for target in ("vmaf", "vmaf_phone"):
+        arguments = (data.BASE_MODEL, data.BASE_MODEL, data.CORPUS, "--part", "judge", "--target", target)
+        status, output = run(evaluate, *arguments, "--resamples", "3", "-o", tmp_path / target)
+        assert status == 0, output
+        reports = json.loads((tmp_path / target / "evaluation.json").read_text())
+        assert len(reports) == 2
+        rmse[target] = reports[0]["groups"][0]["figures"]["rmse"]["value"]
+        assert reports[0]["latency_us_p50"] <= reports[0]["latency_us_p95"]
+    assert rmse["vmaf"] < 1
+    assert rmse["vmaf_phone"] > 10
+
+
+def test_shipped_models_of_the_platform_are_evaluated(shared_models: Path, tmp_path: Path) -> None:
+    """One standardises in its graph, one leaves it to its caller, as its .json says: both follow the score."""
+    models = [shared_models / f"{name}.onnx" for name in ("vmaf_tiny_v2", "fr_regressor_v1")]
+    status, output = run(evaluate, *models, data.CORPUS, "--resamples", "0", "-o", tmp_path)
+    assert status == 0, output
+    reports = json.loads((tmp_path / "evaluation.json").read_text())
+    assert all(report["groups"][0]["figures"]["plcc"]["value"] > 0.9 for report in reports)
+
+
+def test_model_of_another_width_is_refused(shared_models: Path, tmp_path: Path) -> None:
+    """A model that takes a codec block too is refused by name."""
+    status, output = run(evaluate, shared_models / "fr_regressor_v2.onnx", data.CORPUS, "-o", tmp_path)
+    assert status == 1
+    assert "fr_regressor_v2.onnx: takes 20 features; a corpus has 6" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "which CORPUS?"),
+        (("absent.npz",), "absent.npz: no such file"),
+        (("--epochs", "0", "--assume-dims", "16"), "expected WIDTHxHEIGHT"),
+        (("--assume-dims", "16x16"), "with --epochs 0 only"),
+        ((str(data.CORPUS), "--val-source", "nosuch"), "no source nosuch in this corpus; it has aslbook"),
+        ((str(data.CORPUS), "--val-source", "cars", "--loso"), "it takes no --val-source"),
+        ((str(data.CORPUS), "--loso", "--name", "x"), "--name names one model"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
+    """What was wrong is said in the last line, without a traceback, and nothing is written."""
+    status, output = run(train, *arguments, "-o", tmp_path / "out")
+    assert status in (1, 2)
+    assert reason in output.splitlines()[-1]
+    assert not list(tmp_path.glob("out/*.onnx"))
+
+
+def test_base_model_is_what_its_command_makes(shared_data: Path, tmp_path: Path) -> None:
+    """The command on the card of the shipped model makes a model that predicts the same."""
+    training = json.loads(data.BASE_MODEL.with_suffix(".json").read_text())["training"]
+    corpus, left_out = shared_data / "vmaf_frames.parquet", ",".join(training["left_out"])
+    status, output = run(train, corpus, "--val-source", left_out, "--name", "again", "-o", tmp_path)
+    assert status == 0, output
+    rows = load_corpus(data.CORPUS)
+    assert not set(rows.sources()) & set(training["sources"])
+    ours, again = (OnnxModel(path).predict(rows.features) for path in (data.BASE_MODEL, tmp_path / "again.onnx"))
+    np.testing.assert_allclose(again, ours, rtol=0, atol=0.5)

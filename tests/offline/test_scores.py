@@ -1,0 +1,63 @@
+"""Figures of agreement: their groups, and intervals that respect clips."""
+
+import numpy as np
+import pytest
+
+from pipeline import data, metrics
+from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.offline.scores import FIGURES, agreement, by_group
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """Return every fortieth frame of the shipped corpus."""
+    return load_corpus(data.CORPUS).rows(slice(0, None, 40))
+
+
+def test_perfect_predictions_have_perfect_figures(corpus: Corpus) -> None:
+    """Predicting the score itself gives correlations of 1 and errors of 0."""
+    figures = agreement(corpus.target("vmaf"), corpus.target("vmaf"))
+    assert set(figures) == set(FIGURES)
+    for name, value in figures.items():
+        assert value == pytest.approx(0.0 if name in {"rmse", "mae"} else 1.0)
+
+
+def test_groups_part_the_rows(corpus: Corpus) -> None:
+    """The groups of each kind cover every row once, and each figure is that of its own rows."""
+    predicted = corpus.target("vmaf_neg")
+    groups = by_group(predicted, corpus, "vmaf", resamples=0)
+    for kind in ("overall", "source", "codec", "band"):
+        assert sum(group.rows for group in groups if group.kind == kind) == len(corpus)
+    one = next(group for group in groups if group.kind == "source" and group.name == "cars")
+    rows = corpus.source == "cars"
+    assert one.figures["rmse"].value == metrics.rmse(predicted[rows], corpus.target("vmaf")[rows])
+
+
+def test_intervals_hold_the_value_and_widen_with_fewer_clips(corpus: Corpus) -> None:
+    """An interval surrounds its figure, and rows of a few clips give a wider one than rows of many."""
+    few = corpus.rows(np.isin(corpus.clip, np.unique(corpus.clip)[::20]))
+    wide, narrow = (
+        by_group(part.target("vmaf_phone"), part, "vmaf", resamples=100)[0].figures["rmse"] for part in (few, corpus)
+    )
+    assert narrow.low < narrow.value < narrow.high
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_clips_are_drawn_whole() -> None:
+    """Where all frames of a clip have one error, drawing frames would understate the interval; drawing clips does not.
+
+    Of two clips with errors 0 and 10, a draw is both of one, or one of each: the interval spans all of it.
+    """
+    n = 50
+    corpus = Corpus(
+        features=np.zeros((2 * n, 6), np.float32),
+        targets={"vmaf": np.zeros(2 * n, np.float32)},
+        source=np.full(2 * n, "a"),
+        clip=np.repeat([0, 1], n),
+        frame=np.tile(np.arange(n), 2),
+        codec=np.full(2 * n, "x"),
+        part=np.full(2 * n, ""),
+    )
+    predicted = np.repeat(np.float32([0, 10]), n)  # type: ignore[arg-type]
+    figure = by_group(predicted, corpus, "vmaf", resamples=100)[0].figures["mae"]
+    assert (figure.low, figure.value, figure.high) == (0, 5, 10)
