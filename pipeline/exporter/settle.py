@@ -15,8 +15,10 @@ from pipeline.registry import registry
 from pipeline.registry.durable import sync_directory
 
 
-def settle(directory: Path, keep: int) -> None:
+def settle(directory: Path, keep: int | None) -> None:
     """Point, register and remove: the newest `keep` versions stay, the newest stable one, and the pinned ones.
+
+    `keep` None removes none.
 
     The caller holds the directory (`locks.locked`). Raises OSError where the disk refuses, RegistryError or PinsError
     where those files are broken; what was done is right as far as it goes, and the next pass does the rest.
@@ -27,7 +29,9 @@ def settle(directory: Path, keep: int) -> None:
     stable = max((v for v, each in checkpoints.items() if each.state == "stable"), default=None)
     pointers.point(directory, pointers.LATEST, max(there, default=None))
     pointers.point(directory, pointers.LATEST_STABLE, stable)
-    kept = {*there[-keep:], *pins.read(directory).intersection(there)} | ({stable} if stable else set())
+    kept = {*(there[-keep:] if keep else there), *pins.read(directory).intersection(there)} | (
+        {stable} if stable else set()
+    )
     _register(directory, {version: checkpoints[version] for version in sorted(kept) if version in checkpoints})
     _remove(directory, {version for version in versions(directory) if version < max(there, default=0)} - kept)
     pointers.remove_unused(directory)

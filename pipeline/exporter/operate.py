@@ -1,0 +1,49 @@
+"""What an operator does to published checkpoints: pin, unpin, roll back. Each holds the directory for the change.
+
+Nothing is removed here: how many checkpoints stay is the running exporter's setting.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from pipeline.exporter import checkpoint as sidecar
+from pipeline.exporter import pins
+from pipeline.exporter.checkpoint import Checkpoint, CheckpointError
+from pipeline.exporter.locks import locked
+from pipeline.exporter.names import published, stem
+from pipeline.exporter.settle import settle
+
+
+def pin(directory: Path, version: int) -> None:
+    """Keep a published version whatever comes. Raises CheckpointError where it is not published."""
+    with locked(directory):
+        if version not in published(directory):
+            raise CheckpointError(f"{directory}: {stem(version)} is not published")
+        pins.write(directory, pins.read(directory) | {version})
+
+
+def unpin(directory: Path, version: int) -> None:
+    """Let a version go with its age again. Raises CheckpointError where it is not pinned."""
+    with locked(directory):
+        pinned = pins.read(directory)
+        if version not in pinned:
+            raise CheckpointError(f"{directory}: {stem(version)} is not pinned")
+        pins.write(directory, pinned - {version})
+
+
+def roll_back(directory: Path) -> tuple[Checkpoint, Checkpoint | None]:
+    """Withdraw the newest stable checkpoint; return it, and the one that is the newest stable now.
+
+    It is marked unstable, and stays where it is. Raises CheckpointError where none is stable.
+    """
+    with locked(directory):
+        bad = sidecar.newest_stable(directory)
+        if bad is None:
+            raise CheckpointError(f"{directory}: no checkpoint is stable")
+        when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        reason = f"Withdrawn by an operator at {when}; before: {bad.reason}"
+        sidecar.rewrite(directory, msgspec.structs.replace(bad, state="unstable", reason=reason))
+        settle(directory, keep=None)
+        return bad, sidecar.newest_stable(directory)
