@@ -12,10 +12,11 @@ from typing import Generic
 
 from structlog.typing import FilteringBoundLogger
 
-from pipeline import config, logs, regions
+from pipeline import config, logs, regions, resume
 from pipeline.config import ConfigError, Settings
+from pipeline.journal import open_journals
 from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
-from pipeline.shm.segment import SHM_DIR, SharedMemoryFull
+from pipeline.shm.segment import SharedMemoryUnusable, open_lock
 from pipeline.telemetry import Board, R, Reporter
 
 # How long a starting process waits for a predecessor that is still on its way out, in seconds.
@@ -65,9 +66,13 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
     try:
         lock = _claim(settings, role)
         board = regions.open_board(settings)
-    except (Ending, SharedMemoryFull) as error:
+        logs.configure(settings, open_journals(settings).writer(role))
+    except (Ending, SharedMemoryUnusable) as error:
         log.error("ending", reason=str(error))
         return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
+    log = logs.get(role)
+    if not board.box(role).version:
+        resume.fill_report(board, role, resume.load(settings, log))
     reporter = Reporter(board, role, kind)
     hold_back(reporter.report, reporter.previous, stop, reporter.publish)
     code = _serve(Process(settings, stop, board, reporter, log), serve)
@@ -78,7 +83,7 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
 def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode:
     try:
         serve(process)
-    except (Ending, SharedMemoryFull) as error:
+    except (Ending, SharedMemoryUnusable) as error:
         code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
         process.report.ending = code
         process.log.error("ending", reason=str(error), code=int(code))
@@ -94,8 +99,7 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
 
 def _claim(settings: Settings, role: str) -> int:
     """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
-    path = SHM_DIR / f"{regions.name(settings.instance_name, role)}.role.lock"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = open_lock(f"{regions.name(settings.instance_name, role)}.role")
     until = time.monotonic() + _PREDECESSOR_WAIT_S
     while True:
         try:

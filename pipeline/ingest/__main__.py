@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline import regions
+from pipeline import regions, resume
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.listener import Listener
@@ -20,7 +20,8 @@ _DRAIN_S = 2.0
 def serve(process: Process[IngestReport]) -> None:
     """Take samples from the socket into the ring until told to stop."""
     settings = process.settings
-    ring, ring_region = regions.own_ring(settings)
+    ring, _ = regions.own_ring(settings)
+    restored = not ring.head and resume.fill_ring(ring, resume.load(settings, process.log))
     newest, _ = ring.snapshot()
     admission = Admission(ring, Resends(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
     listener = Listener(settings)
@@ -28,7 +29,7 @@ def serve(process: Process[IngestReport]) -> None:
     report = process.report
     report.socket, report.n_features, report.capacity = str(settings.socket), settings.n_features, ring.capacity
     count = _Counts(process, server, admission, ring.head)
-    process.log.info("listening", socket=str(settings.socket), samples=ring.head, ring_is_new=ring_region.is_new)
+    process.log.info("listening", socket=str(settings.socket), samples=ring.head, restored=restored)
     process.phase("accepting")
     while not process.should_stop():
         server.round(_POLL_S)

@@ -42,7 +42,7 @@ def serve(process: Process[TrainerReport]) -> None:
     holdout, _ = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
     training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
     handover = Handover(settings, base, training, ring)
-    resume(process, handover, training, ring, reservoir, holdout)
+    resume(process, handover, training, ring, {"reservoir": reservoir, "holdout": holdout})
     report = process.report
     report.device, report.device_note, report.recipe = device, note, settings.recipe
     report.base_model, report.base_digest = base.name, base.digest

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from pipeline import handoff
+from pipeline import resume as saved_state
+from pipeline.handoff import TrainerSnapshot
 from pipeline.process import Process
+from pipeline.savedstate import SavedState
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.telemetry import TrainerReport
@@ -15,14 +21,19 @@ def resume(
     handover: Handover,
     training: OnlineTraining,
     ring: Ring,
-    reservoir: Reservoir,
-    holdout: Reservoir,
+    reservoirs: dict[str, Reservoir],
 ) -> None:
-    """Restore `training` and, where they are new, the reservoirs."""
+    """Fill empty reservoirs, restore `training`, and say where it goes on."""
+    state = saved_state.load(process.settings, process.log)
+    for name, reservoir in reservoirs.items():
+        saved_state.fill_reservoir(reservoir, name, state)
     snapshot = handover.left_in_memory()
     source = "shared memory"
     if snapshot is None:
-        process.log.info("cold_start", cursor=training.cursor)
+        snapshot = _saved(state, handover, process)
+        source = "saved state"
+    if snapshot is None:
+        process.log.info("cold_start")
         return
     handover.adopt(snapshot)
     if training.cursor > ring.head:
@@ -30,3 +41,17 @@ def resume(
         process.log.warning("ring_behind", cursor=training.cursor, head=ring.head)
         training.cursor = ring.oldest
     process.log.info("resumed", source=source, step=training.total_steps, cursor=training.cursor)
+
+
+def _saved(state: SavedState, handover: Handover, process: Process[TrainerReport]) -> TrainerSnapshot | None:
+    if state.snapshot is None:
+        return None
+    try:
+        snapshot = handoff.decode_snapshot(state.snapshot)
+    except msgspec.MsgspecError as error:
+        process.log.error("state_unusable", reason=str(error))
+        return None
+    if handover.is_ours(snapshot):
+        return snapshot
+    process.log.error("state_of_other_base_model", saved=snapshot.base_digest[:12])
+    return None
