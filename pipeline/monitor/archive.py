@@ -91,7 +91,7 @@ class Archive:
     def _save(self) -> None:
         disk = os.statvfs(self._directory)
         self._record.free, self._record.size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-        self._path.parent.mkdir(exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         unsaved = self._record.take_unsaved()
         try:
             with history.opened(self._path, write=True) as file:

@@ -24,14 +24,9 @@ if TYPE_CHECKING:
 
 _TEXT = "text/plain; charset=utf-8"
 _EVENTS = 100
-_ASSETS = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
-    "/uPlot.min.css": ("uPlot.min.css", "text/css; charset=utf-8"),
-    "/uPlot.iife.min.js": ("uPlot.iife.min.js", "text/javascript; charset=utf-8"),
-}
+_PAGE = "page.html"
+_ASSETS = (_PAGE, "page.css", "page.js", "charts.js", "words.js", "uPlot.min.css", "uPlot.iife.min.js", "uPlot.LICENSE")
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 
 
 class Routes:
@@ -55,7 +50,7 @@ class Routes:
             "/checkpoints": lambda _: _json(list(reversed(self._record.checkpoints.values()))),
             "/history": self._history,
         }
-        return own | {path: _asset(*asset) for path, asset in _ASSETS.items()}
+        return own | {"/": _asset(_PAGE)} | {f"/{name}": _asset(name) for name in _ASSETS}
 
     def _metrics(self) -> Response:
         from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -79,7 +74,8 @@ def _probe(well: bool, text: str) -> Response:
     return Response(text.encode(), _TEXT, 200 if well else 503)
 
 
-def _asset(name: str, content_type: str) -> Answer:
+def _asset(name: str) -> Answer:
+    content_type = f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"
     return lambda _: Response(_content(name), content_type)
 
 
