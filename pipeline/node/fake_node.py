@@ -124,7 +124,7 @@ class FakeNode:
             self._scores[row],
             job_id=f"{self._run}-{self._sent}",
             predicted_score=float(self.watcher.predict(features)[0]),
-            source_id=str(self._corpus.source[row]),
+            source_id=f"{self._corpus.source[row]}/{self._corpus.clip[row]}",
             codec=str(self._corpus.codec[row]),
             vmaf_model=self._target,
             node_id="fake-node",

@@ -50,7 +50,8 @@ def test_the_stream_is_the_corpus(options: NodeOptions) -> None:
     np.testing.assert_allclose(
         [m["predicted_score"] for m in received], OnnxModel(BASE_MODEL).predict(STREAM.features[:100]), rtol=1e-5
     )
-    assert [m["source_id"] for m in received] == STREAM.source[:100].tolist()
+    encodes = zip(STREAM.source[:100], STREAM.clip[:100], strict=True)
+    assert [m["source_id"] for m in received] == [f"{source}/{clip}" for source, clip in encodes]
     assert len({m["job_id"] for m in received}) == 100
 
 
