@@ -40,7 +40,7 @@ class RoleHealth(msgspec.Struct, frozen=True):
     @property
     def failed(self) -> bool:
         """Whether it has ended for good, dies again and again, or has shown no progress for too long."""
-        silent = STALE_S < self.heartbeat_age < math.inf and not self.suspended
+        silent = STALE_S < self.heartbeat_age < math.inf and not self.suspended and self.phase != "stopped"
         return silent or self.phase in {"failed", "held back"}
 
 

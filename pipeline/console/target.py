@@ -9,6 +9,7 @@ import click
 
 from pipeline import config, regions
 from pipeline.config import Settings
+from pipeline.journal import Journals, attach_journals
 from pipeline.shm.segment import SegmentError
 from pipeline.telemetry import Board
 
@@ -59,5 +60,13 @@ def find_board(socket: Path | None) -> Board:
     instance = find_instance(socket)
     try:
         return regions.attach_board(instance)
+    except SegmentError as error:
+        raise NoSidecar(f"no sidecar is running: {error}") from None
+
+
+def find_journals(socket: Path | None) -> Journals:
+    """Return the log events of the sidecar that is meant."""
+    try:
+        return attach_journals(find_instance(socket))
     except SegmentError as error:
         raise NoSidecar(f"no sidecar is running: {error}") from None

@@ -65,6 +65,8 @@ def _process(role: str, health: Health, usages: Usages) -> dict[str, Any]:
 def doing(health: Health) -> str:
     """Say in a sentence what the sidecar is doing."""
     trainer, ingest = health.trainer, health.ingest
+    if not health.running:
+        return "None of the three processes is running."
     if health.phase == "failed":
         return "Something is wrong: " + ("; ".join(health.problems) or "a process is beyond restart") + "."
     if health.phase == "paused":

@@ -1,0 +1,80 @@
+"""`vmafx-sidecar plot`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline import history
+from pipeline.console.target import settings_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pipeline.exporter.checkpoint import Checkpoint
+    from pipeline.history import Evaluation
+
+_TESTS = {"prequential": "new samples, before training on them", "held_out": "samples held out from training"}
+_MODELS = {"ema": ("trained (EMA)", "-"), "base": ("base model", "--"), "stable": ("last stable", ":")}
+_MARKS = {"stable": "o", "unstable": "x", "unproven": "."}
+
+
+@click.command(epilog="Example: vmafx-sidecar plot --on held_out --out curve.png")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("learning.png"), show_default=True)
+@click.option(
+    "--history",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The record to plot.  [default: state/history.sqlite in VMAFX_SIDECAR_CHECKPOINT_DIR]",
+)
+@click.option("--on", type=click.Choice(list(_TESTS)), default="prequential", show_default=True, help="Which test.")
+def plot(out: Path, file: Path | None, on: str) -> None:
+    """Plot the learning curve from the recorded history, as a PNG; the sidecar need not run."""
+    if find_spec("matplotlib") is None:
+        raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
+    path = file or settings_of(None).state_dir / history.NAME
+    if not path.exists():
+        raise click.ClickException(f"{path}: no such file; --history names another")
+    try:
+        with history.opened(path) as recorded:
+            evaluations, sidecars = recorded.evaluations(), recorded.checkpoints()
+    except history.HistoryError as error:
+        raise click.ClickException(str(error)) from None
+    if not evaluations:
+        raise click.ClickException(f"{path}: nothing has been recorded yet")
+    try:
+        _draw(evaluations, sidecars, on, out)
+    except OSError as error:
+        raise click.ClickException(f"{out}: {error.strerror}") from None
+    click.echo(str(out))
+
+
+def _draw(evaluations: list[Evaluation], sidecars: list[bytes], on: str, out: Path) -> None:
+    import msgspec
+    from matplotlib.figure import Figure
+
+    from pipeline.exporter.checkpoint import Checkpoint
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    columns = dict(zip(history.COLUMNS, zip(*evaluations, strict=True), strict=True))
+    for model, (label, style) in _MODELS.items():
+        values = [float("nan") if value is None else value for value in columns[f"{on}_{model}_rmse"]]
+        axes.plot(columns["samples"], values, style, label=label)
+    _mark(axes, [msgspec.json.decode(sidecar, type=Checkpoint) for sidecar in sidecars])
+    axes.set(xlabel="samples accepted", ylabel="RMSE in points of VMAF", title=f"Error on {_TESTS[on]}")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out, dpi=120, format="png")
+
+
+def _mark(axes: Axes, checkpoints: list[Checkpoint]) -> None:
+    """Mark the checkpoints along the bottom, by the gate's verdict."""
+    for state, mark in _MARKS.items():
+        samples = [each.samples for each in checkpoints if each.state == state]
+        if samples:
+            axes.plot(samples, [0] * len(samples), mark, label=f"checkpoint, {state}", clip_on=False, linestyle="none")

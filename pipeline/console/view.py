@@ -1,0 +1,111 @@
+"""How a sidecar looks on a terminal: what `status` prints and `top` repeats."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.exporter import names
+from pipeline.monitor.live import doing
+from pipeline.telemetry import ROLES
+
+if TYPE_CHECKING:
+    from pipeline.health import Health, RoleHealth
+
+_PHASE_STYLES = {"running": "green", "initializing": "yellow", "paused": "yellow", "failed": "red"}
+_LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red"}
+_MODELS = {"ema": "trained (EMA)", "base": "base model", "stable": "last stable"}
+
+
+def headline(health: Health) -> Text:
+    """Return phase and what is being done, in a line."""
+    if not health.running:
+        return Text(doing(health), style="bold")
+    return Text.assemble((health.phase, f"bold {_PHASE_STYLES[health.phase]}"), "  ", doing(health))
+
+
+def processes(health: Health) -> Table:
+    """Return a row for each process."""
+    table = Table("process", "phase", "pid", "restarts", "heartbeat", "what")
+    for role in ROLES:
+        state = health.roles[role]
+        what = "\n".join(filter(None, [_summary(role, health), state.problem]))
+        phase = Text(state.phase, style=_style(role, state))
+        table.add_row(role, phase, str(state.pid or "-"), str(state.restarts), _age(state.heartbeat_age), escape(what))
+    return table
+
+
+def figures(health: Health) -> Table:
+    """Return how well the models predict."""
+    table = Table("model", "RMSE", "PLCC", "RMSE held out", "PLCC held out", title_justify="left")
+    for model, name in _MODELS.items():
+        shown = [
+            _figure(health.trainer.metrics.get(f"{on}_{model}_{figure}"))
+            for on in ("prequential", "held_out")
+            for figure in ("rmse", "plcc")
+        ]
+        table.add_row(name, *shown)
+    return table
+
+
+def event(fields: dict[str, Any]) -> Text:
+    """Return a log event as a line."""
+    fields = dict(fields)
+    when, level = str(fields.pop("timestamp", ""))[11:19], str(fields.pop("level", ""))
+    role, name = str(fields.pop("role", "")), str(fields.pop("event", ""))
+    rest = " ".join(f"{key}={value}" for key, value in fields.items())
+    style = _LEVEL_STYLES.get(level, "")
+    return Text.assemble((when, "dim"), "  ", (f"{level:<8}", style), f"{role:<9}", (f"{name}  ", "bold"), rest)
+
+
+def _style(role: str, state: RoleHealth) -> str:
+    if state.progressing and not state.suspended:
+        return "green"
+    return "yellow" if role == "monitor" or state.suspended else "red"
+
+
+def _age(seconds: float) -> str:
+    return "-" if math.isinf(seconds) else f"{seconds:.1f} s ago"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _summary(role: str, health: Health) -> str:
+    return {"ingest": _ingest, "trainer": _trainer, "exporter": _exporter, "monitor": _monitor}[role](health)
+
+
+def _ingest(health: Health) -> str:
+    report = health.ingest
+    refused = sum(report.rejected.values())
+    fill = min(report.accepted, report.capacity)
+    return (
+        f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {report.connections} clients\n"
+        f"ring {fill:,} of {report.capacity:,}"
+    )
+
+
+def _trainer(health: Health) -> str:
+    report = health.trainer
+    loss = "" if report.loss is None else f", loss {report.loss:.4g}"
+    model, device = report.base_model or "no base model yet", report.device or "no device yet"
+    return f"step {report.step:,}, lag {report.lag:,}{loss}\n{model} on {device}"
+
+
+def _exporter(health: Health) -> str:
+    report = health.exporter
+    if not report.version:
+        return "no checkpoint yet"
+    when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
+    stable = names.stem(report.stable_version) if report.stable_version else "none"
+    return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}"
+
+
+def _monitor(health: Health) -> str:
+    return health.monitor.http or "no HTTP"
