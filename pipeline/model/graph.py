@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _check_flat(proto: ModelProto, name: str) -> None:
     if proto.functions or proto.graph.sparse_initializer:
         raise UnusableModel(name, "model functions or sparse weights; expected a flat graph with dense weights")
     for node in proto.graph.node:
-        if "Quantize" in node.op_type or "Integer" in node.op_type or node.op_type.startswith("QLinear"):
+        if re.search("quantize|Integer|QLinear", node.op_type, re.IGNORECASE):
             reason = "a quantised model cannot be fine-tuned; expected the float32 model it was made from"
             raise UnusableModel(name, reason, node=node_name(node), operator=node.op_type)
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
