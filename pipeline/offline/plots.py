@@ -39,7 +39,9 @@ def error_by_band(candidates: Sequence[Candidate], corpus: Corpus, target: str) 
         means = np.bincount(band, squares, len(BANDS) - 1) / np.maximum(counts, 1)
         panel.bar(np.arange(len(means)) + i * width, np.sqrt(means), width, label=candidate.name)
     names = [f"{low}-{high}" for low, high in pairwise(BANDS)]
-    panel.set(xlabel=target, ylabel="RMSE", xticks=np.arange(len(names)) + 0.4 - width / 2, xticklabels=names)
+    panel.set(
+        xlabel=target, ylabel="RMSE", yscale="log", xticks=np.arange(len(names)) + 0.4 - width / 2, xticklabels=names
+    )
     panel.legend()
     return _png(figure)
 

@@ -39,6 +39,7 @@ def train_all(
                 _state(directory, architecture),
                 show,
             )
+            progress.update(task, total=progress.tasks[task].completed)
     return trained
 
 
