@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from pipeline.shm.segment import SegmentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from pipeline.corpus.table import Corpus
@@ -80,9 +82,10 @@ def play(demo: Demo, judge: Judge, display: Display, stop: Stop) -> float:
     options = NodeOptions(settings.socket, settings.checkpoint_dir, demo.base_model)
     with Sidecar(demo.settings(), demo.log) as sidecar:
         board = _wait_until_listening(sidecar, settings.instance_name, stop)
-        with FakeNode(demo.corpus.only("stream"), demo.target, options) as node, _streaming(node, demo.rate):
+        with FakeNode(demo.corpus.only("stream"), demo.target, options) as node:
             began = time.time()
-            _Watch(demo, judge, display, node, board).follow(sidecar, stop)
+            with _streaming(node, demo.rate) as stream:
+                _Watch(demo, judge, display, node, board).follow(sidecar, stream, stop)
     return began
 
 
@@ -106,15 +109,13 @@ def _pause(stop: Stop) -> None:
 
 
 @contextmanager
-def _streaming(node: FakeNode, rate: float) -> Iterator[None]:
+def _streaming(node: FakeNode, rate: float) -> Iterator[Future[None]]:
     end = threading.Event()
-    thread = threading.Thread(target=node.stream, args=[end], kwargs={"rate": rate, "loop": True})
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(node.stream, end, rate=rate, loop=True)
+        finally:
+            end.set()
 
 
 class _Watch:
@@ -127,9 +128,11 @@ class _Watch:
         self._live = self._base
         self._start = time.monotonic()
 
-    def follow(self, sidecar: Sidecar, stop: Stop) -> None:
+    def follow(self, sidecar: Sidecar, stream: Future[None], stop: Stop) -> None:
         while not self._is_over():
             sidecar.check()
+            if stream.done():
+                stream.result()
             self._judge_the_model_in_use()
             self._display.show(self._moment())
             _pause(stop)
