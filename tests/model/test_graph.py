@@ -1,7 +1,6 @@
 """Base models: which weights train, what the published file is, and what is refused."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -58,17 +57,11 @@ def test_real_models_train_their_layers_and_nothing_else(shared_models: Path, na
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_models_say_the_same_self_contained(shared_models: Path, name: str) -> None:
-    """With its external weights inlined a model predicts as the shipped files do, and its card names its inputs."""
+    """With its external weights inlined a model predicts as the shipped files do."""
     base = load_base_model(shared_models / f"{name}.onnx")
     features = tensor(7, base.n_features)
     shipped = OnnxModel(shared_models / f"{name}.onnx")
     np.testing.assert_array_equal(OnnxModel(base.serialized).predict(features), shipped.predict(features))
-    card = shared_models / f"{name}.json"
-    if card.exists():
-        about = json.loads(card.read_text())
-        assert [each for each, _ in base.inputs] == about.get(
-            "input_names", [about.get("input_name")]
-        ) or name.endswith("v1")
 
 
 def test_own_weights_give_the_same_bytes() -> None:
