@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.health import Health, examine
+from pipeline.monitor.record import STATES
 
 if TYPE_CHECKING:
     from pipeline.monitor.record import Record
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX = "vmafx_sidecar_"
 PHASES = ("initializing", "running", "paused", "failed")
+FAILURES = ("directory", "disk", "not ready", "refused")
+"""The exporter's kinds of failure, counted from 0 on: Prometheus then sees the first one as an increase."""
 
 Labelled = Iterable[tuple[tuple[str, ...], float | None]]
 
@@ -40,7 +43,7 @@ class SidecarCollector(Collector):
         yield from _ingest(health)
         yield from _trainer(health)
         yield from _quality(health)
-        yield from _exporter(health)
+        yield from _exporter(health, self._record.verdicts)
         yield from self._processes(health)
         yield from self._disk()
 
@@ -144,9 +147,11 @@ def _quality(health: Health) -> Iterator[Metric]:
         yield _gauge(f"prediction_{figure}", f"{text}, by model and kind of test.", values, "model", "on")
 
 
-def _exporter(health: Health) -> Iterator[Metric]:
+def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
     report = health.exporter
-    yield _counter("checkpoints", "Checkpoints published, by the gate's verdict.", _by(report.published), "state")
+    present = dict.fromkeys(STATES, 0) | report.published
+    yield _gauge("checkpoints", "Checkpoints in the directory, by the gate's verdict.", _by(present), "state")
+    yield _counter("checkpoints_published", "Checkpoints published, by the gate's verdict.", _by(verdicts), "state")
     yield _gauge("checkpoint_version", "Version of the newest checkpoint.", _one(report.version))
     yield _gauge("checkpoint_stable_version", "Version of the newest stable checkpoint.", _one(report.stable_version))
     yield _gauge(
@@ -156,7 +161,12 @@ def _exporter(health: Health) -> Iterator[Metric]:
     )
     yield _gauge("checkpoint_samples", "Samples ever accepted when it was.", _one(report.samples_at_checkpoint))
     yield _gauge("export_duration_seconds", "Time that the last export took.", _one(report.export_seconds))
-    yield _counter("export_failures", "Exports that failed, by reason.", _by(report.failures), "reason")
+    yield _counter(
+        "export_failures",
+        "Exports, saves and upkeep that failed, by reason.",
+        _by(dict.fromkeys(FAILURES, 0) | report.failures),
+        "reason",
+    )
     yield _gauge("last_state_save_timestamp_seconds", "When the state was saved.", _one(report.state_saved_at or None))
     yield _gauge("state_save_duration_seconds", "Time that the last save took.", _one(report.state_save_seconds))
 

@@ -6,10 +6,14 @@ import math
 import threading
 import time
 from collections import deque
+from typing import get_args
 
-from pipeline.exporter.checkpoint import Checkpoint
+from pipeline.exporter.checkpoint import Checkpoint, State
 from pipeline.health import Health
 from pipeline.history import CHECKPOINT_LIMIT, FIGURES, LIMIT, Evaluation, thinned
+
+STATES: tuple[str, ...] = get_args(State)
+"""The gate's verdicts."""
 
 _INTERVAL_S = 2.0
 
@@ -18,6 +22,7 @@ class Record:
     """The recent past. The event loop takes samples, the archive adds what is on disk, any thread reads.
 
     checkpoints       by version, as last read from their sidecars; replaced as a whole
+    verdicts          how many were published in this life of the monitor, by the gate's verdict
     free, size        bytes of the checkpoint directory's file system; None before the first look
     problem           why the past is not being kept on disk, empty where it is
     """
@@ -25,9 +30,11 @@ class Record:
     def __init__(self) -> None:
         self.evaluations: list[Evaluation] = []
         self.checkpoints: dict[int, Checkpoint] = {}
+        self.verdicts = dict.fromkeys(STATES, 0)
         self.free: int | None = None
         self.size: int | None = None
         self.problem = ""
+        self._newest: int | None = None
         self._unsaved: deque[Evaluation] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()
         self._generation = time.time_ns()
@@ -58,7 +65,11 @@ class Record:
             self.evaluations = kept
 
     def put_checkpoints(self, checkpoints: dict[int, Checkpoint]) -> None:
-        """Take in checkpoints, replacing those of the same version."""
+        """Take in checkpoints, replacing those of the same version; later than the newest known is newly published."""
+        if self._newest is not None:
+            for version, each in checkpoints.items():
+                self.verdicts[each.state] += version > self._newest
+        self._newest = max([self._newest or 0, *checkpoints])
         merged = sorted((self.checkpoints | checkpoints).items())
         self.checkpoints = dict(merged[-CHECKPOINT_LIMIT:])
 
