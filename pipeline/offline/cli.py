@@ -1,16 +1,15 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
-from click.core import ParameterSource
 
 from pipeline.corpus.table import TARGETS, Corpus, CorpusError, load_corpus
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
+from pipeline.offline.command_line import command_line
 
 _file = click.Path(path_type=Path, dir_okay=False)
 _directory = click.Path(path_type=Path, file_okay=False)
@@ -76,7 +75,7 @@ def train(
         candidates = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
         publish(candidates, corpus, target, resamples, output, "loso")
     else:
-        origin = Origin(corpus, str(corpus_file or assume_dims), target, _command_line(context))
+        origin = Origin(corpus, str(corpus_file or assume_dims), target, command_line(context))
         for path in write_models(output, name, trained, recipes, origin):
             click.echo(path)
     forget(output, architectures)
@@ -144,16 +143,3 @@ def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:
     from pipeline.offline.assumed import assumed_corpus
 
     return assumed_corpus(assume_dims)
-
-
-def _command_line(context: click.Context) -> str:
-    """Return the command as it was given, for the record."""
-    words = ["vmafx-sidecar", context.command.name or ""]
-    for parameter in context.command.get_params(context):
-        if context.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
-            continue
-        value = context.params[parameter.name or ""]
-        option = [] if isinstance(parameter, click.Argument) else [max(parameter.opts, key=len)]
-        for each in value if isinstance(value, tuple) else (value,):
-            words += option if each is True else [*option, str(each)]
-    return shlex.join(words)
