@@ -1,7 +1,7 @@
 """How well predictions agree with scores: RMSE, MAE, and the three correlations of quality assessment.
 
 Each takes two equally long vectors and returns a float. A correlation is NaN where it does not exist: fewer than two
-values, or all of one side equal.
+values, all of one side equal, or one not finite.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def mae(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
 def plcc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return Pearson's linear correlation coefficient."""
     x, y = np.asarray(predicted, float), np.asarray(score, float)
-    if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if x.size < 2 or not all(0 < np.ptp(side) < np.inf for side in (x, y)):
         return float("nan")
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))

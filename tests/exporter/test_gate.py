@@ -1,0 +1,185 @@
+"""The gate: what is called stable, what is not, and that nothing worse than the base model ever is."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.exporter.checkpoint import Verdict
+from pipeline.exporter.gate import MIN_GROUPS, MIN_ROWS, GateSet, judge
+
+DELTA = 0.005
+Rows = npt.NDArray[np.float32]
+
+
+def gate_set(groups: int = 20, rows: int = 30, seed: int = 0, name: str = "held-out") -> GateSet:
+    """Make rows whose only feature is the true score."""
+    score = np.random.default_rng(seed).uniform(20, 95, groups * rows).astype(np.float32)
+    return GateSet(name, score[:, None], score, np.repeat(np.arange(groups), rows))
+
+
+def off_by(bias: float, noise: float = 1.0, seed: int = 1) -> Callable[[Rows], Rows]:
+    """Make a model that is off by `bias` and by noise of its own."""
+    return lambda x: (x[:, 0] + bias + np.random.default_rng(seed).normal(0, noise, len(x))).astype(np.float32)
+
+
+def verdict(
+    candidate: float | Callable[[Rows], Rows],
+    base: float,
+    stable: float | None = None,
+    groups: int = 20,
+    rows: int = 30,
+) -> Verdict:
+    """Judge models given by their bias on one set."""
+    last = None if stable is None else off_by(stable, seed=3)
+    ours = off_by(candidate) if isinstance(candidate, (int, float)) else candidate
+    return judge(ours, off_by(base, seed=2), last, [gate_set(groups, rows)], DELTA)
+
+
+def test_a_clear_gain_is_stable_and_says_so_in_figures() -> None:
+    """From an error of 10 points to one of 1."""
+    found = verdict(0, 10)
+    assert found.state == "stable"
+    assert found.reason == "held-out: RMSE 0.9498, base model 9.991."
+    figures = found.metrics["held-out"]
+    assert (figures.samples, figures.groups, figures.stable) == (600, 20, None)
+    assert figures.candidate is not None
+    assert figures.candidate.rmse == pytest.approx(0.9498, abs=1e-4)
+
+
+def test_a_model_equal_to_the_base_is_not_stable() -> None:
+    """Nothing gained: unstable, with the gain in figures."""
+    found = judge(off_by(0, seed=1), off_by(0, seed=1), None, [gate_set()], DELTA)
+    assert found.state == "unstable"
+    assert "lower by 0 at least" in found.reason
+
+
+@given(st.integers(0, 2**32), st.floats(0, 0.8), st.integers(MIN_GROUPS, 12))
+def test_a_nearly_right_base_is_never_replaced_by_a_worse_model(seed: int, bias: float, groups: int) -> None:
+    """Base right to half a point, candidate off in one way on some contents: chance alone makes none stable."""
+    rng = np.random.default_rng(seed)
+    on = gate_set(groups=groups, seed=seed)
+    shift = np.repeat(rng.normal(bias, 0.5, groups), 30)
+    candidate = (on.score + shift).astype(np.float32)
+    base = (on.score + rng.normal(0, 0.5, len(on.score))).astype(np.float32)
+    if np.mean((candidate - on.score) ** 2) >= np.mean((base - on.score) ** 2):
+        assert judge(lambda _: candidate, lambda _: base, None, [on], DELTA).state == "unstable"
+
+
+def test_worse_than_the_last_stable_is_unstable() -> None:
+    """Better than the base by far, and still a step back beyond noise."""
+    found = verdict(3, 10, stable=0.5)
+    assert found.state == "unstable"
+    assert found.reason.startswith("held-out: RMSE 3.105, last stable 1.143: higher by 1.9")
+
+
+def test_as_good_as_the_last_stable_is_stable() -> None:
+    """Within noise of it, either way."""
+    assert verdict(0.5, 10, stable=0.5).state == "stable"
+
+
+def test_a_fall_of_plcc_beyond_delta_is_unstable() -> None:
+    """RMSE is no worse than that of a biased last stable model, but the ranking suffers."""
+    found = verdict(off_by(0, noise=4), 20, stable=5)
+    assert found.state == "unstable"
+    assert "PLCC" in found.reason
+    assert "more than 0.005 lower" in found.reason
+    assert judge(off_by(0, noise=4), off_by(20), off_by(5), [gate_set()], 0.1).state == "stable"
+
+
+def test_a_constant_model_is_unstable_though_its_error_is_smaller() -> None:
+    """It has no PLCC at all."""
+    found = judge(lambda x: np.full(len(x), 57, np.float32), off_by(60), None, [gate_set()], DELTA)
+    assert found.state == "unstable"
+    assert "PLCC nan" in found.reason
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_predictions_that_are_not_finite_are_unstable(bad: float) -> None:
+    """One row is enough; figures that do not exist are null in JSON."""
+
+    def candidate(x: Rows) -> Rows:
+        scores = x[:, 0].copy()
+        scores[3] = bad
+        return scores
+
+    found = judge(candidate, off_by(10), None, [gate_set()], DELTA)
+    assert (found.state, found.reason) == ("unstable", "held-out: predictions are not all finite.")
+    figures = found.metrics["held-out"].candidate
+    assert figures is not None
+    assert figures.rmse is None
+
+
+def test_a_gain_that_a_minority_pays_for_the_others_is_unstable() -> None:
+    """One client's wrong scores: a fifth of the contents gain 30 points, the others lose one."""
+    on = gate_set(groups=20)
+    helped = on.group < 4
+    base = (on.score + np.where(helped, 40, 0.5)).astype(np.float32)
+    candidate = (on.score + np.where(helped, 10, 1.5)).astype(np.float32)
+    found = judge(lambda _: candidate, lambda _: base, None, [on], 2.0)
+    assert found.state == "unstable"
+    assert "without the contents that gain most" in found.reason
+
+
+def test_a_gain_on_a_minority_at_nobodys_cost_is_stable() -> None:
+    """A target that differs for some contents only, and as before for the others."""
+    on = gate_set(groups=20)
+    noise = np.random.default_rng(0).normal(0, 0.5, len(on.score))
+    base = (on.score + noise + np.where(on.group < 10, 6, 0)).astype(np.float32)
+    candidate = (on.score + noise).astype(np.float32)
+    assert judge(lambda _: candidate, lambda _: base, None, [on], DELTA).state == "stable"
+
+
+def test_random_labels_on_a_tenth_of_the_rows_do_not_hide_a_gain() -> None:
+    """The errors they make are the same for both models."""
+    on = gate_set(groups=30)
+    rng = np.random.default_rng(5)
+    wrong = rng.random(len(on.score)) < 0.1
+    score = np.where(wrong, rng.uniform(0, 100, len(on.score)), on.score).astype(np.float32)
+    found = judge(off_by(0), off_by(6), None, [GateSet("held-out", on.features, score, on.group)], DELTA)
+    assert found.state == "stable"
+
+
+@pytest.mark.parametrize(("groups", "rows"), [(MIN_GROUPS - 1, 1000), (MIN_ROWS - 1, 1), (0, 0)])
+def test_too_little_to_judge_on_is_unproven(groups: int, rows: int) -> None:
+    """Whatever the gain; the reason has both numbers."""
+    found = verdict(0, 50, groups=groups, rows=rows)
+    assert found.state == "unproven"
+    assert f"{groups * rows} rows of {groups} contents" in found.reason
+    assert found.metrics["held-out"].candidate is None
+
+
+def test_without_any_set_it_is_unproven() -> None:
+    """Before anything was held out."""
+    found = judge(off_by(0), off_by(10), None, [], DELTA)
+    assert (found.state, found.reason) == ("unproven", "There is nothing to judge on.")
+
+
+def test_a_clean_fixture_outweighs_poisoned_held_out_rows() -> None:
+    """Everything that came in says 20; the candidate believes it, the fixture knows better."""
+    poisoned = GateSet("held-out", gate_set().features, np.full(600, 20, np.float32), gate_set().group)
+    fixture = gate_set(seed=9, name="fixture")
+
+    def candidate(x: Rows) -> Rows:
+        return np.full(len(x), 20, np.float32)
+
+    assert judge(candidate, off_by(0), None, [poisoned], DELTA).state == "stable"
+    found = judge(candidate, off_by(0), None, [poisoned, fixture], DELTA)
+    assert found.state == "unstable"
+    assert found.reason.startswith("fixture: ")
+    assert list(found.metrics) == ["held-out", "fixture"]
+
+
+def test_a_fixture_proves_what_few_held_out_contents_cannot() -> None:
+    """One set is enough, if none is against it."""
+    small = gate_set(groups=2)
+    found = judge(off_by(0), off_by(10), None, [small, gate_set(name="fixture")], DELTA)
+    assert found.state == "stable"
+
+
+def test_the_verdict_does_not_depend_on_chance() -> None:
+    """The same models on the same rows get the same reason, to the digit."""
+    assert verdict(3, 10, stable=0.5) == verdict(3, 10, stable=0.5)
