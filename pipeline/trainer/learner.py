@@ -11,6 +11,11 @@ Vector = NDArray[np.float32]
 """Weights, flat, float32[n_parameters]."""
 
 
+LearnerState = dict[str, NDArray[np.float64]]
+"""Arrays by name, flat. In the coordinates of coordinates.py: position (live) and ema; first, second (moments of the
+optimizer); origin and scale, which are the coordinates. steps: one number."""
+
+
 class StepResult(NamedTuple):
     """What a train step did.
 
@@ -39,9 +44,6 @@ class Learner(Protocol):
     def squared_jacobian(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float64]:
         """Return, for each weight, the sum over rows of the squared derivative of the score by it."""
 
-    def set_scale(self, scale: Vector) -> None:
-        """Take new coordinates (see coordinates.py); weights, EMA and momentum keep their meaning."""
-
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """Train on one batch, or leave everything as it was where that gives anything not finite."""
 
@@ -54,8 +56,8 @@ class Learner(Protocol):
     def reset(self, vector: Vector) -> None:
         """Start over from `vector`: live weights and EMA equal it, momentum is gone, the warm-up begins again."""
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
+    def state(self) -> LearnerState:
         """Return copies of all that a step depends on."""
 
-    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+    def restore(self, state: LearnerState) -> None:
         """Continue from `state` as if nothing had happened."""

@@ -67,7 +67,7 @@ class RecentRows:
         if not count or not len(out):
             return 0
         chosen = self._sequences[(self._evicted + draws.indices(len(out), count)) % len(self._sequences)]
-        return len(out) if self._ring.take(chosen, oldest, out) else 0
+        return len(out) if self._ring.take(oldest, chosen - oldest, out) else 0
 
     def _evict(self, oldest: int) -> None:
         size = len(self._sequences)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.trainer.learner import StepResult, Vector
+from pipeline.trainer.learner import LearnerState, StepResult, Vector
 from pipeline.trainer.mlp import BoundMlp, Mlp
 from pipeline.trainer.recipe import Recipe
 
@@ -43,15 +43,6 @@ class MlpLearner:
         with np.errstate(all="ignore"):
             return BoundMlp(self._mlp, vector).squared_jacobian(features)
 
-    def set_scale(self, scale: Vector) -> None:
-        """See `Learner`."""
-        ratio = self._scale / scale
-        self._position *= ratio
-        self._ema *= ratio
-        self._first /= ratio
-        self._second /= ratio * ratio
-        self._scale = scale.copy()
-
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
         with np.errstate(all="ignore"):
@@ -62,8 +53,9 @@ class MlpLearner:
             # A clipped gradient moves the weights by a bounded amount: nothing after this point can overflow.
             if norm > self._recipe.max_norm:
                 gradient *= self._recipe.max_norm / norm
-            gradient += np.multiply(self._position, self._recipe.weight_decay, out=self._scratch)
             self._steps += 1
+            decay = self._recipe.weight_decay_at(self._steps)
+            gradient += np.multiply(self._position, decay, out=self._scratch)
             self._descend(gradient)
             self._average()
         return StepResult(loss, norm, applied=True)
@@ -123,12 +115,12 @@ class MlpLearner:
         self._steps = 0
         self._place(self._position, self._theta)
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
+    def state(self) -> LearnerState:
         """See `Learner`."""
         state = {name: getattr(self, "_" + name).astype(np.float64) for name in _STATE}
         return {**state, "steps": np.array([self._steps], np.float64)}
 
-    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+    def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
         for name in _STATE:
             getattr(self, "_" + name)[:] = state[name]
@@ -136,4 +128,4 @@ class MlpLearner:
         self._place(self._position, self._theta)
 
 
-_STATE = ("scale", "position", "ema", "first", "second")
+_STATE = ("origin", "scale", "position", "ema", "first", "second")

@@ -13,7 +13,6 @@ from pipeline.model.graph import BaseModel
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.coordinates import Calibration, scale_from
 from pipeline.trainer.drift import PageHinkley
 from pipeline.trainer.healing import Health
 from pipeline.trainer.holdout import HoldOut
@@ -52,14 +51,12 @@ class OnlineTraining:
         self.rollbacks = 0
         self.steps_undone = 0
         self.total_steps = 0
-        self._base = base
         self._recipe = recipe
         self._ring, self._reservoir = ring, reservoir
         self._seed = seed
         self.learner = new_learner(base, recipe, device)
         self._memory = Memory(ring, reservoir, recipe.batch_size, seed)
         self._holdout = HoldOut(holdout)
-        self._calibration = Calibration(base.n_parameters, recipe.calibration_rows)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
         self._health = Health()
@@ -98,7 +95,7 @@ class OnlineTraining:
         fresh = self._holdout.divert(rows, coin)
         if not len(fresh):
             return
-        self._calibrate(fresh)
+        self.learner.calibrate(fresh.features)
         self._step(self._memory.batch(fresh))
         self._memory.remember(fresh.sequence)
         self._reservoir.offer(fresh, coin)
@@ -113,14 +110,6 @@ class OnlineTraining:
         error = float(np.abs(predictions["ema"] - rows.score).mean())
         if math.isfinite(error):
             self._drift.add(error)
-
-    def _calibrate(self, rows: RowBatch) -> None:
-        if self._calibration.complete:
-            return
-        squares = self.learner.squared_jacobian(rows.features, self._references["base"])
-        if self._calibration.add(squares, len(rows)):
-            mean = self._calibration.mean()
-            self.learner.set_scale(scale_from(mean, self._base.parameters, self._recipe.residual_unit))
 
     def _step(self, batch: RowBatch) -> None:
         result = self.learner.step(batch.features, batch.score)
@@ -192,13 +181,11 @@ class OnlineTraining:
             "draws": self._memory.draws.made,
             "trained": self._holdout.trained,
             "diverted": self._holdout.diverted,
-            "calibration_rows": self._calibration.rows,
             "prequential_count": self._prequential.count,
             "drift": self._drift.state(),
             "bad_in_a_row": self._health.bad_in_a_row,
         }
         vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
-        vectors["calibration"] = self._calibration.total.copy()
         vectors["prequential"] = self._prequential.window.ravel().copy()
         vectors |= {name: vector.copy() for name, vector in self._references.items() if name == "stable"}
         return meta, vectors
@@ -209,7 +196,6 @@ class OnlineTraining:
             setattr(self, name, meta[name])
         self._memory.draws.made = meta["draws"]
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
-        self._calibration.restore(vectors["calibration"], meta["calibration_rows"])
         self._prequential.restore(vectors["prequential"], meta["prequential_count"])
         self._drift.restore(meta["drift"])
         self._health.bad_in_a_row = meta["bad_in_a_row"]

@@ -21,6 +21,7 @@ class Recipe:
     step_size           learning rate, in the coordinates of `coordinates.py`
     momentum            of SGD; Adam's first decay
     weight_decay        pull towards the origin of the coordinates: the base model
+    prior               the weight decay is at least this divided by the number of steps taken
     max_norm            gradients longer than this are shortened to it
     warmup_steps        the step size rises linearly over this many steps
     ema_decay           ceiling of the EMA's decay
@@ -29,23 +30,26 @@ class Recipe:
     replay_mix          share of replayed rows in the step that trains on new rows
     replay_ratio        train steps for each new row, where processor time allows
     residual_unit       score points that count as one in the loss: where Huber's loss turns linear
+    sensitivity         score points by which one unit of the coordinates moves the score
     robust              Huber's loss, or else half the squared error
     calibration_rows    rows from which the coordinates are estimated; 0: the model's own coordinates
     """
 
     optimizer: str = "sgd"
-    step_size: float = 0.6
+    step_size: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 1e-5
+    prior: float = 5.0
     max_norm: float = 1.0
     warmup_steps: int = 100
     ema_decay: float = 0.999
     ema_ramp: bool = True
     batch_size: int = 32
     replay_mix: float = 0.5
-    replay_ratio: float = 0.5
+    replay_ratio: float = 1.0
     residual_unit: float = 3.0
     robust: bool = True
+    sensitivity: float = 15.0
     calibration_rows: int = 1024
 
     @classmethod
@@ -56,6 +60,7 @@ class Recipe:
         """
         return cls(
             step_size=REFERENCE_LR,
+            prior=0.0,
             ema_ramp=False,
             batch_size=64,
             replay_ratio=0.0,
@@ -91,6 +96,10 @@ class Recipe:
     def step_size_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 1."""
         return self.step_size * min(1.0, step / self.warmup_steps) if self.warmup_steps else self.step_size
+
+    def weight_decay_at(self, step: int) -> float:
+        """Return the weight decay at a step, counted from 1: what little evidence there is has to outweigh the base."""
+        return max(self.weight_decay, self.prior / step)
 
     def ema_decay_at(self, step: int) -> float:
         """Return the EMA's decay at a step, counted from 1; the ramp is (1 + step) / (10 + step)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import huber_loss, mse_loss
 
 from pipeline.model.graph import BaseModel
-from pipeline.trainer.learner import StepResult, Vector
+from pipeline.trainer.learner import LearnerState, StepResult, Vector
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_graph import TorchGraph
 
@@ -51,19 +51,6 @@ class TorchLearner:
             total += slope.double() ** 2
         return total.cpu().numpy()
 
-    def set_scale(self, scale: Vector) -> None:
-        """See `Learner`."""
-        new = self._to_device(scale)
-        ratio = self._scale / new
-        with torch.no_grad():
-            self._position *= ratio
-        self._ema *= ratio
-        first, second = self._moments()
-        first /= ratio
-        second /= ratio * ratio
-        self._scale = new
-        self._set_moments(first, second)
-
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
         unit = self._recipe.residual_unit
@@ -77,7 +64,11 @@ class TorchLearner:
         if not math.isfinite(points + norm):
             return StepResult(points, norm, applied=False)
         self._steps += 1
-        self._optimizer.param_groups[0]["lr"] = self._recipe.step_size_at(self._steps)
+        group = self._optimizer.param_groups[0]
+        group["lr"], group["weight_decay"] = (
+            self._recipe.step_size_at(self._steps),
+            self._recipe.weight_decay_at(self._steps),
+        )
         self._optimizer.step()
         self._ema.lerp_(self._position.detach(), 1 - self._recipe.ema_decay_at(self._steps))
         return StepResult(points, norm, applied=True)
@@ -98,10 +89,11 @@ class TorchLearner:
         self._steps = 0
         self._new_optimizer()
 
-    def state(self) -> dict[str, NDArray[np.float64]]:
+    def state(self) -> LearnerState:
         """See `Learner`."""
         first, second = self._moments()
         tensors = {
+            "origin": self._origin,
             "scale": self._scale,
             "position": self._position.detach(),
             "ema": self._ema,
@@ -111,15 +103,15 @@ class TorchLearner:
         vectors = {name: tensor.cpu().double().numpy().copy() for name, tensor in tensors.items()}
         return {**vectors, "steps": np.array([self._steps], np.float64)}
 
-    def restore(self, state: dict[str, NDArray[np.float64]]) -> None:
+    def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
-        vectors = {name: self._to_device(vector.astype(np.float32)) for name, vector in state.items()}
-        self._scale, self._ema = vectors["scale"], vectors["ema"]
+        tensors = {name: self._to_device(vector.astype(np.float32)) for name, vector in state.items()}
+        self._origin, self._scale, self._ema = tensors["origin"], tensors["scale"], tensors["ema"]
         with torch.no_grad():
-            self._position.copy_(vectors["position"])
+            self._position.copy_(tensors["position"])
         self._steps = int(state["steps"][0])
         self._new_optimizer()
-        self._set_moments(vectors["first"], vectors["second"])
+        self._set_moments(tensors["first"], tensors["second"])
 
     def _theta(self) -> Tensor:
         return self._origin + self._scale * self._position
