@@ -90,7 +90,7 @@ def corpus_from_columns(columns: Mapping[str, npt.NDArray[Any]], path: Path) -> 
     """Check and assemble columns [n] by name; `path` is for messages.
 
     The features, one target at least and `source` are required; `clip_id`, `frame`, `codec` and `part`
-    are filled in where absent.
+    are filled in where absent: one clip for each source.
     """
     missing = [name for name in (*FEATURES, "source") if name not in columns]
     if missing:
@@ -98,14 +98,15 @@ def corpus_from_columns(columns: Mapping[str, npt.NDArray[Any]], path: Path) -> 
     targets = {name: _numbers(columns, name, path) for name in TARGETS if name in columns}
     if not targets:
         raise CorpusError(f"{path}: no score; expected a column {', '.join(TARGETS)}")
-    n = len(columns["source"])
+    source = columns["source"].astype(np.str_)
+    n = len(source)
     if n == 0:
         raise CorpusError(f"{path}: no rows")
     return Corpus(
         features=np.column_stack([_numbers(columns, name, path) for name in FEATURES]),
         targets=targets,
-        source=columns["source"].astype(np.str_),
-        clip=columns.get("clip_id", np.zeros(n)).astype(np.int64),
+        source=source,
+        clip=columns.get("clip_id", np.unique(source, return_inverse=True)[1]).astype(np.int64),
         frame=columns.get("frame", np.arange(n)).astype(np.int64),
         codec=columns.get("codec", np.full(n, "unknown")).astype(np.str_),
         part=columns.get("part", np.full(n, "")).astype(np.str_),

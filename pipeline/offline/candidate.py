@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -14,12 +15,16 @@ from pipeline.model.runtime import OnnxModel
 
 _WARM_UP, _TIMED = 200, 2000
 
+_six = msgspec.Meta(min_length=len(FEATURES), max_length=len(FEATURES))
+_Six = Annotated[list[float], _six]
+_SixPositive = Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], _six]
+
 
 class _Scaling(msgspec.Struct):
     """What a sidecar may say of standardisation that is left to the caller (absent: the graph does it)."""
 
-    feature_mean: list[float] = msgspec.field(default_factory=lambda: [0.0] * len(FEATURES))
-    feature_std: list[float] = msgspec.field(default_factory=lambda: [1.0] * len(FEATURES))
+    feature_mean: _Six = msgspec.field(default_factory=lambda: [0.0] * len(FEATURES))
+    feature_std: _SixPositive = msgspec.field(default_factory=lambda: [1.0] * len(FEATURES))
 
 
 @dataclass(frozen=True)

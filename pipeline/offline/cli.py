@@ -1,5 +1,6 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,8 @@ def train(
         raise click.UsageError("--loso leaves every source out in turn: it takes no --val-source")
     if name and (loso or len(architectures) > 1):
         raise click.UsageError("--name names one model: give one --arch, and no --loso")
+    if loso:
+        _need_plots()
     from pipeline.offline.fit import Recipe
     from pipeline.offline.product import Origin, write_models
     from pipeline.offline.progress import forget, train_all
@@ -68,17 +71,17 @@ def train(
         folds = [(source,) for source in corpus.sources()] if loso else [excluded]
         output.mkdir(parents=True, exist_ok=True)
         trained = train_all(corpus, target, recipes, folds, seeds, output)
-    if loso:
-        from pipeline.offline.leave_out import out_of_fold
-        from pipeline.offline.publish import publish
+        if loso:
+            from pipeline.offline.leave_out import out_of_fold
+            from pipeline.offline.publish import publish
 
-        candidates = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
-        publish(candidates, corpus, target, resamples, output, "loso")
-    else:
-        origin = Origin(corpus, str(corpus_file or assume_dims), target, command_line(context))
-        for path in write_models(output, name, trained, recipes, origin):
-            click.echo(path)
-    forget(output, architectures)
+            candidates = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
+            publish(candidates, corpus, target, resamples, output, "loso")
+        else:
+            origin = Origin(corpus, str(corpus_file or assume_dims), target, command_line(context))
+            for path in write_models(output, name, trained, recipes, origin):
+                click.echo(path)
+        forget(output, architectures)
 
 
 @click.command(
@@ -105,6 +108,7 @@ def evaluate(
     Writes evaluation.json, evaluation.html and plots. Intervals are 95 %, by drawing whole clips; they say nothing
     of other sources.
     """
+    _need_plots()
     from pipeline.model.errors import UnusableModel
     from pipeline.offline.candidate import run
     from pipeline.offline.publish import publish
@@ -122,6 +126,12 @@ def evaluate(
             raise click.ClickException(str(error)) from error
         output.mkdir(parents=True, exist_ok=True)
         publish(candidates, corpus, target, resamples, output, "evaluation")
+
+
+def _need_plots() -> None:
+    """Say what a report needs before the work is done, not after."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
 
 
 @contextmanager

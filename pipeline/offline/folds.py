@@ -33,7 +33,8 @@ def _member(corpus: Corpus, left_out: tuple[str, ...], seed: int) -> Member:
     seen = ~corpus.mask_of(left_out)
     clips = np.unique(corpus.clip[seen])
     if len(clips) < 2:
-        raise CorpusError(f"too few clips without {', '.join(left_out)}: {len(clips)}, at least 2 are needed")
+        without = f" without {', '.join(left_out)}" if left_out else ""
+        raise CorpusError(f"{len(clips)} clips to learn from{without}; at least 2 are needed, one to validate by")
     n_validation = max(1, round(VALIDATION_SHARE * len(clips)))
     watched = np.isin(corpus.clip, np.random.default_rng(seed).permutation(clips)[:n_validation])
     return Member(seed, left_out, np.flatnonzero(seen & ~watched), np.flatnonzero(seen & watched))

@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +71,34 @@ def test_training_is_repeatable(corpus: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run(train, corpus, "-o", tmp_path / name, *FAST)[0] == 0
     assert digest_of(tmp_path / "a/mlp_small.onnx") == digest_of(tmp_path / "b/mlp_small.onnx")
+
+
+@pytest.mark.processes
+def test_killed_training_goes_on(corpus: Path, tmp_path: Path) -> None:
+    """A training killed with SIGKILL and started again makes the bytes that an undisturbed one makes."""
+    options = [str(corpus), "--epochs", "60", "--seeds", "2", "--batch-size", "32"]
+    command = [sys.executable, "-m", "pipeline", "train", *options, "-o", str(tmp_path / "killed")]
+    state = tmp_path / "killed" / ".mlp_small.training.npz"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert state.exists(), "it ended before it could be killed"
+    assert run(train, *options, "-o", tmp_path / "killed")[0] == 0
+    assert run(train, *options, "-o", tmp_path / "undisturbed")[0] == 0
+    assert not state.exists()
+    assert digest_of(tmp_path / "killed/mlp_small.onnx") == digest_of(tmp_path / "undisturbed/mlp_small.onnx")
+
+
+@pytest.mark.parametrize("sidecar", ['{"feature_mean": [0, 0]}', '{"feature_std": [1, 1, 1, 1, 1, 0]}', "[", "[]"])
+def test_unusable_sidecar_is_refused(tmp_path: Path, sidecar: str) -> None:
+    """A .json with a standardisation that cannot be applied is named, not guessed at."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(data.BASE_MODEL.read_bytes())
+    model.with_suffix(".json").write_text(sidecar)
+    status, output = run(evaluate, model, data.CORPUS, "-o", tmp_path / "out")
+    assert status == 1
+    assert "model.onnx: model.json beside it" in output.splitlines()[-1]
 
 
 def test_loso_reports_every_source(corpus: Path, tmp_path: Path) -> None:
