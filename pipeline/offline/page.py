@@ -1,14 +1,14 @@
 """An evaluation as one HTML file that needs nothing beside it."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.offline.report import HEADINGS, Report, row
 from pipeline.offline.scores import FIGURES, Figure
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child, td:nth-child(2) { text-align: left }
@@ -16,10 +16,10 @@ img { max-width: 100% }
 """
 
 
-def page(title: str, reports: Sequence[Report], pictures: Sequence[bytes]) -> str:
-    """Return the document: the models side by side, PNG pictures, then every model's groups."""
+def page(title: str, reports: Sequence[Report], pictures: Mapping[str, bytes]) -> str:
+    """Return the document: the models side by side, PNG pictures by what they show, then every model's groups."""
     body = [f"<h1>{escape(title)}</h1>", _table(HEADINGS, [row(report) for report in reports])]
-    body += [f'<p><img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>' for png in pictures]
+    body += [_picture(shown, png) for shown, png in pictures.items()]
     for report in reports:
         body += [f"<h2>{escape(report.model)}</h2>", _groups(report)]
     content = "\n".join(body)
@@ -27,6 +27,10 @@ def page(title: str, reports: Sequence[Report], pictures: Sequence[bytes]) -> st
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n{content}\n</body></html>\n"
     )
+
+
+def _picture(shown: str, png: bytes) -> str:
+    return f'<p><img alt="{escape(shown)}" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>'
 
 
 def _groups(report: Report) -> str:

@@ -25,8 +25,9 @@ def publish(
         "bands": error_by_band(candidates, corpus, target),
     }
     write_json(output / f"{name}.json", reports)
+    shown = {"predictions against scores": pictures["scatter"], "error by band of the score": pictures["bands"]}
     title = f"{target}: {', '.join(candidate.name for candidate in candidates)}"
-    write_durably(output / f"{name}.html", page(title, reports, list(pictures.values())).encode())
+    write_durably(output / f"{name}.html", page(title, reports, shown).encode())
     for picture, png in pictures.items():
         write_durably(output / f"{name}-{picture}.png", png)
     _show(reports)
