@@ -21,7 +21,7 @@ _resamples = click.option(
 
 
 @click.command(epilog="Example: vmafx-sidecar train frames.parquet --val-source bikes,cars -o models")
-@click.argument("corpus_file", metavar="CORPUS", type=_file, required=False)
+@click.argument("corpus_file", metavar="[CORPUS]", type=_file, required=False)
 @click.option("-o", "--output", required=True, type=_directory, help="Where models and reports go.")
 @click.option(
     "--arch", "architectures", multiple=True, default=["mlp_small"], show_default=True,
