@@ -32,6 +32,10 @@ class Work:
         self._handback = Handback(settings)
         self._log = log
 
+    def close(self) -> None:
+        """Leave the directory to others."""
+        self._store.close()
+
     def upkeep(self) -> Overview:
         """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
         self._store.open()

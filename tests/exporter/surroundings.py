@@ -1,0 +1,96 @@
+"""The other processes as the exporter sees them: regions with a base model, weights, held-out rows and samples."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import handoff, regions
+from pipeline.config import Settings, load
+from pipeline.handoff import ServedModel, TrainerSnapshot
+from pipeline.model.graph import BaseModel
+from pipeline.model.runtime import OnnxModel
+from pipeline.shm.rows import RowBatch, row_words
+from pipeline.telemetry import Board, IngestReport, Reporter, TrainerReport
+from tests.exporter.making import small_model
+
+N_FEATURES = 6
+
+
+def settings_for(directory: Path, instance: str, **changes: str) -> dict[str, str]:
+    """Return an environment for an exporter of this test's own."""
+    return {
+        "VMAFX_SIDECAR_INSTANCE": instance,
+        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(directory),
+        "VMAFX_SIDECAR_SOCKET": "/nowhere/socket",
+        "VMAFX_SIDECAR_N_FEATURES": str(N_FEATURES),
+        "VMAFX_SIDECAR_REPLAY_CAPACITY": "256",
+        "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "256",
+        "VMAFX_SIDECAR_HOLDOUT_CAPACITY": "1024",
+        "VMAFX_SIDECAR_CKPT_INTERVAL_S": "0",
+        "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "10",
+        "VMAFX_SIDECAR_STATE_INTERVAL_S": "3600",
+        **changes,
+    }
+
+
+class Surroundings:
+    """Owns every region that an exporter reads, and writes them as ingest and trainer would."""
+
+    def __init__(self, environ: dict[str, str], base: BaseModel | None = None) -> None:
+        self.settings: Settings = load(environ)
+        self.base = base or small_model()
+        self.board: Board = regions.open_board(self.settings)
+        self._ingest = Reporter(self.board, "ingest", IngestReport)
+        self._trainer = Reporter(self.board, "trainer", TrainerReport)
+        self.ring, _ = regions.own_ring(self.settings)
+        self.reservoir, _ = regions.own_reservoir(self.settings, "reservoir", self.settings.reservoir_capacity)
+        self.holdout, _ = regions.own_reservoir(self.settings, "holdout", self.settings.holdout_capacity)
+        served = handoff.encode(ServedModel(name=self.base.name, digest=self.base.digest, onnx=self.base.serialized))
+        self._model, _ = regions.own_mailbox(self.settings, "model", len(served))
+        self._model.publish(served)
+        self._weights, _ = regions.own_mailbox(self.settings, "weights", 1 << 16)
+        self.set_ingest_phase("accepting")
+
+    def set_ingest_phase(self, phase: str) -> None:
+        """Have ingest report a phase."""
+        self._ingest.report.phase = phase
+        self._ingest.publish()
+
+    def feed(self, count: int, score: float = 50.0) -> None:
+        """Accept samples into the ring."""
+        for _ in range(count):
+            self.ring.append(time.time(), 1, self.ring.head, score, [0.5] * N_FEATURES)
+
+    def hold_out(self, model: bytes, groups: int = 10, rows: int = 20) -> None:
+        """Fill the held-out reservoir with rows that `model` scores without error."""
+        rng = np.random.default_rng(0)
+        batch = RowBatch.over(np.zeros((groups * rows, row_words(N_FEATURES)), np.float32), N_FEATURES)
+        batch.features[:] = rng.normal(0, 20, batch.features.shape)
+        batch.score[:] = OnnxModel(model).predict(np.ascontiguousarray(batch.features))
+        batch.group[:] = np.repeat(np.arange(groups), rows)
+        self.holdout.offer(batch, Random(0))
+
+    def train(self, weights: npt.NDArray[np.float32], step: int, *, error: float = 0.0, digest: str = "") -> None:
+        """Publish weights as the trainer does; its probe scores are off by `error`."""
+        probe = np.random.default_rng(1).normal(0, 1, (8, N_FEATURES)).astype(np.float32)
+        scores = OnnxModel(self.base.with_weights(np.nan_to_num(weights))).predict(probe) + np.float32(error)
+        snapshot = TrainerSnapshot(
+            step=step,
+            samples=self.ring.head,
+            base_digest=digest or self.base.digest,
+            n_features=N_FEATURES,
+            export=weights.tobytes(),
+            probe=probe.tobytes(),
+            probe_scores=scores.tobytes(),
+            meta={"step": step},
+            vectors={},
+        )
+        self._weights.publish(handoff.encode(snapshot))
+        self._trainer.report.cursor = self.ring.head
+        self._trainer.report.step = step
+        self._trainer.publish()

@@ -1,0 +1,228 @@
+"""The exporter's jobs, on real regions: what is published, what is refused, what a restart resumes from."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import structlog
+
+from pipeline import handoff, regions, savedstate
+from pipeline.exporter.candidate import Refused
+from pipeline.exporter.locks import DirectoryTaken
+from pipeline.exporter.names import file_of, published
+from pipeline.exporter.work import NotReady, Work
+from pipeline.model.verify import verify
+from pipeline.shm import segment
+from pipeline.shm.ring import Ring
+from pipeline.statefile import files
+from tests.exporter.making import small_model
+from tests.exporter.surroundings import N_FEATURES, Surroundings, settings_for
+
+OTHER = small_model(seed=3).vector()
+
+
+@pytest.fixture
+def around(tmp_path: Path, instance: str) -> Surroundings:
+    """Give regions in which nothing was trained yet."""
+    return Surroundings(settings_for(tmp_path / "online", instance))
+
+
+def work_of(around: Surroundings) -> Work:
+    """Return the work of an exporter that has just started."""
+    return Work(around.settings, around.board, structlog.get_logger())
+
+
+def test_an_export_is_the_base_graph_with_the_trainers_weights(around: Surroundings) -> None:
+    """Byte for byte; the sidecar says from what it was made; the file verifies."""
+    around.feed(37)
+    around.train(OTHER, step=5)
+    overview = work_of(around).export()
+    path = file_of(around.settings.checkpoint_dir, 1)
+    assert path.read_bytes() == around.base.with_weights(OTHER)
+    assert all(check.passed for check in verify(path))
+    latest = overview.latest
+    assert latest is not None
+    assert (latest.step, latest.samples, latest.state) == (5, 37, "unproven")
+    assert (latest.base_model, latest.base_sha256) == ("small.onnx", around.base.digest)
+    assert overview.announced == latest
+
+
+def test_better_weights_become_stable_and_are_handed_back(around: Surroundings) -> None:
+    """Judged on the held-out rows; the trainer finds them in the region `stable`."""
+    around.hold_out(around.base.with_weights(OTHER))
+    around.feed(20)
+    around.train(OTHER, step=5)
+    overview = work_of(around).export()
+    assert overview.stable == overview.latest
+    assert overview.stable is not None
+    figures = overview.stable.metrics["held-out"]
+    assert figures.candidate is not None
+    assert figures.candidate.rmse == pytest.approx(0, abs=1e-5)
+    mailbox, _ = regions.attach_mailbox(around.settings, "stable")
+    letter = mailbox.read()
+    assert letter is not None
+    handed = handoff.decode_stable(letter.payload)
+    assert (handed.checkpoint, handed.base_digest) == (1, around.base.digest)
+    np.testing.assert_array_equal(handed.vector(), OTHER)
+
+
+def test_the_base_models_own_weights_are_not_stable(around: Surroundings) -> None:
+    """And an unstable checkpoint is published, but nodes are not told of it."""
+    around.hold_out(around.base.with_weights(OTHER))
+    around.train(around.base.vector(), step=1)
+    overview = work_of(around).export()
+    assert overview.latest is not None
+    assert (overview.latest.state, overview.stable, overview.announced) == ("unstable", None, None)
+
+
+def test_what_the_trainer_does_not_mean_is_not_published(around: Surroundings) -> None:
+    """Weights that are not finite, of another number, or that score otherwise than the trainer said."""
+    work = work_of(around)
+    broken = OTHER.copy()
+    broken[7] = np.inf
+    around.train(broken, step=1)
+    with pytest.raises(Refused, match="not all finite"):
+        work.export()
+    around.train(OTHER, step=2, error=0.5)
+    with pytest.raises(Refused, match=r"differ by up to 0\.5"):
+        work.export()
+    assert published(around.settings.checkpoint_dir) == []
+
+
+def test_weights_of_another_base_model_are_waited_out(around: Surroundings) -> None:
+    """Between the two regions a trainer that starts with a new base model may have written only one."""
+    work = work_of(around)
+    with pytest.raises(NotReady):
+        work.export()
+    around.train(OTHER, step=1, digest="0" * 64)
+    with pytest.raises(NotReady):
+        work.export()
+
+
+def test_versions_go_on_in_the_next_life(around: Surroundings) -> None:
+    """The next exporter continues where the directory stands; a second one beside it is refused."""
+    around.train(OTHER, step=1)
+    with closing(work_of(around)) as work:
+        work.export()
+        with pytest.raises(DirectoryTaken):
+            work_of(around).export()
+    with closing(work_of(around)) as work:
+        work.export()
+    assert published(around.settings.checkpoint_dir) == [1, 2]
+
+
+def test_without_its_fixture_nothing_is_called_stable(tmp_path: Path, instance: str) -> None:
+    """A fixture that cannot be read is the reason in the sidecar."""
+    environ = settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(tmp_path / "gone.npz"))
+    around = Surroundings(environ)
+    around.hold_out(around.base.with_weights(OTHER))
+    around.train(OTHER, step=1)
+    overview = work_of(around).export()
+    assert overview.latest is not None
+    assert overview.latest.state == "unproven"
+    assert "gone.npz" in overview.latest.reason
+
+
+def test_the_saved_state_holds_everything(around: Surroundings) -> None:
+    """Ring, reservoirs, the snapshot byte for byte, and the roles' reports; nothing new, nothing written."""
+    around.feed(30)
+    around.hold_out(around.base.serialized)
+    around.train(OTHER, step=4)
+    work = work_of(around)
+    work.save()
+    state, rejected = savedstate.load(around.settings.state_dir)
+    assert state is not None
+    assert rejected == []
+    assert (state.n_features, state.base_digest) == (N_FEATURES, around.base.digest)
+    assert (state.regions["ring"].count, len(state.regions["ring"].words)) == (30, 30)
+    assert len(state.regions["holdout"].words) == 200
+    assert state.snapshot is not None
+    assert handoff.decode_snapshot(state.snapshot).step == 4
+    assert set(state.reports) == {"ingest", "trainer"}
+    work.save()
+    assert len(files(around.settings.state_dir)) == 1
+    ring = Ring.private(256, N_FEATURES)
+    ring.restore(state.regions["ring"].words, state.regions["ring"].count)
+    assert ring.head == 30
+
+
+@pytest.fixture
+def later(around: Surroundings, tmp_path: Path, instance: str) -> Iterator[Surroundings]:
+    """Save 30 samples and step 4, and give the regions of a machine that has been restarted since."""
+    around.feed(30)
+    around.train(OTHER, step=4)
+    with closing(work_of(around)) as work:
+        work.save()
+    name = f"{instance}-later"
+    yield Surroundings(settings_for(tmp_path / "online", name))
+    for leftover in regions.leftovers(name):
+        segment.remove(leftover)
+
+
+def saved(around: Surroundings) -> tuple[int, int]:
+    """Return what the newest state holds: the ring's head, and the trainer's step (-1: none)."""
+    state, rejected = savedstate.load(around.settings.state_dir)
+    assert state is not None
+    assert rejected == []
+    step = handoff.decode_snapshot(state.snapshot).step if state.snapshot is not None else -1
+    return state.regions["ring"].count, step
+
+
+def test_the_trainers_part_is_carried_over_while_it_waits(later: Surroundings) -> None:
+    """In the new life it has published nothing yet: its step is not lost by the next save."""
+    later.feed(35)
+    with closing(work_of(later)) as work:
+        work.save()
+    assert saved(later) == (35, 4)
+
+
+def test_a_ring_that_has_not_resumed_yet_is_not_saved(later: Surroundings) -> None:
+    """It has fewer samples than the state, and ingest is still starting; once ingest accepts, it counts."""
+    later.feed(2)
+    later.set_ingest_phase("starting")
+    with closing(work_of(later)) as work:
+        work.save()
+        assert saved(later) == (30, 4)
+        later.set_ingest_phase("accepting")
+        work.save()
+        assert saved(later) == (2, 4)
+
+
+def test_a_state_of_another_base_model_is_set_aside(around: Surroundings) -> None:
+    """Both files; what is saved then is of the new one alone."""
+    around.feed(30)
+    around.train(OTHER, step=4)
+    with closing(work_of(around)) as work:
+        work.save()
+        around.feed(1)
+        around.train(OTHER, step=0, digest="f" * 64)
+        work.save()
+    state, _ = savedstate.load(around.settings.state_dir)
+    assert state is not None
+    assert state.base_digest == "f" * 64
+    assert len(list(around.settings.state_dir.glob("*.broken"))) == 1
+    assert len(files(around.settings.state_dir)) == 1
+
+
+def test_a_state_of_another_feature_count_is_set_aside(around: Surroundings) -> None:
+    """It cannot be mixed with this ring."""
+    around.settings.state_dir.mkdir(parents=True)
+    savedstate.save(around.settings.state_dir, savedstate.SavedState(80))
+    around.feed(3)
+    with closing(work_of(around)) as work:
+        work.save()
+    assert saved(around) == (3, -1)
+    assert len(list(around.settings.state_dir.glob("*.broken"))) == 1
+
+
+def test_a_corrupt_state_is_set_aside_and_the_one_before_is_built_on(later: Surroundings) -> None:
+    """The trainer's part comes from the file that is whole."""
+    broken = later.settings.state_dir / "state-000000002.bin"
+    broken.write_bytes(b"VMAFXST1 and then nothing")
+    later.feed(31)
+    with closing(work_of(later)) as work:
+        work.save()
+    assert saved(later) == (31, 4)
+    assert [path.name for path in later.settings.state_dir.glob("*.broken")] == ["state-000000002.bin.broken"]
