@@ -1,7 +1,7 @@
 """The learning curve on disk: evaluations and checkpoints in one small SQLite file, written by the monitor alone.
 
-Bounded: when there are more than `limit` evaluations, every second one of the older half goes, so the recent past stays
-fine and the distant past becomes coarse.
+Bounded: where there are more than `limit` evaluations, those go that are closest to their neighbours for their age. The
+last minutes stay fine, the distant past becomes coarse, and the first evaluation stays.
 """
 
 from __future__ import annotations
@@ -38,11 +38,6 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 """
 _INSERT = f"INSERT INTO evaluations ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM evaluations ORDER BY id"  # noqa: S608  names of our own
-_THIN = """
-DELETE FROM evaluations WHERE id IN (
-    SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM evaluations ORDER BY id LIMIT ?)
-    WHERE place % 2)
-"""
 _FORGET = "DELETE FROM checkpoints WHERE version <= (SELECT max(version) FROM checkpoints) - ?"
 
 
@@ -73,8 +68,9 @@ class History:
     def add(self, evaluations: Sequence[Evaluation]) -> None:
         """Append evaluations, and thin out where there are too many."""
         self._database.executemany(_INSERT, evaluations)
-        while (count := self._database.execute("SELECT count(*) FROM evaluations").fetchone()[0]) > self._limit:
-            self._database.execute(_THIN, (count // 2,))
+        rows = self._database.execute("SELECT id, at FROM evaluations ORDER BY id").fetchall()
+        crowded = surplus([at for _, at in rows], self._limit)
+        self._database.executemany("DELETE FROM evaluations WHERE id = ?", [(rows[place][0],) for place in crowded])
 
     def put(self, checkpoints: Iterable[tuple[int, bytes]]) -> None:
         """Insert or replace checkpoints by version; sidecars are JSON."""
@@ -99,11 +95,31 @@ def opened(path: Path, *, limit: int = LIMIT, write: bool = False) -> Iterator[H
 
 
 def thinned(evaluations: list[Evaluation], limit: int = LIMIT) -> list[Evaluation]:
-    """Return evaluations as the file would keep them: no more than `limit`."""
-    while len(evaluations) > limit:
-        half = len(evaluations) // 2
-        evaluations = evaluations[1:half:2] + evaluations[half:]
-    return evaluations
+    """Return evaluations as the file would keep them."""
+    crowded = surplus([evaluation[0] or 0.0 for evaluation in evaluations], limit)
+    return [evaluation for place, evaluation in enumerate(evaluations) if place not in crowded]
+
+
+def surplus(times: list[float], limit: int) -> set[int]:
+    """Return which places to give up, so that at most nine tenths of `limit` are left; none where `limit` is kept."""
+    kept = list(range(len(times)))
+    while len(kept) > limit:
+        kept = _without_crowded(kept, times, excess=len(kept) - limit * 9 // 10)
+    return set(range(len(times))).difference(kept)
+
+
+def _without_crowded(places: list[int], times: list[float], excess: int) -> list[int]:
+    """Drop at most `excess` places, no two of them neighbours: the closest to its neighbours for its age goes first."""
+    newest = times[places[-1]]
+
+    def gap(i: int) -> float:
+        return (times[places[i + 1]] - times[places[i - 1]]) / (1 + abs(newest - times[places[i]]))
+
+    dropped: set[int] = set()
+    for i in sorted(range(1, len(places) - 1), key=gap):
+        if len(dropped) < excess and not dropped & {i - 1, i + 1}:
+            dropped.add(i)
+    return [place for i, place in enumerate(places) if i not in dropped]
 
 
 def _connect(path: Path, *, write: bool) -> sqlite3.Connection:

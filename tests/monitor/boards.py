@@ -1,0 +1,63 @@
+"""Telemetry as a real sidecar would leave it, filled in by hand."""
+
+import os
+import time
+from typing import TypeVar
+
+import msgspec
+
+from pipeline import config, regions
+from pipeline.config import Settings
+from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
+
+R = TypeVar("R", bound=Report)
+
+FIGURES = {
+    f"{on}_{model}_{figure}": value + (on == "held_out")
+    for on in ("prequential", "held_out")
+    for model, value in (("ema", 0.5), ("base", 12.0))
+    for figure in ("rmse", "plcc", "srocc")
+}
+
+
+def settings_of(instance: str, **more: str) -> Settings:
+    """Return the settings of a sidecar of this test's own."""
+    return config.load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_N_FEATURES": "6", **more})
+
+
+def publish(board: Board, report: Report) -> None:
+    """Publish a report, alive as this very process and fresh unless it says otherwise."""
+    now = time.monotonic()
+    report.pid = report.pid or os.getpid()
+    report.lives = report.lives or 1
+    report.started, report.heartbeat = report.started or now, report.heartbeat or now
+    board.box(report.role).publish(msgspec.msgpack.encode(report))
+
+
+def at_work(instance: str) -> Board:
+    """Return the board of a sidecar in full work: 12,345 samples, three checkpoints, one of them stable."""
+    board = regions.open_board(settings_of(instance))
+    rejected = {"score": 3, "feature_count": 1}
+    publish(
+        board,
+        IngestReport(
+            role="ingest", phase="accepting", accepted=12345, resent=2, rejected=rejected, capacity=10000, connections=4
+        ),
+    )
+    publish(
+        board,
+        TrainerReport(
+            role="trainer", phase="running", base_model="/models/base.onnx", base_digest="ab" * 32, device="cpu",
+            learner="MlpLearner", recipe="default", step=4000, cursor=12300, lag=45, loss=0.25,
+            metrics={"grad_norm": 0.5, **FIGURES},
+        ),
+    )  # fmt: skip
+    publish(
+        board,
+        ExporterReport(
+            role="exporter", phase="running", version=42, latest_state="unstable", stable_version=41,
+            checkpoint_at=1780000000.7, published={"stable": 1, "unstable": 2}, export_seconds=0.2,
+        ),
+    )  # fmt: skip
+    publish(board, MonitorReport(role="monitor", phase="watching", restarts={"trainer": 2}))
+    return board

@@ -1,0 +1,129 @@
+"""What `/status`, `/healthz` and `/readyz` say in every situation, judged against the contract."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.health import STALE_S, examine
+from pipeline.monitor import status
+from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
+from tests.monitor.boards import publish
+from tests.monitor.conftest import Get
+
+
+def test_status_is_what_the_operator_parses(get: Get) -> None:
+    """The contract's keys are there with the contract's types, and the answer fits the operator's buffer."""
+    code, body = get("/status")
+    document = json.loads(body)
+    assert code == 200
+    assert len(body) < 4096
+    assert document["phase"] == "running"
+    assert document["current_samples"] == 12345
+    assert document["model_version"] == "model_v000042"
+    assert document["last_checkpoint_time"] == "2026-05-28T20:26:40Z"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["last_checkpoint_time"])
+
+
+def test_before_the_first_checkpoint_there_is_no_time(get: Get, board: Board) -> None:
+    """The time is absent, not null and not zero; the model is the base model."""
+    publish(board, ExporterReport(role="exporter", phase="running"))
+    document = json.loads(get("/status")[1])
+    assert "last_checkpoint_time" not in document
+    assert document["model_version"] == "base"
+
+
+def test_long_problems_do_not_break_the_limit(get: Get, board: Board) -> None:
+    """Four problems of 3,000 characters each still give an answer of less than 4096 bytes."""
+    for report in (IngestReport(role="ingest"), TrainerReport(role="trainer"), ExporterReport(role="exporter")):
+        report.problem = "\N{SNOWMAN}" * 1000
+        publish(board, report)
+    body = get("/status")[1]
+    assert len(body) < 4096
+    assert len(json.loads(body)["problems"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("report", "phase"),
+    [
+        (TrainerReport(role="trainer", phase="initializing", problem="waiting for the model"), "initializing"),
+        (TrainerReport(role="trainer", phase="starting"), "initializing"),
+        (TrainerReport(role="trainer", phase="crashed", pid=2**22), "initializing"),
+        (TrainerReport(role="trainer", phase="failed", ending=65), "failed"),
+        (TrainerReport(role="trainer", phase="held back"), "failed"),
+        (IngestReport(role="ingest", phase="accepting", pid=2**22, heartbeat=1.0), "failed"),
+        (MonitorReport(role="monitor", phase="ending", verdict=70), "failed"),
+    ],
+)
+def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
+    """Each report alone decides: a start is `initializing`, what does not heal by itself is `failed`."""
+    publish(board, report)
+    assert examine(board).phase == phase
+
+
+def test_nothing_has_started_yet(instance: str) -> None:
+    """A board without reports is a sidecar that initializes; nobody is ready or alive."""
+    from pipeline import regions
+    from tests.monitor.boards import settings_of
+
+    health = examine(regions.open_board(settings_of(instance)))
+    assert health.phase == "initializing"
+    assert not health.ready
+    assert not health.healthy
+    assert math.isinf(health.roles["trainer"].heartbeat_age)
+    json.dumps(status.status(health))
+
+
+def test_probes_tell_which_process_is_silent(get: Get, board: Board) -> None:
+    """A trainer without progress fails liveness, by name; readiness stays, because samples are still taken."""
+    assert get("/healthz")[0] == get("/readyz")[0] == 200
+    silent = TrainerReport(
+        role="trainer", phase="running", base_model="m.onnx", heartbeat=time.monotonic() - STALE_S - 1
+    )
+    publish(board, silent)
+    code, body = get("/healthz")
+    assert code == 503
+    assert b"trainer: no sign of progress" in body
+    assert b"ingest: ok" in body
+    assert get("/readyz")[0] == 200
+
+
+def test_not_ready_without_a_base_model(get: Get, board: Board) -> None:
+    """While the trainer waits for its model, the sidecar is alive and not ready, and says what it waits for."""
+    publish(
+        board, TrainerReport(role="trainer", phase="initializing", problem="VMAFX_BASE_MODEL_PATH=/m: no such file")
+    )
+    assert get("/healthz")[0] == 200
+    code, body = get("/readyz")
+    assert code == 503
+    assert b"VMAFX_BASE_MODEL_PATH=/m" in body
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """Give a real process that only sleeps."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_suspended_trainer_is_a_pause(board: Board, child: subprocess.Popen[bytes]) -> None:
+    """SIGSTOP makes the phase `paused` and SIGCONT ends that; a process that is gone is neither."""
+    publish(board, TrainerReport(role="trainer", phase="running", base_model="m.onnx", pid=child.pid))
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitpid(child.pid, os.WUNTRACED)
+    assert examine(board).phase == "paused"
+    os.kill(child.pid, signal.SIGCONT)
+    os.waitpid(child.pid, os.WCONTINUED)
+    assert examine(board).phase == "running"
+    child.kill()
+    child.wait()
+    assert not examine(board).roles["trainer"].alive
