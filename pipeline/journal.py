@@ -95,12 +95,15 @@ def _lines(box: Mailbox) -> list[bytes]:
 
 
 def _encode(event: Mapping[str, Any]) -> bytes:
-    line = msgspec.json.encode({key: _short(value) for key, value in event.items()}, enc_hook=str)
+    line = msgspec.json.encode({key: _plain(value) for key, value in event.items()})
     if len(line) > _LONGEST_EVENT:
-        kept = {key: event[key] for key in ("timestamp", "level", "role", "event") if key in event}
-        line = msgspec.json.encode(kept | {"shortened": True}, enc_hook=str)
+        kept = {key: _plain(event[key]) for key in ("timestamp", "level", "role", "event") if key in event}
+        line = msgspec.json.encode(kept | {"shortened": True})
     return line
 
 
-def _short(value: Any) -> Any:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else value
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: numbers as they are, all else as text, of which nothing is too long or not UTF-8."""
+    if value is None or isinstance(value, int | float):
+        return value
+    return str(value)[:_LONGEST_TEXT].encode("utf-8", "backslashreplace").decode()
