@@ -24,7 +24,7 @@ from pipeline.telemetry import ExporterReport, Follower, TrainerReport
 _TURN_S = 0.1
 _UPKEEP_INTERVAL_S = 2.0
 # A job that runs longer than this waits for a disk, in seconds.
-_SLOW_S = 5.0
+_SLOW_S = 2.0
 # How long the end may take, in seconds: less than the supervisor waits before it kills.
 _FINISH_S = 8.0
 
@@ -72,7 +72,7 @@ class _Exporter:
         self._began = 0.0
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
-        self._overview: Overview | None = None
+        self._in_order = False
         self._upkept_at = float("-inf")
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
@@ -87,10 +87,10 @@ class _Exporter:
         self._report()
 
     def finish(self) -> None:
-        """Let the job in hand end, then save once more; give up in time where the disk does not answer."""
+        """Let the job in hand end, save once more and leave things in order, or give up where the disk does not answer."""
         until = time.monotonic() + _FINISH_S
         self._process.phase("saving")
-        for last_job in ("", "save"):
+        for last_job in ("", "save", "upkeep"):
             if last_job:
                 self._start(last_job)
             while self._worker.busy and time.monotonic() < until:
@@ -103,7 +103,7 @@ class _Exporter:
         self._report()
 
     def _due(self) -> str | None:
-        if self._overview is None:
+        if not self._in_order:
             return "upkeep" if self._back_off["upkeep"].over else None
         if self._request.is_set:
             self._request.is_set = False
@@ -138,23 +138,24 @@ class _Exporter:
         failures[kind] = failures.get(kind, 0) + 1
         self._back_off[self._job].failed()
         self._problems[self._job] = f"{self._job}: {error}"
-        self._overview = None
+        self._in_order = False
         self._process.log.error("failed", job=self._job, kind=kind, reason=str(error))
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
         self._back_off[self._job].succeeded()
         self._problems.pop(self._job, None)
-        self._upkept_at = now
+        if overview.latest is not None:
+            self._schedule.follow(overview.latest)
         if self._job == "save":
             self._saved_at = now
             report.state_saved_at, report.state_save_seconds = time.time(), now - self._began
-        if self._job == "export":
+        elif self._job == "export":
             report.export_seconds = now - self._began
-        self._overview = overview
-        if overview.latest is not None:
-            self._schedule.follow(overview.latest)
-        self._describe(overview)
+            self._in_order = False
+        else:
+            self._upkept_at, self._in_order = now, True
+            self._describe(overview)
 
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir

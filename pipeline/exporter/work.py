@@ -47,10 +47,10 @@ class Work:
         """Save the state."""
         self._store.open()
         self._saver.save()
-        return self.upkeep()
+        return self._store.overview()
 
     def export(self) -> Overview:
-        """Make a candidate of the trainer's newest weights, judge it, and publish it."""
+        """Make a candidate of the trainer's newest weights, judge it, and publish it; `upkeep` does the rest."""
         self._store.open()
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
@@ -64,7 +64,7 @@ class Work:
             base=(base.name, base.digest),
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
-        return self.upkeep()
+        return self._store.overview()
 
     def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
         newest, base = self._sources.snapshot(), self._sources.base_model()

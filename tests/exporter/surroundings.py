@@ -14,6 +14,7 @@ from pipeline.config import Settings, load
 from pipeline.handoff import ServedModel, TrainerSnapshot
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
+from pipeline.shm import segment
 from pipeline.shm.rows import RowBatch, row_words
 from pipeline.telemetry import Board, IngestReport, Reporter, TrainerReport
 from tests.exporter.making import small_model
@@ -94,3 +95,8 @@ class Surroundings:
         self._trainer.report.cursor = self.ring.head
         self._trainer.report.step = step
         self._trainer.publish()
+
+    def discard(self) -> None:
+        """Remove the regions."""
+        for leftover in regions.leftovers(self.settings.instance_name):
+            segment.remove(leftover)

@@ -54,7 +54,9 @@ def test_better_weights_become_stable_and_are_handed_back(around: Surroundings) 
     around.hold_out(around.base.with_weights(OTHER))
     around.feed(20)
     around.train(OTHER, step=5)
-    overview = work_of(around).export()
+    work = work_of(around)
+    work.export()
+    overview = work.upkeep()
     assert overview.stable == overview.latest
     assert overview.stable is not None
     figures = overview.stable.metrics["held-out"]
