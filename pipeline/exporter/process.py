@@ -87,7 +87,7 @@ class _Exporter:
         self._report()
 
     def finish(self) -> None:
-        """Let the job in hand end, save once more and leave things in order, or give up where the disk does not answer."""
+        """Let the job in hand end, save, and leave things in order; give up where the disk does not answer."""
         until = time.monotonic() + _FINISH_S
         self._process.phase("saving")
         for last_job in ("", "save", "upkeep"):
