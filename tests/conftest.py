@@ -6,12 +6,17 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline import regions
 from pipeline.shm.segment import SHM_DIR
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 _numbers = count()
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def _shared(name: str) -> Path:

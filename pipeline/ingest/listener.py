@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import grp
 import os
 import socket
 import stat
 import struct
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Settings
@@ -15,6 +18,10 @@ from pipeline.lifecycle import Ending, ExitCode
 
 _BACKLOG = 512
 _UCRED = struct.Struct("3i")
+# How long to wait for others that are starting in the same directory, in seconds.
+_PATIENCE_S = 2.0
+# The value that stands for no group in system calls; ids are below it.
+_NO_GROUP = 2**32 - 1
 
 
 class Listener:
@@ -23,11 +30,12 @@ class Listener:
     def __init__(self, settings: Settings) -> None:
         self.path = settings.socket
         self._allowed_uids = frozenset(settings.allowed_uids)
-        _make_way(self.path)
-        self._socket = _bind(settings)
-        self._identity = _identity(self.path)
-        self._socket.setblocking(False)
-        self._socket.listen(_BACKLOG)
+        with _one_at_a_time(self.path.parent):
+            _make_way(self.path)
+            self._socket = _bind(settings)
+            self._identity = _identity(self.path)
+            self._socket.setblocking(False)
+            self._socket.listen(_BACKLOG)
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -53,6 +61,33 @@ class Listener:
 def _identity(path: Path) -> tuple[int, int]:
     status = path.lstat()
     return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    """Keep two that start together from taking each other's socket, bound and not yet listening, for a dead one.
+
+    The lock is on the directory itself. In one that is not ours alone somebody may hold it for ever: go on without.
+    """
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET: {directory}: {error.strerror}") from None
+    try:
+        until = time.monotonic() + _PATIENCE_S
+        while not _locked(fd) and time.monotonic() < until:
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_way(path: Path) -> None:
@@ -88,25 +123,29 @@ def _somebody_listens(path: Path) -> bool:
 
 def _bind(settings: Settings) -> socket.socket:
     """Bind with no right for anybody else, then widen to what the settings say."""
+    group = _group_id(settings.socket_group) if settings.socket_group else -1
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)
     try:
         sock.bind(str(settings.socket))
-        if settings.socket_group:
-            os.chown(settings.socket, -1, _group_id(settings.socket_group))
-        settings.socket.chmod(settings.socket_mode)
     except OSError as error:
         sock.close()
         raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET={settings.socket}: {error.strerror}") from None
     finally:
         os.umask(before)
+    try:
+        os.chown(settings.socket, -1, group)
+        settings.socket.chmod(settings.socket_mode)
+    except OSError as error:
+        sock.close()
+        settings.socket.unlink()
+        name = f"VMAFX_SIDECAR_SOCKET_GROUP={settings.socket_group}"
+        raise Ending(ExitCode.BAD_SETTINGS, f"{name}: {error.strerror}") from None
     return sock
 
 
 def _group_id(group: str) -> int:
-    if group.isdigit():
-        return int(group)
     try:
-        return grp.getgrnam(group).gr_gid
+        return int(group) if group.isdigit() and int(group) < _NO_GROUP else grp.getgrnam(group).gr_gid
     except KeyError:
         raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET_GROUP={group!r}: there is no such group") from None
