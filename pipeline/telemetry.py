@@ -134,12 +134,12 @@ class Board:
         return self._boxes[role]
 
     def read(self, role: str, kind: type[R]) -> R:
-        """Return the latest report of `role`; one with default values where there is none."""
+        """Return the latest report of `role`; one with default values where there is none that this version reads."""
         try:
             letter = self._boxes[role].read()
-        except Torn:
-            letter = None
-        return kind() if letter is None else msgspec.msgpack.decode(letter.payload, type=kind)
+            return kind() if letter is None else msgspec.msgpack.decode(letter.payload, type=kind)
+        except (Torn, msgspec.DecodeError):
+            return kind()
 
     def ingest(self) -> IngestReport:
         """Return ingest's latest report."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import sys
 from contextlib import suppress
 from importlib import resources
@@ -51,7 +53,9 @@ def _supervise(settings: Settings) -> int:
     run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     options = ServerOptions()
-    run_dir.mkdir(mode=0o700, exist_ok=True)
+    if not _made_private(run_dir):
+        click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
+        return ExitCode.NO_SHARED_MEMORY
     options.realize(["-n", "-c", str(configuration_file())], doc="")
     options.first, options.test = True, False
     try:
@@ -61,6 +65,14 @@ def _supervise(settings: Settings) -> int:
     options.close_logger()
     shutil.rmtree(run_dir, ignore_errors=True)
     return regions.open_board(settings).monitor().verdict
+
+
+def _made_private(directory: Path) -> bool:
+    """Make a directory that only this user can enter; return whether it is one, had it been there before."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    return stat.S_ISDIR(found.st_mode) and (found.st_uid, found.st_mode & 0o077) == (os.geteuid(), 0)
 
 
 class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
