@@ -46,7 +46,7 @@ def serve(process: Process[TrainerReport]) -> None:
     report = process.report
     report.device, report.device_note, report.recipe = device, note, settings.recipe
     report.base_model, report.base_digest = base.name, base.digest
-    report.learner = type(training.learner).__name__
+    report.learner = training.learner.kind
     if note:
         process.log.warning("device", device=device, note=note)
     process.log.info("training", base_model=base.name, learner=report.learner, step=training.total_steps)

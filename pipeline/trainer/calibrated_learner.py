@@ -13,6 +13,8 @@ from pipeline.trainer.recipe import Recipe
 
 Features = NDArray[np.float32]
 
+_ROWS_FOR_A_MEAN = 64
+
 
 class CalibratedLearner:
     """`inner`, which trains `base`, in coordinates estimated from the first rows; see `Learner`.
@@ -27,9 +29,14 @@ class CalibratedLearner:
         self._first_layer = raw_first_layer(base) if recipe.calibration_rows else None
         self._mean: NDArray[np.float64] = np.zeros(base.n_features)
         self._shift: Features | None = None
-        self._rows = self._rows_used = 0
+        self._rows = self._rows_used = self._jacobian_rows = 0
         self._feature_sum: NDArray[np.float64] = np.zeros(base.n_features)
         self._jacobian_sum: NDArray[np.float64] = np.zeros(base.n_parameters)
+
+    @property
+    def kind(self) -> str:
+        """Name of the class that does the steps."""
+        return type(self._inner).__name__
 
     @property
     def steps(self) -> int:
@@ -44,6 +51,7 @@ class CalibratedLearner:
         if not np.isfinite(squares).all():
             return
         self._jacobian_sum += squares
+        self._jacobian_rows += len(features)
         self._feature_sum += features.sum(axis=0, dtype=np.float64)
         self._rows += len(features)
         if self._rows >= min(2 * self._rows_used, self._recipe.calibration_rows):
@@ -51,16 +59,28 @@ class CalibratedLearner:
             self._move()
 
     def _move(self) -> None:
-        scale = scale_from(self._jacobian_sum / self._rows, self._base.parameters, self._recipe.sensitivity)
-        mean = self._feature_sum / self._rows
+        scale = scale_from(self._jacobian_sum / self._jacobian_rows, self._base.parameters, self._recipe.sensitivity)
+        mean = self._feature_sum / self._rows if self._centring() else self._mean
         origin = self._centred(self._base.vector().astype(np.float64), mean)
         state = moved(self._inner.state(), origin, scale, lambda vector: self._centred(vector, mean - self._mean))
         self._inner.restore(state)
         self._set_mean(mean)
 
+    def _centring(self) -> bool:
+        """Tell whether the features are to be centred on what was seen; if so, start over with the Jacobian.
+
+        A Jacobian that was summed around another mean says nothing about the new coordinates; around no mean it only
+        makes the steps too short, which is right for the first few rows.
+        """
+        if self._first_layer is None or self._rows < _ROWS_FOR_A_MEAN:
+            return False
+        self._jacobian_sum[:] = 0
+        self._jacobian_rows = 0
+        return True
+
     def _set_mean(self, mean: NDArray[np.float64]) -> None:
         self._mean = mean
-        self._shift = None if self._first_layer is None else mean.astype(np.float32)
+        self._shift = mean.astype(np.float32) if mean.any() else None
 
     def _centred(self, vector: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
         return vector if self._first_layer is None else self._first_layer.centred(vector, mean)
@@ -103,7 +123,7 @@ class CalibratedLearner:
         return {
             **self._inner.state(),
             "mean": self._mean.copy(),
-            "rows": np.array([self._rows, self._rows_used], np.float64),
+            "rows": np.array([self._rows, self._rows_used, self._jacobian_rows], np.float64),
             "feature_sum": self._feature_sum.copy(),
             "jacobian_sum": self._jacobian_sum.copy(),
         }
@@ -111,7 +131,6 @@ class CalibratedLearner:
     def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
         self._inner.restore(state)
-        if state["rows"][1]:
-            self._set_mean(state["mean"].copy())
-        self._rows, self._rows_used = (int(count) for count in state["rows"])
+        self._set_mean(state["mean"].copy())
+        self._rows, self._rows_used, self._jacobian_rows = (int(count) for count in state["rows"])
         self._feature_sum, self._jacobian_sum = state["feature_sum"].copy(), state["jacobian_sum"].copy()

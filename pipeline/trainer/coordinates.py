@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Doubles = NDArray[np.float64]
 
 _FLOOR_OF_TENSOR = 0.1
-_FLOOR_OF_MODEL = 1e-6
+_FLOOR_OF_MODEL = 1e-12
 
 
 def scale_from(squared_jacobian: Doubles, parameters: tuple[Parameter, ...], sensitivity: float) -> Doubles:
