@@ -107,6 +107,13 @@ def accepted_prefix(step: int, trained: bool, loss: float | None, checkpoint: st
     return _encode(answer)[:-1] + b',"job_id":'
 
 
-def accepted(prefix: bytes, job_id: str) -> bytes:
-    """Return the answer to an accepted message."""
-    return prefix + _encode(job_id) + b"}\n"
+def accepted(prefix: bytes, job_ids: list[str]) -> bytes:
+    """Return the answers to accepted messages, in one piece.
+
+    The job_ids are encoded in one call and then taken apart: `","` stands between two of them and nowhere else, since
+    a quote inside a JSON string has a backslash before it.
+    """
+    if not job_ids:
+        return b""
+    between = b'"}\n' + prefix + b'"'
+    return prefix + _encode(job_ids)[1:-1].replace(b'","', between) + b"}\n"

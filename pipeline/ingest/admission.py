@@ -1,4 +1,8 @@
-"""What gets into the ring: lines in, rows and answers out. Knows nothing of sockets."""
+"""What gets into the ring: lines in, rows and answers out. Knows nothing of sockets.
+
+What a connection has sent is decoded in one call and what all have sent is stored in one go, since a call of msgspec or
+numpy costs about the same for one row as for many. Where a line cannot be taken, its block is taken line by line.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,24 @@ import struct
 import time
 
 import msgspec
-import xxhash
+import numpy as np
 
-from pipeline.ingest.framing import BOM, TooLong
+from pipeline.ingest.framing import BOM, Block, TooLong
+from pipeline.ingest.identity import Identity, name_hashes
 from pipeline.ingest.resends import Resends
 from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused
 from pipeline.shm.ring import Ring
+from pipeline.shm.rows import CONTENT_OFFSET, RowBatch
 
-_hash64 = xxhash.xxh3_64_intdigest
+# Rows that are put together before they go into the ring.
+_MOST_ROWS = 2048
+_UNREADABLE = (ValueError, RecursionError, msgspec.MsgspecError)
+_MISFIT = (struct.error, OverflowError)
+_NEWLINE, _OPENING, _CLOSING = b"\n{}"
 
 
 class Admission:
-    """Decodes messages, puts samples into `ring`, and words the answers.
-
-    Rows become visible to other processes with `publish`, which must come before the answers are sent.
-    """
+    """Decodes messages, puts samples into `ring`, and words the answers."""
 
     def __init__(self, ring: Ring, resends: Resends, max_line_bytes: int) -> None:
         self._ring = ring
@@ -28,66 +35,83 @@ class Admission:
         self._max_line_bytes = max_line_bytes
         decoder = msgspec.json.Decoder(Sample)
         self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
+        self._pack = struct.Struct(f"<{1 + ring.n_features}f").pack_into
+        self._identity = Identity(1 + ring.n_features)
+        self._rows = RowBatch(_MOST_ROWS, ring.n_features)
+        self._row_bytes = self._rows.words.reshape(-1).view(np.uint8).data
+        # Of the rows that are packed and not stored yet.
+        self._jobs: list[str] = []
+        self._sources: list[str | None] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
-        self._now = time.time()
 
-    def begin_round(self) -> None:
-        """Fix the arrival time that the coming rows carry."""
-        self._now = time.time()
+    def admit(self, arrivals: list[list[Block]], prefix: bytes) -> list[bytes]:
+        """Take what each connection has sent; return each one's answers in order, none for empty lines.
 
-    def publish(self) -> None:
-        """Make the rows of this round visible."""
-        self._ring.publish()
-
-    def admit(self, block: bytes | TooLong, prefix: bytes) -> list[bytes]:
-        """Take the lines of a block; return their answers in order, none for empty lines.
-
-        `prefix` begins the answer to an accepted message (`protocol.accepted_prefix`).
+        The rows are in the ring and visible when this returns. `prefix` begins the answer to an accepted message
+        (`protocol.accepted_prefix`).
         """
-        if isinstance(block, TooLong):
-            return [self._refuse(Refusal("too_long", f"message: longer than {self._max_line_bytes} bytes"), None)]
-        samples = self._decode_block(block)
-        if samples is None:
-            return self._admit_singly(block, prefix)
-        return [self._admit_sample(sample, prefix) for sample in samples]
+        answers = [b"".join([self._admit_block(block, prefix) for block in blocks]) for blocks in arrivals]
+        self._store()
+        return answers
 
-    def _decode_block(self, block: bytes) -> list[Sample] | None:
-        """Decode all lines in one call; None where that fails or an object is not exactly one line."""
+    def _admit_block(self, block: Block, prefix: bytes) -> bytes:
+        if isinstance(block, TooLong):
+            return self._refuse(Refusal("too_long", f"message: longer than {self._max_line_bytes} bytes"), None)
         try:
             samples = self._decode_lines(block)
-        except (ValueError, RecursionError, msgspec.MsgspecError):
-            return None
-        breaks = block.count(b"\n")
-        # Valid JSON has no newline between } and { inside an object, so that each of these separates two of them.
-        return samples if len(samples) == breaks + 1 and block.count(b"}\n{") == breaks else None
-
-    def _admit_singly(self, block: bytes, prefix: bytes) -> list[bytes]:
-        lines = (line.removeprefix(BOM).strip(b" \t\r") for line in block.split(b"\n"))
-        return [self._admit_line(line, prefix) for line in lines if line]
+            if len(samples) != _objects(block):
+                raise ValueError
+            self._pack_rows(samples)
+        except (*_UNREADABLE, *_MISFIT):
+            return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
+        return accepted(prefix, [sample.job_id for sample in samples])
 
     def _admit_line(self, line: bytes, prefix: bytes) -> bytes:
+        line = line.removeprefix(BOM).strip(b" \t\r")
+        if not line:
+            return b""
         try:
             sample = self._decode(line)
-        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        except _UNREADABLE as error:
             return self._refuse(refusal(error), job_id_of(line))
-        return self._admit_sample(sample, prefix)
-
-    def _admit_sample(self, sample: Sample, prefix: bytes) -> bytes:
-        job_id, source_id = sample.job_id, sample.source_id
-        job = _hash64(job_id.encode())
-        group = job if source_id is None else _hash64(source_id.encode())
         try:
-            content = self._ring.put(self._now, group, sample.true_score, sample.features)
-        except (struct.error, OverflowError):
-            return self._refuse(self._misfit(sample.features), job_id)
-        key = _hash64(content, job)
-        if key in self._resends:
-            self.resent += 1
-        else:
-            self._ring.commit(key)
-            self._resends.add(key)
-        return accepted(prefix, job_id)
+            self._pack_rows([sample])
+        except _MISFIT:
+            return self._refuse(self._misfit(sample.features), sample.job_id)
+        return accepted(prefix, [sample.job_id])
+
+    def _pack_rows(self, samples: list[Sample]) -> None:
+        """Pack score and features of all samples into rows, or of none: raises what struct raises for a misfit."""
+        if len(self._jobs) + len(samples) > _MOST_ROWS:
+            self._store()
+        pack, buffer, stride = self._pack, self._row_bytes, self._rows.words.strides[0]
+        offset = CONTENT_OFFSET + len(self._jobs) * stride
+        for sample in samples:
+            pack(buffer, offset, sample.true_score, *sample.features)
+            offset += stride
+        self._jobs += [sample.job_id for sample in samples]
+        self._sources += [sample.source_id for sample in samples]
+
+    def _store(self) -> None:
+        """Put the packed rows into the ring, without those that were there before."""
+        if not self._jobs:
+            return
+        rows = self._rows.first(len(self._jobs))
+        jobs = name_hashes(self._jobs)
+        rows.arrival[:] = time.time()
+        rows.group[:] = jobs
+        named = [i for i, source in enumerate(self._sources) if source is not None]
+        if named:
+            rows.group[named] = name_hashes([source for source in self._sources if source is not None])
+        rows.key[:] = self._identity.keys(rows.content, jobs)
+        are_new = self._resends.admit(rows.key.tolist())
+        if are_new is not None:
+            self.resent += are_new.count(False)
+            rows = rows.select(np.array(are_new, np.bool_))
+        self._ring.extend(rows)
+        self._jobs.clear()
+        self._sources.clear()
 
     def _misfit(self, features: list[float]) -> Refusal:
         expected = self._ring.n_features
@@ -98,3 +122,16 @@ class Admission:
     def _refuse(self, refusal: Refusal, job_id: str | None) -> bytes:
         self.rejected[refusal.reason] = self.rejected.get(refusal.reason, 0) + 1
         return refused(str(refusal), job_id)
+
+
+def _objects(block: bytes) -> int:
+    """Return how many lines a block has if every newline in it stands between two JSON objects, else 0.
+
+    Inside a valid object no newline stands between } and {, so each of these separates two of them.
+    """
+    text = np.frombuffer(block, np.uint8)
+    newlines = np.flatnonzero(text == _NEWLINE)
+    if len(newlines) and newlines[-1] == len(text) - 1:
+        return 0
+    between = bool((text[newlines - 1] == _CLOSING).all() and (text[newlines + 1] == _OPENING).all())
+    return len(newlines) + 1 if between else 0

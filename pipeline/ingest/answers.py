@@ -41,13 +41,9 @@ class AnswerPrefix:
             self._trained = trained
             self.plain = self._prefix()
 
-    def announce(self, replies: list[bytes], told: str) -> str:
-        """Put the checkpoint into the first accepted answer of `replies`; return what the client knows of then."""
-        for i, reply in enumerate(replies):
-            if reply.startswith(self.plain):
-                replies[i] = self._prefix(self.checkpoint) + reply[len(self.plain) :]
-                return self.checkpoint
-        return told
+    def announce(self, replies: bytes) -> bytes:
+        """Return `replies` with the checkpoint in the first accepted answer, if there is one."""
+        return replies.replace(self.plain, self._prefix(self.checkpoint), 1)
 
     def _prefix(self, checkpoint: str | None = None) -> bytes:
         report = self._trainer.report

@@ -12,6 +12,7 @@ class TooLong:
 
 
 TOO_LONG: Final = TooLong()
+Block = bytes | TooLong
 
 
 class Framer:
@@ -24,7 +25,7 @@ class Framer:
         self._tail = bytearray()
         self._discarding = False
 
-    def feed(self, chunk: bytes) -> list[bytes | TooLong]:
+    def feed(self, chunk: bytes) -> list[Block]:
         """Take in the next bytes; return what is complete, in order.
 
         An element is a block of whole lines joined by newlines, without the last one's newline; or TOO_LONG.
@@ -34,7 +35,7 @@ class Framer:
             self._keep(chunk)
             return []
         start = 0
-        found: list[bytes | TooLong] = []
+        found: list[Block] = []
         if self._discarding:
             start = chunk.index(b"\n") + 1
             self._discarding = False
@@ -53,7 +54,7 @@ class Framer:
             self._tail.clear()
             self._discarding = True
 
-    def _within_limit(self, block: bytes) -> list[bytes | TooLong]:
+    def _within_limit(self, block: bytes) -> list[Block]:
         if len(block) <= self._limit:
             return [block]
         return [line if len(line) <= self._limit else TOO_LONG for line in block.split(b"\n")]

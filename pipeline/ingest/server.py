@@ -10,13 +10,14 @@ from pipeline.config import Settings
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.connection import Connection
+from pipeline.ingest.framing import Block
 from pipeline.ingest.listener import Listener
 
 _ACCEPTS_PER_ROUND = 64
 # Bytes taken in a round, shared by the connections that have some: enough for throughput, and so few that even where
 # every line has to be refused, which costs most, the last connection is answered in time.
 _ROUND_BYTES = 262144
-_MOST_BYTES, _LEAST_BYTES = 32768, 1024
+_MOST_BYTES, _LEAST_BYTES = 65536, 1024
 # How long to leave new clients in the backlog when there are no descriptors left, in seconds.
 _ACCEPT_PAUSE_S = 0.5
 _SWEEP_INTERVAL_S = 1.0
@@ -51,50 +52,43 @@ class Server:
     def round(self, timeout: float) -> bool:
         """Serve whoever is ready, waiting up to `timeout` seconds for one; return whether anybody was."""
         events = self._epoll.poll(timeout)
-        self._admission.begin_round()
         self._answers.refresh()
         share = min(_MOST_BYTES, max(_LEAST_BYTES, _ROUND_BYTES // max(1, len(events))))
-        answered = [self._serve(fd, mask, share) for fd, mask in events]
-        self._admission.publish()
-        for reply in answered:
-            if reply is not None:
-                self._reply(*reply)
+        served = [each for fd, mask in events if (each := self._serve(fd, mask, share)) is not None]
+        replies = self._admission.admit([blocks for _, blocks in served], self._answers.plain)
+        for (connection, _), reply in zip(served, replies, strict=True):
+            self._reply(connection, reply)
         self._sweep()
         return bool(events)
 
-    def _serve(self, fd: int, mask: int, share: int) -> tuple[Connection, bytes] | None:
+    def _serve(self, fd: int, mask: int, share: int) -> tuple[Connection, list[Block]] | None:
         connection = self._connections.get(fd)
         if connection is None:
             self._accept()
             return None
         if not mask & ~select.EPOLLOUT:
-            return connection, b""
+            return connection, []
         chunk = connection.receive(share) if connection.watching & select.EPOLLIN else b""
         if chunk is None:
             return None
         if not chunk:
             return self._end(connection)
-        return connection, self._take(connection, chunk)
+        self.bytes_received += len(chunk)
+        connection.active_at = time.monotonic()
+        return connection, connection.framer.feed(chunk)
 
-    def _end(self, connection: Connection) -> tuple[Connection, bytes] | None:
+    def _end(self, connection: Connection) -> tuple[Connection, list[Block]] | None:
         """Take note that the client has written its last: it may still read what it has not been sent yet."""
         if connection.watching & select.EPOLLIN and connection.unsent:
             connection.ended = True
-            return connection, b""
+            return connection, []
         self._drop(connection)
         return None
 
-    def _take(self, connection: Connection, chunk: bytes) -> bytes:
-        self.bytes_received += len(chunk)
-        connection.active_at = time.monotonic()
-        replies: list[bytes] = []
-        for block in connection.framer.feed(chunk):
-            replies += self._admission.admit(block, self._answers.plain)
-        if connection.told != self._answers.checkpoint:
-            connection.told = self._answers.announce(replies, connection.told)
-        return b"".join(replies)
-
     def _reply(self, connection: Connection, data: bytes) -> None:
+        if data and connection.told != self._answers.checkpoint:
+            plain, data = data, self._answers.announce(data)
+            connection.told = self._answers.checkpoint if data is not plain else connection.told
         if connection.fileno() < 0:
             return
         if not connection.send(data):

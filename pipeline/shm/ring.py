@@ -7,13 +7,12 @@ rows are sealed with a checksum, and a reader also rejects rows whose checksum o
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.shm.rows import KEY_OFFSET, PREFIX, PREFIX_BYTES, SCORE_OFFSET, RowBatch, row_words, seal, sealed
+from pipeline.shm.rows import RowBatch, row_words, seal, sealed
 from pipeline.shm.segment import Layout
 from pipeline.shm.words import CACHE_LINE, STORES_IN_ORDER, Word
 
@@ -21,9 +20,7 @@ KIND = "ring"
 _CONTROL_BYTES = 4 * CACHE_LINE
 # Slots beyond the capacity, so that the rows which the writer is at work on are none of the `capacity` newest.
 SPARE_SLOTS = 1024
-# The writer reserves this many slots at a time, so that it stores `reserve` seldom.
-RESERVE_STEP = 256
-_U64 = struct.Struct("<Q")
+_BURST = SPARE_SLOTS // 4
 
 
 class Ring:
@@ -40,9 +37,8 @@ class Ring:
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + self.slots * self._row_bytes]
         self.rows: NDArray[np.float32] = np.frombuffer(self._row_view, np.float32).reshape(self.slots, words)
-        self._pack = struct.Struct(f"<{PREFIX}{n_features}f").pack_into
-        self._next = self._reserved = 0
         self._seals = False
+        self._places = np.zeros(0, np.int64)
 
     @staticmethod
     def layout(capacity: int, n_features: int) -> Layout:
@@ -70,55 +66,39 @@ class Ring:
     # The writer.
 
     def open_writer(self, *, sealing: bool = not STORES_IN_ORDER) -> None:
-        """Become the writer: go on behind the last published row. Rows that a dead writer had begun stay rejected."""
+        """Become the writer: go on behind the last visible row. Rows that a dead writer had begun stay rejected."""
         self._sealing.store(int(sealing))
         self._seals = sealing
-        self._next = self._reserved = self._head.load()
-        if self._next == 0:
+        if self._head.load() == 0:
             self._reserve.store(0)  # there is nothing that a writer before could have spoilt
 
-    def put(self, arrival: float, group: int, score: float, features: Sequence[float]) -> memoryview:
-        """Write the next row without keeping it yet; return its content (score to last feature) as bytes.
+    def extend(self, batch: RowBatch) -> None:
+        """Write rows behind the newest and make them visible; their sequences are set here, in `batch` too."""
+        for start in range(0, len(batch), _BURST):
+            self._write(RowBatch.over(batch.words[start : start + _BURST], self.n_features))
 
-        Raises OverflowError for a number outside float32 and struct.error for a wrong count of features. `commit` keeps
-        the row; another `put` overwrites it.
-        """
-        sequence = self._next
-        if sequence >= self._reserved:
-            self._reserve_slots()
-        offset = sequence % self.slots * self._row_bytes
-        self._pack(self._row_view, offset, sequence, arrival, group, 0, score, 0, *features)
-        return self._row_view[offset + SCORE_OFFSET : offset + PREFIX_BYTES + 4 * self.n_features]
-
-    def commit(self, key: int) -> int:
-        """Keep the row of the last `put` under identity `key`; return its sequence. `publish` makes it visible."""
-        sequence = self._next
-        offset = sequence % self.slots * self._row_bytes
-        _U64.pack_into(self._row_view, offset + KEY_OFFSET, key)
+    def _write(self, batch: RowBatch) -> None:
+        first, count = self._head.load(), len(batch)
+        self._reserve.store(max(first + count, self._reserve.load()))
+        batch.sequence[:] = np.arange(first, first + count)
+        start = first % self.slots
+        until_end = min(count, self.slots - start)
+        self.rows[start : start + until_end] = batch.words[:until_end]
+        self.rows[: count - until_end] = batch.words[until_end:]
         if self._seals:
-            self._seal(sequence % self.slots)
-        self._next = sequence + 1
-        return sequence
+            self._seal(batch.sequence)
+        self._head.store(first + count)
 
-    def _reserve_slots(self) -> None:
-        """Announce the next rows to be written over, none of which is among the `capacity` newest visible ones."""
-        self.publish()
-        self._reserved = self._next + RESERVE_STEP
-        self._reserve.store(max(self._reserved, self._reserve.load()))
-
-    def _seal(self, slot: int) -> None:
-        seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
-
-    def publish(self) -> None:
-        """Make every committed row visible."""
-        self._head.store(self._next)
+    def _seal(self, sequences: NDArray[np.int64]) -> None:
+        for slot in (sequences % self.slots).tolist():
+            seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
 
     def append(self, arrival: float, group: int, key: int, score: float, features: Sequence[float]) -> int:
-        """Write one row and publish it; return its sequence."""
-        self.put(arrival, group, score, features)
-        sequence = self.commit(key)
-        self.publish()
-        return sequence
+        """Write one row and make it visible; return its sequence."""
+        row = RowBatch(1, self.n_features)
+        row.arrival[0], row.group[0], row.key[0], row.score[0], row.features[0] = arrival, group, key, score, features
+        self.extend(row)
+        return int(row.sequence[0])
 
     def restore(self, words: NDArray[np.float32], head: int) -> None:
         """Fill an empty ring with saved rows float32[n, row_words] in order of sequence, so that `head` comes next.
@@ -130,12 +110,10 @@ class Ring:
         kept = kept.select(np.arange(gaps[-1] + 1 if len(gaps) else 0, len(kept)))
         self.rows[kept.sequence % self.slots] = kept.words
         if self._seals:
-            for slot in (kept.sequence % self.slots).tolist():
-                self._seal(slot)
+            self._seal(kept.sequence)
         # As if everything older had been written over.
         self._reserve.store(head - len(kept) + self.slots)
         self._head.store(head)
-        self._next = self._reserved = head
 
     # Readers.
 
@@ -148,15 +126,18 @@ class Ring:
         if count <= 0:
             return 0
         self._copy(first, count, out)
-        return count if self._whole(first, out.first(count), np.arange(first, first + count)) else 0
+        return count if self._whole(first, out.first(count), np.arange(count)) else 0
 
-    def take(self, sequences: NDArray[np.int64], lowest: int, out: RowBatch) -> bool:
-        """Copy the rows of `sequences` int64[n], all from `lowest` up to `head`, into `out`; say if all are whole.
+    def take(self, first: int, offsets: NDArray[np.int64], out: RowBatch) -> bool:
+        """Copy the rows of sequences `first + offsets` (int64[n], below `head`) into `out`; say if all are whole.
 
         False: the writer lapped the reader meanwhile; draw again.
         """
-        np.take(self.rows, sequences % self.slots, axis=0, out=out.words, mode="clip")
-        return self._whole(lowest, out, sequences)
+        if len(self._places) != len(offsets):
+            self._places = np.zeros(len(offsets), np.int64)
+        np.add(offsets, first % self.slots, out=self._places)
+        self.rows.take(self._places, 0, out.words, "wrap")
+        return self._whole(first, out, offsets)
 
     def snapshot(self) -> tuple[RowBatch, int]:
         """Copy the rows that are whole, in order of sequence, and return them with the head that follows them."""
@@ -176,9 +157,9 @@ class Ring:
         out.words[:until_end] = self.rows[start : start + until_end]
         out.words[until_end:count] = self.rows[: count - until_end]
 
-    def _whole(self, lowest: int, out: RowBatch, sequences: NDArray[np.int64]) -> bool:
-        if lowest < self._reserve.load() - self.slots:
+    def _whole(self, first: int, out: RowBatch, offsets: NDArray[np.int64]) -> bool:
+        if first < self._reserve.load() - self.slots:
             return False
         if not self._sealing.load():
             return True
-        return np.array_equal(out.sequence, sequences) and bool(sealed(out.words).all())
+        return np.array_equal(out.sequence, first + offsets) and bool(sealed(out.words).all())

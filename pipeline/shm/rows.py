@@ -1,6 +1,6 @@
 """Samples as rows of shared memory.
 
-A row is `sequence i64, arrival f64, group u64, key u64, score f32, checksum u32, features f32[n]`, padded to eight
+A row is `sequence i64, arrival f64, group u64, key u64, checksum u32, score f32, features f32[n]`, padded to eight
 bytes. The checksum is the CRC-32 of the row with the checksum field at zero.
 """
 
@@ -12,13 +12,11 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-PREFIX = "qdQQfI"
-PREFIX_BYTES = struct.calcsize("<" + PREFIX)
-PREFIX_WORDS = PREFIX_BYTES // 4
-SCORE_OFFSET = 32
-KEY_OFFSET = 24
-CHECKSUM_OFFSET = 36
-_CHECKSUM_WORD = CHECKSUM_OFFSET // 4
+_CHECKSUM_OFFSET = 32
+_CHECKSUM_WORD = _CHECKSUM_OFFSET // 4
+_SCORE_WORD = _CHECKSUM_WORD + 1
+PREFIX_WORDS = _SCORE_WORD + 1
+CONTENT_OFFSET = 4 * _SCORE_WORD
 _U32 = struct.Struct("<I")
 
 
@@ -31,11 +29,11 @@ class RowBatch:
     """A reusable block of `n_rows` rows, with typed views of its columns.
 
     features float32[n_rows, n_features], score float32[n_rows], sequence int64[n_rows], arrival float64[n_rows]
-    (Unix seconds), group uint64[n_rows], key uint64[n_rows]; words float32[n_rows, row_words] is the rows as they lie
-    in shared memory.
+    (Unix seconds), group uint64[n_rows], key uint64[n_rows]; content float32[n_rows, 1 + n_features] is the score and
+    the features; words float32[n_rows, row_words] is the rows as they lie in shared memory.
     """
 
-    __slots__ = ("arrival", "features", "group", "key", "score", "sequence", "words")
+    __slots__ = ("arrival", "content", "features", "group", "key", "score", "sequence", "words")
 
     def __init__(self, n_rows: int, n_features: int) -> None:
         self._set_columns(np.zeros((n_rows, row_words(n_features)), dtype=np.float32), n_features)
@@ -46,7 +44,8 @@ class RowBatch:
         self.arrival: NDArray[np.float64] = words.view(np.float64)[:, 1]
         self.group: NDArray[np.uint64] = words.view(np.uint64)[:, 2]
         self.key: NDArray[np.uint64] = words.view(np.uint64)[:, 3]
-        self.score = words[:, 8]
+        self.score = words[:, _SCORE_WORD]
+        self.content = words[:, _SCORE_WORD : PREFIX_WORDS + n_features]
         self.features = words[:, PREFIX_WORDS : PREFIX_WORDS + n_features]
 
     @classmethod
@@ -75,8 +74,8 @@ class RowBatch:
 
 def seal(row: memoryview) -> None:
     """Write a row's checksum into it."""
-    _U32.pack_into(row, CHECKSUM_OFFSET, 0)
-    _U32.pack_into(row, CHECKSUM_OFFSET, zlib.crc32(row))
+    _U32.pack_into(row, _CHECKSUM_OFFSET, 0)
+    _U32.pack_into(row, _CHECKSUM_OFFSET, zlib.crc32(row))
 
 
 def sealed(words: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -8,7 +8,8 @@ import sys
 
 from pipeline.shm import segment
 from pipeline.shm.ring import Ring
-from tests.shm.rows import N_FEATURES, append
+from tests.shm.rows import N_FEATURES
+from tests.shm.rows import write as write_rows
 
 _BURST = 200
 
@@ -19,9 +20,7 @@ def write(name: str, capacity: int, *, sealing: bool) -> None:
     ring = Ring(found.body, capacity, N_FEATURES)
     ring.open_writer(sealing=sealing)
     while not select.select([sys.stdin], [], [], 0)[0]:
-        for sequence in range(ring.head, ring.head + _BURST):
-            append(ring, sequence)
-        ring.publish()
+        write_rows(ring, _BURST)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,18 @@ N_FEATURES = 80
 _MODULUS = 1 << 20  # whole numbers below 2**24 are exact in float32
 
 
-def features_of(sequence: int) -> list[float]:
-    """Return the feature vector of a row."""
-    return [float((sequence * 31 + i) % _MODULUS) for i in range(N_FEATURES)]
+def rows_of(sequences: NDArray[np.int64]) -> RowBatch:
+    """Return the rows of `sequences`, whose sequence field the ring sets."""
+    batch = RowBatch(len(sequences), N_FEATURES)
+    batch.arrival[:], batch.score[:] = sequences, sequences % 101
+    batch.group[:], batch.key[:] = sequences * 7 + 1, sequences * 13 + 5
+    batch.features[:] = (sequences[:, None] * 31 + np.arange(N_FEATURES)) % _MODULUS
+    return batch
 
 
-def append(ring: Ring, sequence: int) -> None:
-    """Write and commit the row of `sequence`; `ring.publish` makes it visible."""
-    ring.put(float(sequence), sequence * 7 + 1, float(sequence % 101), features_of(sequence))
-    ring.commit(sequence * 13 + 5)
+def write(ring: Ring, count: int) -> None:
+    """Write the next `count` rows."""
+    ring.extend(rows_of(np.arange(ring.head, ring.head + count)))
 
 
 def intact(batch: RowBatch, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:

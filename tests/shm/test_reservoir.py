@@ -11,23 +11,18 @@ import pytest
 
 from pipeline.shm import segment
 from pipeline.shm.reservoir import Reservoir
-from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.words import Word
-from tests.shm.rows import N_FEATURES, append, intact
+from tests.shm.rows import N_FEATURES, intact, rows_of
 
 CAPACITY = 200
 
 
 def rows(first: int, how_many: int) -> RowBatch:
     """Return self-verifying rows, `how_many` of them from sequence `first` on."""
-    ring = Ring.private(max(64, how_many), N_FEATURES)
-    ring._next = ring._reserved = first
-    for sequence in range(first, first + how_many):
-        append(ring, sequence)
-    ring.publish()
-    batch = RowBatch(how_many, N_FEATURES)
-    assert ring.read(first, batch) == how_many
+    sequences = np.arange(first, first + how_many)
+    batch = rows_of(sequences)
+    batch.sequence[:] = sequences
     return batch
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.shm import segment
-from pipeline.shm.ring import KIND, RESERVE_STEP, Ring
+from pipeline.shm.ring import KIND, SPARE_SLOTS, Ring
 from pipeline.shm.rows import RowBatch, sealed
 from tests.shm.processes import running
 from tests.shm.rows import N_FEATURES, intact
@@ -41,7 +41,7 @@ def _attached(name: str) -> Ring:
 
 def where_the_writer_is(ring: Ring, rng: np.random.Generator) -> int:
     """Return a sequence whose slot the writer is about to write over: the worst one to start reading at."""
-    return int(ring.head - ring.slots + rng.integers(0, 2 * RESERVE_STEP))
+    return int(ring.head - ring.slots + rng.integers(0, SPARE_SLOTS // 2))
 
 
 @pytest.mark.parametrize("sealing", [False, True])
@@ -58,9 +58,9 @@ def test_no_torn_row_is_accepted(segment_name: str, sealing: bool) -> None:
             assert intact(batch.first(count), np.arange(first, first + count)).all()
             if not count:
                 spoilt_if_unchecked += int((~intact(batch, np.arange(first, first + CAPACITY))).sum())
-            drawn = first + rng.integers(0, CAPACITY, 32)
-            taken = ring.take(drawn, int(drawn.min()), batch.first(32))
-            assert not taken or intact(batch.first(32), drawn).all()
+            offsets = rng.integers(0, CAPACITY, 32)
+            taken = ring.take(first, offsets, batch.first(32))
+            assert not taken or intact(batch.first(32), first + offsets).all()
             rows, _ = ring.snapshot()
             assert intact(rows, rows.sequence).all()
             accepted += count + 32 * taken + len(rows)

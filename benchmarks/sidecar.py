@@ -1,0 +1,92 @@
+"""A real sidecar in a directory of its own, for a benchmark to drive."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import config, regions
+from pipeline.config import Settings
+from pipeline.telemetry import Board
+
+_START_S = 30.0
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A running sidecar."""
+
+    settings: Settings
+    board: Board
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+
+    @property
+    def socket(self) -> str:
+        """Path of its socket."""
+        return str(self.settings.socket)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process ids by role."""
+        board = self.board
+        return {
+            "ingest": board.ingest().pid,
+            "trainer": board.trainer().pid,
+            "exporter": board.exporter().pid,
+            "monitor": board.monitor().pid,
+            "supervisor": self.process.pid,
+        }
+
+
+@contextlib.contextmanager
+def running(n_features: int = 6, **variables: str) -> Iterator[Sidecar]:
+    """Start a sidecar with `variables` (names without their VMAFX_SIDECAR_ prefix), stop it and clean up at the end."""
+    with tempfile.TemporaryDirectory(prefix="vmafx-bench-") as directory:
+        environment = _environment(Path(directory), n_features, variables)
+        settings = config.load(environment)
+        log = Path(directory) / "log"
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline", "run"], env=environment, stdout=sink, stderr=sink
+            )
+        try:
+            yield Sidecar(settings, _wait_until_running(settings, process, log), process, environment)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            subprocess.run(
+                [sys.executable, "-m", "pipeline", "clean", "--socket", str(settings.socket)],
+                stdout=subprocess.DEVNULL,
+                check=False,
+            )
+
+
+def _environment(directory: Path, n_features: int, variables: dict[str, str]) -> dict[str, str]:
+    checkpoints = directory / "checkpoints"
+    checkpoints.mkdir()
+    return dict(os.environ) | {
+        "VMAFX_SIDECAR_SOCKET": str(directory / "sidecar.sock"),
+        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(checkpoints),
+        "VMAFX_SIDECAR_N_FEATURES": str(n_features),
+        "VMAFX_SIDECAR_HTTP": "",
+        **{name if name.startswith("VMAFX_") else f"VMAFX_SIDECAR_{name}": value for name, value in variables.items()},
+    }
+
+
+def _wait_until_running(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> Board:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(Exception):
+            board = regions.attach_board(settings.instance_name)
+            if board.ingest().phase == "accepting" and board.trainer().phase == "running":
+                return board
+        time.sleep(0.02)
+    raise RuntimeError(f"the sidecar did not start:\n{log.read_text()}")
