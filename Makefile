@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install run test lint types pytest bench clean
+.PHONY: help install run test lint types pytest base-model clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,11 @@ types: install
 
 pytest: install
 	$(BIN)/python -m pytest
+
+base-model: install  ## the shipped base model, made again from ../shared/data
+	$(BIN)/vmafx-sidecar train ../shared/data/vmaf_frames.parquet --name base_model -o pipeline/data \
+	  --val-source aslbook,bottle,carphone,cars,chaplin,cockatoo,glacier,life,pan_astro,pan_china,pan_ihc,pan_retina,testsrc2
+	$(BIN)/vmafx-sidecar registry add pipeline/data/base_model.onnx --id vmafx_base_v1 --replace
 
 clean:  ## the environment and the caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
