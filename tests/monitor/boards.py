@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline import config, regions
 from pipeline.config import Settings
+from pipeline.journal import open_journals
 from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
 
 R = TypeVar("R", bound=Report)
@@ -37,6 +38,7 @@ def publish(board: Board, report: Report) -> None:
 def at_work(instance: str) -> Board:
     """Return the board of a sidecar in full work: 12,345 samples, three checkpoints, one of them stable."""
     board = regions.open_board(settings_of(instance))
+    open_journals(settings_of(instance))
     rejected = {"score": 3, "feature_count": 1}
     publish(
         board,

@@ -1,0 +1,205 @@
+"""The commands that look at a sidecar, run as an operator runs them."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from pipeline import history, regions
+from pipeline.cli import COMMANDS
+from pipeline.exporter import checkpoint
+from pipeline.exporter.checkpoint import Checkpoint
+from pipeline.history import COLUMNS
+from pipeline.journal import open_journals
+from pipeline.telemetry import IngestReport, TrainerReport
+from tests.monitor.boards import at_work, publish, settings_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env=kept | {"COLUMNS": "200"} | environment,
+    )
+
+
+def _recorded(path: Path, evaluations: int) -> None:
+    sidecar = Checkpoint(
+        version=3, sha256="", created="2026-05-28T12:34:56Z", step=1, samples=50, base_model="",
+        base_sha256="", state="stable", reason="RMSE 1, base model 2.",
+    )  # fmt: skip
+    with history.opened(path, write=True) as file:
+        file.add([(float(i), *([float(i)] * (len(COLUMNS) - 2)), None) for i in range(evaluations)])
+        file.put([(3, checkpoint.encode(sidecar))])
+
+
+def test_status_tells_people_what_is_done(instance: str) -> None:
+    """Phase, samples, checkpoint, models and their error are on the screen, and the exit code is 0."""
+    at_work(instance)
+    result = _run("status", VMAFX_SIDECAR_INSTANCE=instance)
+    assert result.returncode == 0, result.stderr
+    for text in ("running", "12,345 samples", "ring 10,000 of 10,000", "model_v000042 (unstable)", "base model", "12"):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "phase"),
+    [
+        (TrainerReport(role="trainer", phase="running", pid=2**22), 1, "initializing"),
+        (IngestReport(role="ingest", phase="held back", problem="cannot [bind] /x"), 0, "failed"),
+    ],
+)
+def test_the_exit_code_of_status_tells_health(instance: str, report: TrainerReport, code: int, phase: str) -> None:
+    """Scripts see by code and by JSON whether all processes progress; brackets in a problem are shown as they are."""
+    publish(at_work(instance), report)
+    result = _run("status", "--json", VMAFX_SIDECAR_INSTANCE=instance)
+    assert (result.returncode, json.loads(result.stdout)["phase"]) == (code, phase)
+    assert report.problem in _run("status", VMAFX_SIDECAR_INSTANCE=instance).stdout
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "top"])
+def test_no_sidecar_is_one_line(instance: str, command: str) -> None:
+    """Where nothing runs, a command says so in a line and does not exit with 0."""
+    result = _run(command, "--socket", f"/nowhere/{instance}.sock")
+    assert result.returncode in {1, 3}
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_logs_are_filtered_and_cut(instance: str) -> None:
+    """Only the asked-for number of events, of the asked-for level, as text or as JSON lines."""
+    journals = open_journals(settings_of(instance))
+    for second, level in enumerate(("info", "warning", "error", "warning")):
+        event = {"timestamp": f"2026-01-01T00:00:0{second}Z", "level": level, "role": "ingest", "event": f"e{second}"}
+        journals.writer("ingest").add(event)
+    at_work(instance)
+    result = _run("logs", "--level", "warning", "-n", "2", "--json", VMAFX_SIDECAR_INSTANCE=instance)
+    assert [json.loads(line)["event"] for line in result.stdout.splitlines()] == ["e2", "e3"]
+    lines = _run("logs", VMAFX_SIDECAR_INSTANCE=instance).stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[0].split() == ["00:00:00", "info", "ingest", "e0"]
+
+
+def test_logs_of_a_sidecar_that_is_gone_can_be_read(instance: str) -> None:
+    """No process needs to be alive for its last words to be shown."""
+    regions.open_board(settings_of(instance))
+    open_journals(settings_of(instance)).writer("trainer").add(
+        {"level": "error", "event": "crashed", "role": "trainer"}
+    )
+    assert "crashed" in _run("logs", VMAFX_SIDECAR_INSTANCE=instance).stdout
+
+
+def test_top_needs_a_terminal(instance: str) -> None:
+    """Into a pipe, `top` says what to use in its place."""
+    at_work(instance)
+    result = _run("top", VMAFX_SIDECAR_INSTANCE=instance)
+    assert result.returncode == 1
+    assert "vmafx-sidecar status" in result.stderr
+
+
+def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
+    """On a real terminal `top` draws processes and figures until Ctrl-C, which ends it with 0."""
+    at_work(instance)
+    terminal, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (50, 150))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "top", "--interval", "0.2"],
+        stdin=inside,
+        stdout=inside,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {"VMAFX_SIDECAR_INSTANCE": instance, "TERM": "xterm"},
+    )
+    shown = b""
+    while b"held out" not in shown and select.select([terminal], [], [], 30)[0]:
+        shown += os.read(terminal, 65536)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    os.close(terminal)
+    os.close(inside)
+    assert b"12,345 samples" in shown
+    assert (process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.parametrize("on", ["prequential", "held_out"])
+def test_plot_draws_the_recorded_curve(tmp_path: Path, on: str) -> None:
+    """The PNG is made from the history alone; no sidecar runs."""
+    pytest.importorskip("matplotlib")
+    _recorded(tmp_path / "h.sqlite", 20)
+    out = tmp_path / "curve.png"
+    result = _run("plot", "--history", str(tmp_path / "h.sqlite"), "--out", str(out), "--on", on)
+    assert (result.returncode, result.stdout.strip()) == (0, str(out)), result.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert out.stat().st_size > 10_000
+
+
+def test_plot_finds_the_history_of_the_settings(tmp_path: Path) -> None:
+    """Without a file name, the history is that of the checkpoint directory."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "state").mkdir()
+    _recorded(tmp_path / "state" / history.NAME, 3)
+    result = _run("plot", "--out", str(tmp_path / "p.png"), VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "out", "said"),
+    [
+        (None, "p.png", "no such file"),
+        (b"no database, though long enough to look like one" * 30, "p.png", "not a database"),
+        (0, "p.png", "nothing has been recorded"),
+        (3, "absent/p.png", "No such file or directory"),
+    ],
+)
+def test_plot_says_what_is_missing(tmp_path: Path, content: bytes | int | None, out: str, said: str) -> None:
+    """A missing, foreign or empty history and an impossible target are one line each."""
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "h.sqlite"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        _recorded(path, content)
+    result = _run("plot", "--history", str(path), "--out", str(tmp_path / out))
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["status", "top", "logs", "plot", "config", "export", "clean", "run"])
+def test_help_has_an_example(command: str) -> None:
+    """`--help` explains each command with an example, and its overview line exists."""
+    result = _run(command, "--help")
+    assert result.returncode == 0
+    assert "Example: " in result.stdout
+    assert COMMANDS[command][1].endswith(".")
+
+
+def test_tab_completion_knows_the_commands() -> None:
+    """Completion, as the overview tells how to switch it on, offers the subcommands."""
+    result = _run(COMP_WORDS="vmafx-sidecar st", COMP_CWORD="1", _VMAFX_SIDECAR_COMPLETE="bash_complete")
+    assert "plain,status" in result.stdout
+
+
+def test_the_overview_imports_nothing_heavy() -> None:
+    """Help and the plain commands come without torch, ONNX Runtime, matplotlib or Prometheus' client."""
+    modules = [f"pipeline.console.{name}" for name in ("status", "logs", "plot", "top", "config")]
+    heavy = {"torch", "onnxruntime", "onnx", "matplotlib", "prometheus_client"}
+    script = (
+        f"import sys, pipeline.cli, pipeline.monitor.__main__, {', '.join(modules)}; print({heavy} & {{*sys.modules}})"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.stdout.strip() == "set()", result.stderr

@@ -1,0 +1,76 @@
+"""Alert rules and dashboard: they name metrics that exist, every alert is tested, and `promtool` is content."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.monitor.metrics import registry
+from pipeline.monitor.record import Record
+from pipeline.monitor.usage import Usages
+from pipeline.telemetry import Board
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RULES = DEPLOY / "prometheus" / "alerts.yaml"
+TESTS = DEPLOY / "prometheus" / "alerts_test.yaml"
+DASHBOARD = DEPLOY / "grafana" / "vmafx-sidecar.json"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def _alerts() -> list[str]:
+    return re.findall(r"- alert: (\w+)", RULES.read_text())
+
+
+def _expressions() -> Iterator[str]:
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield target["expr"]
+
+
+def _promtool(promtool: str, *arguments: str) -> None:
+    result = subprocess.run([promtool, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_rules_pass_their_unit_tests(promtool: str) -> None:
+    """Each alert fires where it should; a healthy sidecar and an idle one set off none."""
+    _promtool(promtool, "test", "rules", str(TESTS))
+
+
+def test_every_alert_is_tested_and_explained() -> None:
+    """No alert is without a unit test in which it fires, nor without a section that says what to do."""
+    tested = set(re.findall(r"alertname: (\w+)", TESTS.read_text()))
+    explained = set(re.findall(r"^### (\w+)", OPERATIONS.read_text(), re.MULTILINE))
+    assert tested == set(_alerts())
+    assert set(_alerts()) <= explained
+
+
+def test_the_example_configuration_is_valid(promtool: str) -> None:
+    """The configuration beside the rules is one that Prometheus takes."""
+    _promtool(promtool, "check", "config", str(DEPLOY / "prometheus" / "prometheus.yaml"))
+
+
+def test_the_dashboards_queries_parse(promtool: str, tmp_path: Path) -> None:
+    """Every query of the dashboard is valid PromQL once Grafana has filled in its variables."""
+    filled = (each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in _expressions())
+    rules = [{"record": f"panel:{i}", "expr": expression} for i, expression in enumerate(filled)]
+    path = tmp_path / "queries.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    _promtool(promtool, "check", "rules", str(path))
+
+
+@pytest.mark.parametrize("source", ["rules", "dashboard"])
+def test_only_metrics_that_exist_are_asked_for(board: Board, record: Record, source: str) -> None:
+    """Rules and dashboard use no name that the sidecar does not serve."""
+    text = RULES.read_text() if source == "rules" else "\n".join(_expressions())
+    families = list(registry(board, record, Usages()).collect())
+    suffixes = {"counter": "_total", "info": "_info"}
+    served = {family.name + suffixes.get(family.type, "") for family in families}
+    asked = set(re.findall(r"vmafx_sidecar_\w+", text))
+    assert asked
+    assert asked - served == set()

@@ -1,0 +1,186 @@
+"""What an operator sees and gets when real processes hang, die, or cannot start."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.sidecar import Sidecar, running
+from tests.monitor.conftest import fetch
+
+pytestmark = pytest.mark.processes
+
+PATIENCE_S = 60.0
+PATHS = ["/status", "/healthz", "/readyz", "/metrics", "/live", "/history", "/events", "/checkpoints", "/"]
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until `condition` is true and return what it returned; fail with `what` was waited for."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        try:
+            value = condition()
+        except OSError:
+            value = None
+        if value:
+            return value
+        time.sleep(0.1)
+    return pytest.fail(f"waited in vain: {what}")
+
+
+def url_of(sidecar: Sidecar) -> str:
+    """Return the address of the sidecar's HTTP server, once it has one."""
+    found: str = wait_for(lambda: sidecar.status()["monitor"]["http"], "an HTTP server")
+    return found
+
+
+def phase_of(url: str) -> str:
+    """Return the phase that `/status` gives."""
+    found: str = json.loads(fetch(url + "/status")[1])["phase"]
+    return found
+
+
+def pid_of(sidecar: Sidecar, role: str) -> int:
+    """Return the process id of `role`."""
+    return int(sidecar.status()["roles"][role]["pid"])
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Run a sidecar that restarts what hangs for five seconds."""
+    directory = tmp_path_factory.mktemp("monitor")
+    with running(directory, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_HANG_S="5") as started:
+        wait_for(lambda: phase_of(url_of(started)) == "running", "phase running")
+        yield started
+
+
+@pytest.mark.parametrize("role", ["exporter", "trainer"])
+def test_a_suspended_process_holds_up_no_answer(sidecar: Sidecar, role: str) -> None:
+    """While a process is stopped by SIGSTOP, every path answers, `/status` says paused; after SIGCONT all is well."""
+    url, pid = url_of(sidecar), pid_of(sidecar, role)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: phase_of(url) == "paused", "phase paused")
+        codes = {path: fetch(url + path)[0] for path in PATHS}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert {path: code for path, code in codes.items() if code not in {200, 503}} == {}
+    assert codes["/status"] == codes["/readyz"] == 200
+    wait_for(lambda: phase_of(url) == "running", "phase running")
+
+
+def test_a_hung_process_is_restarted_and_said_so(sidecar: Sidecar) -> None:
+    """A trainer that makes no progress is killed and started again; restarts and log events tell of it."""
+    url, before = url_of(sidecar), pid_of(sidecar, "trainer")
+    others = pid_of(sidecar, "ingest"), pid_of(sidecar, "exporter")
+    os.kill(before, signal.SIGSTOP)
+    wait_for(lambda: pid_of(sidecar, "trainer") != before and phase_of(url) == "running", "another trainer")
+    assert (pid_of(sidecar, "ingest"), pid_of(sidecar, "exporter")) == others
+    assert b'vmafx_sidecar_process_restarts_total{process="trainer"} 1.0' in fetch(url + "/metrics")[1]
+    events = {event["event"] for event in json.loads(fetch(url + "/events")[1])}
+    assert {"process_hangs", "process_ended"} <= events
+    assert fetch(url + "/healthz")[0] == 200
+
+
+def test_the_monitor_comes_back_and_watches_on(sidecar: Sidecar) -> None:
+    """A killed monitor is replaced without anyone else noticing, and the new one still restarts what hangs."""
+    before, ingest, trainer = (pid_of(sidecar, role) for role in ("monitor", "ingest", "trainer"))
+    restarts = sidecar.status()["monitor"]["restarts"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: pid_of(sidecar, "monitor") != before, "another monitor")
+    url = url_of(sidecar)
+    wait_for(lambda: phase_of(url) == "running", "phase running")
+    after = sidecar.status()["monitor"]["restarts"]
+    assert after == restarts | {"monitor": restarts.get("monitor", 0) + 1}
+    assert (pid_of(sidecar, "ingest"), pid_of(sidecar, "trainer")) == (ingest, trainer)
+    os.kill(ingest, signal.SIGSTOP)
+    wait_for(lambda: pid_of(sidecar, "ingest") != ingest and phase_of(url) == "running", "another ingest")
+
+
+def test_a_taken_port_is_a_problem_and_no_more(tmp_path: Path) -> None:
+    """While another program has the address, the sidecar works without HTTP and says so; then it takes the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running(tmp_path, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_HTTP=f"127.0.0.1:{port}") as sidecar:
+            problem = wait_for(lambda: sidecar.status()["roles"]["monitor"]["problem"], "the problem")
+            assert f"VMAFX_SIDECAR_HTTP=127.0.0.1:{port}" in problem
+            monitor = pid_of(sidecar, "monitor")
+            taken.close()
+            assert url_of(sidecar).endswith(f":{port}")
+            assert pid_of(sidecar, "monitor") == monitor
+            assert sidecar.status()["roles"]["monitor"]["problem"] == ""
+
+
+def _unusable_model(directory: Path) -> dict[str, str]:
+    (directory / "base.onnx").write_bytes(b"no model at all")
+    return {"VMAFX_BASE_MODEL_PATH": str(directory / "base.onnx")}
+
+
+def _socket_in_the_way(directory: Path) -> dict[str, str]:
+    (directory / "s.sock").write_bytes(b"a regular file")
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        (_unusable_model, 65, "base.onnx"),
+        (_socket_in_the_way, 78, "VMAFX_SIDECAR_SOCKET"),
+        (lambda _: {"VMAFX_SIDECAR_LR": "fast", "VMAFX_SIDECAR_HANG_S": "-1"}, 78, "VMAFX_SIDECAR_HANG_S"),
+        (
+            lambda _: {"VMAFX_SIDECAR_REPLAY_CAPACITY": "10000000", "VMAFX_SIDECAR_N_FEATURES": "4096"},
+            71,
+            "no room for",
+        ),
+    ],
+    ids=["unusable base model", "socket in the way", "bad settings", "no shared memory"],
+)
+def test_what_no_restart_heals_ends_the_sidecar(
+    tmp_path: Path, settings: Callable[[Path], dict[str, str]], code: int, said: str
+) -> None:
+    """The whole sidecar ends with the documented code, by itself, and its log names what was wrong."""
+    sidecar = Sidecar(tmp_path, **settings(tmp_path))
+    try:
+        assert sidecar.process.wait(timeout=PATIENCE_S) == code
+    finally:
+        sidecar.stop()
+    assert said in sidecar.log.read_text()
+
+
+def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_path: Path) -> None:
+    """A real Prometheus reads the metrics and evaluates every rule without an error."""
+    prometheus = shutil.which("prometheus")
+    if prometheus is None:
+        pytest.skip("prometheus is not installed (Debian: prometheus)")
+    deploy = Path(__file__).parents[2] / "deploy" / "prometheus"
+    target = url_of(sidecar).removeprefix("http://")
+    config = (deploy / "prometheus.yaml").read_text().replace("127.0.0.1:9091", target).replace("15s", "1s")
+    (tmp_path / "prometheus.yaml").write_text(config)
+    shutil.copy(deploy / "alerts.yaml", tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [prometheus, f"--config.file={tmp_path / 'prometheus.yaml'}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+    server = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL)
+    try:
+        query = f"http://{address}/api/v1/query?query=vmafx_sidecar_process_up"
+        found = wait_for(lambda: json.loads(fetch(query)[1])["data"]["result"], "a scrape")
+        assert {series["metric"]["process"] for series in found} == {"ingest", "trainer", "exporter", "monitor"}
+        rules = wait_for(lambda: _evaluated(f"http://{address}/api/v1/rules"), "an evaluation")
+        assert {rule["health"] for rule in rules} == {"ok"}
+    finally:
+        server.terminate()
+        server.wait(timeout=PATIENCE_S)
+
+
+def _evaluated(url: str) -> list[dict[str, Any]]:
+    """Return the rules once all have been evaluated."""
+    rules: list[dict[str, Any]] = json.loads(fetch(url)[1])["data"]["groups"][0]["rules"]
+    return rules if all(rule["health"] != "unknown" for rule in rules) else []
