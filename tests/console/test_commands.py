@@ -128,7 +128,12 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
     while b"held out" not in shown and select.select([terminal], [], [], 30)[0]:
         shown += os.read(terminal, 65536)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    while process.poll() is None:
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 65536)
+    assert process.stderr is not None
+    with process.stderr:
+        errors = process.stderr.read()
     os.close(terminal)
     os.close(inside)
     assert b"12,345 samples" in shown
