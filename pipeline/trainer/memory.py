@@ -18,6 +18,7 @@ class Memory:
         self._reservoir = reservoir
         self._recent = RecentRows(ring)
         self._batch = RowBatch(batch_size, ring.n_features)
+        self._parts: dict[tuple[int, int], RowBatch] = {}
         self.draws = Draws(seed)
 
     def remember(self, sequences: NDArray[np.int64]) -> None:
@@ -35,13 +36,18 @@ class Memory:
         free = len(self._batch) - start
         recent = self._recent.take(self._rows(start, start + free // 2), self.draws)
         if not len(self._reservoir):
-            return self._batch.first(start + recent)
+            return self._rows(0, start + recent)
         past = self._rows(start + recent, len(self._batch))
         self._reservoir.take(self.draws.indices(len(past), len(self._reservoir)), past)
         return self._batch
 
     def _rows(self, start: int, stop: int) -> RowBatch:
-        return RowBatch.over(self._batch.words[start:stop], self._batch.n_features)
+        """Return a part of the batch; views, made once."""
+        part = self._parts.get((start, stop))
+        if part is None:
+            part = RowBatch.over(self._batch.words[start:stop], self._batch.n_features)
+            self._parts[start, stop] = part
+        return part
 
 
 class RecentRows:
@@ -49,28 +55,30 @@ class RecentRows:
 
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
-        self._sequences: NDArray[np.int64] = np.zeros(ring.capacity, np.int64)
-        self._appended = 0
-        self._evicted = 0
+        # Twice the room that is needed, so that what is live is one piece and has to be moved only now and then.
+        self._sequences: NDArray[np.int64] = np.zeros(2 * ring.capacity, np.int64)
+        self._start = self._stop = 0
 
     def append(self, sequences: NDArray[np.int64]) -> None:
-        """Add ascending sequences int64[n], each above those before."""
-        places = np.arange(self._appended, self._appended + len(sequences)) % len(self._sequences)
-        self._sequences[places] = sequences
-        self._appended += len(sequences)
+        """Add ascending sequences int64[n], at most as many as the ring has rows, each above those before."""
+        if self._stop + len(sequences) > len(self._sequences):
+            self._evict(self._ring.oldest)
+            live = self._sequences[self._start : self._stop].copy()
+            self._sequences[: len(live)] = live
+            self._start, self._stop = 0, len(live)
+        self._sequences[self._stop : self._stop + len(sequences)] = sequences
+        self._stop += len(sequences)
 
     def take(self, out: RowBatch, draws: Draws) -> int:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
         self._evict(oldest)
-        count = self._appended - self._evicted
+        count = self._stop - self._start
         if not count or not len(out):
             return 0
-        chosen = self._sequences[(self._evicted + draws.indices(len(out), count)) % len(self._sequences)]
+        chosen = self._sequences[draws.indices(len(out), count) + self._start]
         return len(out) if self._ring.take(oldest, chosen - oldest, out) else 0
 
     def _evict(self, oldest: int) -> None:
-        size = len(self._sequences)
-        self._evicted = max(self._evicted, self._appended - size)
-        while self._evicted < self._appended and self._sequences[self._evicted % size] < oldest:
-            self._evicted += 1
+        while self._start < self._stop and self._sequences[self._start] < oldest:
+            self._start += 1

@@ -49,13 +49,12 @@ class Mlp:
 
 
 class BoundMlp:
-    """An MLP on a vector of weights, which may change in place."""
+    """An MLP on a vector of weights, which may change in place; `gradient` is where `backward` writes to."""
 
-    def __init__(self, mlp: Mlp, vector: Array) -> None:
+    def __init__(self, mlp: Mlp, vector: Array, gradient: Array | None = None) -> None:
         self._mlp = mlp
         self._layers = [(*layer.views(vector), layer.activation) for layer in mlp.layers]
-        self.gradient: Array = np.zeros(mlp.n_parameters, np.float32)
-        self._gradients = [layer.views(self.gradient) for layer in mlp.layers]
+        self._gradients = [] if gradient is None else [layer.views(gradient) for layer in mlp.layers]
         self._inputs: list[Array] = []
         self._sums: list[Array] = []
 
@@ -66,27 +65,23 @@ class BoundMlp:
             x = x - self._mlp.shift
         if self._mlp.gain is not None:
             x = x * self._mlp.gain
-        self._inputs, self._sums = [], []
+        self._inputs, self._sums = [x], []
         for weight, bias, activation in self._layers:
-            self._inputs.append(x)
             z = x @ weight.T
             if bias is not None:
                 z += bias
-            self._sums.append(z)
             x = z if activation is None else activation.value(z)
-        self._inputs.append(x)
+            self._sums.append(z)
+            self._inputs.append(x)
         return x[:, 0]
 
-    def backward(self, slope: Array) -> Array:
-        """Return the gradient float32[n_parameters], for derivatives `slope` float32[n] of the loss by the last scores.
-
-        It is a buffer that the next call overwrites.
-        """
-        for (weight, bias), (delta, inputs) in zip(reversed(self._gradients), self._deltas(slope), strict=True):
-            np.matmul(delta.T, inputs, out=weight)
+    def backward(self, slope: Array) -> None:
+        """Write the gradient, for the derivatives `slope` float32[n] of the loss by the last scores."""
+        for index, delta in self._deltas(slope):
+            weight, bias = self._gradients[index]
+            np.matmul(delta.T, self._inputs[index], out=weight)
             if bias is not None:
-                np.add.reduce(delta, axis=0, out=bias)
-        return self.gradient
+                delta.sum(0, out=bias)
 
     def squared_jacobian(self, features: Array) -> NDArray[np.float64]:
         """Return the sum over rows of the squared derivatives of the score, float64[n_parameters].
@@ -95,21 +90,20 @@ class BoundMlp:
         """
         total = np.zeros(self._mlp.n_parameters, np.float32)
         self.forward(features)
-        deltas = self._deltas(np.ones(len(features), np.float32))
-        for layer, (delta, inputs) in zip(reversed(self._mlp.layers), deltas, strict=True):
-            weight, bias = layer.views(total)
-            weight[...] = (delta * delta).T @ (inputs * inputs)
+        for index, delta in self._deltas(np.ones(len(features), np.float32)):
+            weight, bias = self._mlp.layers[index].views(total)
+            weight[...] = np.square(delta).T @ np.square(self._inputs[index])
             if bias is not None:
-                bias[...] = (delta * delta).sum(axis=0)
+                bias[...] = np.square(delta).sum(axis=0)
         return total.astype(np.float64)
 
-    def _deltas(self, slope: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield, from the last layer to the first, the derivatives by its sums (n, out) and its inputs (n, in)."""
+    def _deltas(self, slope: Array) -> Iterator[tuple[int, Array]]:
+        """Yield, from the last layer to the first, its index and the derivatives by its sums, float32[n, out]."""
         delta = slope[:, np.newaxis]
         for index in range(len(self._layers) - 1, -1, -1):
             weight, _, activation = self._layers[index]
             if activation is not None:
                 delta = delta * activation.slope(self._sums[index], self._inputs[index + 1])
-            yield delta, self._inputs[index]
+            yield index, delta
             if index:
                 delta = delta @ weight

@@ -24,8 +24,12 @@ class MlpLearner:
         self._origin = vector.copy() if recipe.calibration_rows else np.zeros_like(vector)
         self._scale = np.ones_like(vector)
         self._theta = vector.copy()
-        self._network = BoundMlp(mlp, self._theta)
-        self._position, self._ema, self._first, self._second, self._scratch = np.zeros((5, vector.size), np.float32)
+        # What a step of SGD makes new is a linear function of what there was, so it lies in one matrix.
+        self._all = np.zeros((4, vector.size), np.float32)
+        self._position, self._ema, self._first, self._gradient = self._all
+        self._second = np.zeros_like(vector)
+        self._next = np.zeros((3, vector.size), np.float32)
+        self._network = BoundMlp(mlp, self._theta, self._gradient)
         self.reset(vector)
 
     @property
@@ -46,52 +50,60 @@ class MlpLearner:
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
         with np.errstate(all="ignore"):
-            loss, gradient = self._loss_gradient(features, score)
-            norm = math.sqrt(gradient @ gradient)
-            if not math.isfinite(loss + norm):
-                return StepResult(loss, norm, applied=False)
-            # A clipped gradient moves the weights by a bounded amount: nothing after this point can overflow.
-            if norm > self._recipe.max_norm:
-                gradient *= self._recipe.max_norm / norm
-            self._steps += 1
-            decay = self._recipe.weight_decay_at(self._steps)
-            gradient += np.multiply(self._position, decay, out=self._scratch)
-            self._descend(gradient)
-            self._average()
+            loss = self._differentiate(features, score)
+            norm = math.sqrt(self._gradient @ self._gradient)
+        if not math.isfinite(loss + norm):
+            return StepResult(loss, norm, applied=False)
+        # A clipped gradient moves the weights by a bounded amount: nothing after this point can overflow.
+        shortened = min(1.0, self._recipe.max_norm / norm) if norm else 1.0
+        self._steps += 1
+        if self._recipe.optimizer == "sgd":
+            self._descend(shortened)
+        else:
+            self._descend_by_adam(shortened)
+        self._place(self._position, self._theta)
         return StepResult(loss, norm, applied=True)
 
-    def _loss_gradient(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> tuple[float, Vector]:
-        """Return the loss in squared points and its gradient in the coordinates, where it is per squared unit."""
+    def _differentiate(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> float:
+        """Leave the gradient by the coordinates, per squared unit, in its row; return the loss in squared points."""
         unit = self._recipe.residual_unit
         residual = self._network.forward(features) - score
         residual *= 1 / unit
         slope = np.maximum(np.minimum(residual, 1), -1) if self._recipe.robust else residual
         # Huber's loss is slope · (residual - slope / 2), on either side of the threshold.
         loss = float(slope @ (residual - 0.5 * slope)) / len(score) * unit * unit
-        gradient = self._network.backward(slope * np.float32(1 / (unit * len(score))))
-        gradient *= self._scale
-        return loss, gradient
+        self._network.backward(slope * (1 / (unit * len(score))))
+        self._gradient *= self._scale
+        return loss
 
-    def _descend(self, gradient: Vector) -> None:
-        step_size = self._recipe.step_size_at(self._steps)
-        momentum = self._recipe.momentum
-        if self._recipe.optimizer == "sgd":
-            self._first *= momentum
-            self._first += gradient
-            self._position -= np.multiply(self._first, step_size, out=self._scratch)
-        else:
-            self._first += (1 - momentum) * (gradient - self._first)
-            self._second *= _ADAM_SECOND_DECAY
-            self._second += (1 - _ADAM_SECOND_DECAY) * gradient * gradient
-            deviation = np.sqrt(self._second) / math.sqrt(1 - _ADAM_SECOND_DECAY**self._steps) + _ADAM_EPSILON
-            self._position -= step_size / (1 - momentum**self._steps) * self._first / deviation
-        self._place(self._position, self._theta)
+    def _descend(self, shortened: float) -> None:
+        """Take the step of SGD with momentum and of the EMA, as one product.
 
-    def _average(self) -> None:
+        first ← momentum · first + shortened · gradient + decay · position; position ← position - size · first;
+        ema ← ema + share · (position - ema).
+        """
+        size = self._recipe.step_size_at(self._steps)
         share = 1 - self._recipe.ema_decay_at(self._steps)
-        np.subtract(self._position, self._ema, out=self._scratch)
-        self._scratch *= share
-        self._ema += self._scratch
+        momentum, decay = self._recipe.momentum, self._recipe.weight_decay_at(self._steps)
+        kept = 1 - size * decay
+        update = (
+            (kept, 0, -size * momentum, -size * shortened),
+            (share * kept, 1 - share, -share * size * momentum, -share * size * shortened),
+            (decay, 0, momentum, shortened),
+        )
+        np.matmul(np.array(update, np.float32), self._all, out=self._next)
+        self._all[:3] = self._next
+
+    def _descend_by_adam(self, shortened: float) -> None:
+        decays = self._recipe.momentum, _ADAM_SECOND_DECAY
+        gradient = shortened * self._gradient + self._recipe.weight_decay_at(self._steps) * self._position
+        self._first += (1 - decays[0]) * (gradient - self._first)
+        self._second *= decays[1]
+        self._second += (1 - decays[1]) * gradient * gradient
+        deviation = np.sqrt(self._second) / math.sqrt(1 - decays[1] ** self._steps) + _ADAM_EPSILON
+        size = self._recipe.step_size_at(self._steps) / (1 - decays[0] ** self._steps)
+        self._position -= size * self._first / deviation
+        self._ema += (1 - self._recipe.ema_decay_at(self._steps)) * (self._position - self._ema)
 
     def _place(self, position: Vector, out: Vector) -> Vector:
         """Write the weights at `position` of the coordinates to `out`."""
