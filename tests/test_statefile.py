@@ -2,15 +2,17 @@
 
 import hashlib
 import struct
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import numpy as np
 import pytest
 
 from pipeline import statefile
-from tests.exporter.dying import completes_before
+from tests.exporter.dying import completes, kill, refuse
 
 META = {"base": "abc", "step": 12, "nested": {"groups": [1, 2]}}
 
@@ -117,14 +119,15 @@ def test_objects_cannot_be_saved(tmp_path: Path) -> None:
         statefile.write(tmp_path, {}, {"x": np.array([object()])})
 
 
-def test_killed_at_any_change_to_the_disk_leaves_the_newest_whole_state(tmp_path: Path) -> None:
-    """After each kill the newest valid file is the one before or the new one, and nothing is rejected."""
+@pytest.mark.parametrize("fault", [kill, refuse])
+def test_no_fault_at_any_change_to_the_disk_costs_a_state(tmp_path: Path, fault: Callable[[], NoReturn]) -> None:
+    """After each the newest valid file is the one before or the new one, and nothing is rejected."""
     for step in range(1, 50):
         directory = tmp_path / str(step)
         directory.mkdir()
         save(directory, 1)
         save(directory, 2)
-        finished = completes_before(step, partial(save, directory, 3))
+        finished = completes(partial(save, directory, 3), step, fault)
         saved, rejected = newest(directory)
         assert saved is not None
         assert (saved.meta["number"] in (2, 3), rejected) == (True, [])

@@ -25,7 +25,7 @@ MIN_GROUPS = 4
 
 MIN_GAIN = 0.2
 """Score points. What is gained on the contents of one stream may be lost on others: a base model that is nearly right
-has little to gain and as much to lose (docs/decisions/0012-stability-gate.md)."""
+has little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
 
 WORSE_CONFIDENCE = 0.95
 BETTER_CONFIDENCE = 0.99

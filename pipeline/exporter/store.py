@@ -37,7 +37,7 @@ class Store:
 
         Raises OSError, DirectoryTaken, or RegistryError and PinsError where those files are broken.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         if self._claim.hold():
             self._settled = False
         if not self._settled:

@@ -1,29 +1,46 @@
-"""Run a job in a process that is killed just before its n-th call that changes the disk."""
+"""Run a job in a process in which the n-th call that changes the disk fails, or is never reached."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 CHANGES = ("open", "fsync", "fchmod", "rename", "replace", "link", "symlink", "unlink", "mkdir", "rmdir")
 
+_DISK_REFUSED = 3
 
-def completes_before(n: int, job: Callable[[], object]) -> bool:
-    """Run `job` in a forked process that dies at change `n`; return whether it came to its end before."""
+
+def kill() -> NoReturn:
+    """End the process as SIGKILL does: nothing after this happens."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def refuse() -> NoReturn:
+    """Fail as a broken disk does."""
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def completes(job: Callable[[], object], n: int, fault: Callable[[], NoReturn]) -> bool:
+    """Run `job` in a forked process with `fault` in the place of change `n`; return whether it ended before that."""
     child = os.fork()
     if child == 0:
-        _die_at(n)
+        _put_at(n, fault)
+        status = 1
         try:
             job()
-            os._exit(0)
+            status = 0
+        except OSError as error:
+            status = _DISK_REFUSED if error.errno == errno.EIO else 1
         finally:
-            os._exit(1)
+            os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"the job failed by itself: {status}"
+    assert status in (0, -signal.SIGKILL, _DISK_REFUSED), f"the job failed by itself: {status}"
     return status == 0
 
 
-def _die_at(n: int) -> None:
+def _put_at(n: int, fault: Callable[[], NoReturn]) -> None:
     left = n
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,7 +48,7 @@ def _die_at(n: int) -> None:
             nonlocal left
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                fault()
             return call(*args, **kwargs)
 
         return instead

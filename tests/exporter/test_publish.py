@@ -2,9 +2,10 @@
 
 import errno
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,7 +17,7 @@ from pipeline.exporter.publish import next_version
 from pipeline.exporter.settle import settle
 from pipeline.model.verify import verify
 from pipeline.registry import registry
-from tests.exporter.dying import completes_before
+from tests.exporter.dying import completes, kill, refuse
 from tests.exporter.making import publish_one
 
 
@@ -55,8 +56,11 @@ def _publish_and_settle(directory: Path) -> None:
         settle(directory, keep=2)
 
 
-def test_killed_before_any_change_to_the_disk_leaves_every_model_whole(tmp_path: Path) -> None:
-    """Whatever the instruction: all visible models verify, the next run finishes the work, no version is used twice."""
+@pytest.mark.parametrize("fault", [kill, refuse])
+def test_no_fault_at_any_change_to_the_disk_leaves_a_broken_model(
+    tmp_path: Path, fault: Callable[[], NoReturn]
+) -> None:
+    """Killed or refused there: visible models verify, the next run finishes the work, no version is used twice."""
     digests: dict[int, str] = {}
     for step in range(1, 200):
         directory = tmp_path / str(step)
@@ -64,8 +68,8 @@ def test_killed_before_any_change_to_the_disk_leaves_every_model_whole(tmp_path:
         for seed in (2, 3, 4):
             publish_one(directory, seed=seed)
         settle(directory, keep=2)
-        finished = completes_before(step, partial(_publish_and_settle, directory))
-        assert broken_promises(directory) == [], f"killed at change {step}"
+        finished = completes(partial(_publish_and_settle, directory), step, fault)
+        assert broken_promises(directory) == [], f"{fault.__name__} at change {step}"
         assert (directory / "latest.onnx").exists()
         digests = {version: registry.digest_of(file_of(directory, version)) for version in published(directory)}
         settle(directory, keep=2)
