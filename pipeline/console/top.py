@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -33,13 +34,10 @@ def top(socket: Path | None, interval: float) -> None:
     from rich.live import Live
 
     board, journals = find_board(socket), find_journals(socket)
-    with Live(_look(board, journals), screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(interval)
-                live.update(_look(board, journals), refresh=True)
-        except KeyboardInterrupt:
-            pass
+    with contextlib.suppress(KeyboardInterrupt), Live(_look(board, journals), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(interval)
+            live.update(_look(board, journals), refresh=True)
 
 
 def _look(board: Board, journals: Journals) -> Group:
