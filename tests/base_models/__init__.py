@@ -1,0 +1,1 @@
+"""Every kind of base model, through a real sidecar."""
