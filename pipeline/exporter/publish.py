@@ -29,8 +29,8 @@ def publish(
 ) -> Checkpoint:
     """Publish `model` under the next version and return its sidecar; `base` is the base model's name and digest.
 
-    The caller holds the directory (`locks.locked`). Raises OSError when the disk refuses; the directory then says whether
-    the model got there.
+    The caller holds the directory (`locks.locked`). Raises OSError when the disk refuses; the directory then says
+    whether the model got there.
     """
     version = next_version(directory)
     digest = hashlib.sha256(model).hexdigest()

@@ -1,0 +1,93 @@
+"""When checkpoints are due: both conditions, over restarts, stepped clocks and lost shared memory."""
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.exporter.checkpoint import Checkpoint
+from pipeline.exporter.schedule import BackOff, Schedule
+
+
+def checkpoint(version: int, samples: int, age_s: float) -> Checkpoint:
+    """Make a sidecar that is `age_s` old by the wall clock."""
+    created = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat()
+    return Checkpoint(
+        version=version,
+        sha256="",
+        created=created,
+        step=0,
+        samples=samples,
+        base_model="",
+        base_sha256="",
+        state="unproven",
+        reason="",
+    )
+
+
+def test_both_conditions_have_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time alone is not enough, nor are samples alone."""
+    now = time.monotonic()
+    schedule = Schedule(interval_s=600, min_samples=1000)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 599)
+    assert not schedule.is_due(5000)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    assert not schedule.is_due(999)
+    assert schedule.is_due(1000)
+
+
+def test_the_age_of_the_last_checkpoint_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that starts 590 s after it waits ten seconds more, and counts samples from it."""
+    now = time.monotonic()
+    schedule = Schedule(interval_s=600, min_samples=1000)
+    schedule.follow(checkpoint(7, samples=4000, age_s=590))
+    assert not schedule.is_due(9000)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 11)
+    assert not schedule.is_due(4999)
+    assert schedule.is_due(5000)
+
+
+def test_a_clock_that_was_stepped_back_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint from the future counts as made just now."""
+    now = time.monotonic()
+    schedule = Schedule(interval_s=600, min_samples=0)
+    schedule.follow(checkpoint(7, samples=0, age_s=-1e6))
+    assert not schedule.is_due(0)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    assert schedule.is_due(0)
+
+
+def test_a_stepped_clock_does_not_hurry() -> None:
+    """Seeing the same checkpoint again does not look at the wall clock again."""
+    schedule = Schedule(interval_s=600, min_samples=0)
+    schedule.follow(checkpoint(7, samples=0, age_s=0))
+    schedule.follow(checkpoint(7, samples=0, age_s=1e6))
+    assert not schedule.is_due(0)
+
+
+def test_a_count_that_began_anew_counts_from_zero() -> None:
+    """Shared memory and state were lost: 1,000 samples of the new life are enough."""
+    schedule = Schedule(interval_s=0, min_samples=1000)
+    schedule.follow(checkpoint(7, samples=50_000, age_s=1))
+    assert not schedule.is_due(999)
+    assert schedule.is_due(1000)
+
+
+def test_back_off_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1, 2, 4, … 60 s, and from the start again after a success."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    back_off = BackOff()
+    waited = []
+    for _ in range(8):
+        back_off.failed()
+        began = now
+        while not back_off.over:
+            now += 0.5
+        waited.append(now - began)
+    assert waited == [1, 2, 4, 8, 16, 32, 60, 60]
+    back_off.succeeded()
+    back_off.failed()
+    assert not back_off.over
+    now += 1
+    assert back_off.over
