@@ -25,6 +25,7 @@ COMMANDS = {
     "unpin": ("pipeline.exporter.cli:unpin", "Let a pinned checkpoint go."),
     "rollback": ("pipeline.exporter.cli:rollback", "Withdraw the newest stable checkpoint."),
     "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a run."),
+    "fsck": ("pipeline.fsck.cli:fsck", "Verify all that a sidecar has on disk and in shared memory."),
     "clean": ("pipeline.console.control:clean", "Remove what a dead sidecar left in shared memory."),
     "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
     "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),

@@ -56,10 +56,11 @@ def save(directory: Path, state: SavedState) -> Path:
 
 def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
     """Return the newest state that can be used, and the newer files that cannot. Changes nothing on disk."""
-    return statefile.newest(directory, _parse)
+    return statefile.newest(directory, parse)
 
 
-def _parse(saved: Saved) -> SavedState:
+def parse(saved: Saved) -> SavedState:
+    """Return the state in a file. Raises StateFileError where it is not one of this version."""
     meta, sections = saved.meta, saved.sections
     try:
         n_features, counts = int(meta["n_features"]), dict(meta["counts"])

@@ -1,0 +1,1 @@
+"""fsck: whether what a sidecar has on disk and in shared memory keeps its promises."""

@@ -1,0 +1,93 @@
+"""The shared-memory regions of one instance, running or left behind, looked at as a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+import numpy as np
+
+from pipeline import handoff, regions
+from pipeline.fsck.finding import Finding
+from pipeline.shm import reservoir, ring, segment
+from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.reservoir import Reservoir
+from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
+from pipeline.shm.segment import Segment, SegmentAbsent, SegmentMismatch
+
+# A writer at work may write over rows while they are copied: look again.
+_ATTEMPTS = 20
+
+
+def check(instance: str) -> Iterator[Finding]:
+    """Look at every region that `instance` has."""
+    for region, kind, look in (
+        ("ring", ring.KIND, _ring),
+        ("reservoir", reservoir.KIND, _reservoir),
+        ("holdout", reservoir.KIND, _reservoir),
+        ("model", regions.MAILBOX_KIND, _decodes(handoff.decode_model)),
+        ("weights", regions.MAILBOX_KIND, _decodes(handoff.decode_snapshot)),
+    ):
+        try:
+            found = segment.attach(regions.name(instance, region), kind)
+        except SegmentAbsent:
+            continue
+        except SegmentMismatch as error:
+            yield Finding(region, False, str(error))
+        else:
+            yield Finding(region, *look(found))
+            found.close()
+
+
+Verdict = tuple[bool, str]
+
+
+def _ring(found: Segment) -> Verdict:
+    capacity, n_features = found.layout.shape[:2]
+    looked_at = Ring(found.body, capacity, n_features)
+    verdict = (False, "")
+    for _ in range(_ATTEMPTS):
+        oldest = looked_at.oldest
+        rows, head = looked_at.snapshot()
+        verdict = _judge_ring(rows, oldest, head)
+        if verdict[0]:
+            break
+    return verdict
+
+
+def _judge_ring(rows: RowBatch, oldest: int, head: int) -> Verdict:
+    newest = rows.sequence[rows.sequence >= oldest]
+    missing = head - oldest - len(newest)
+    if missing or not np.array_equal(rows.sequence, np.arange(head - len(rows), head)):
+        return False, f"{missing:,} of the samples {oldest:,} to {head:,} are missing"
+    return _judge_rows(rows, f"{head - oldest:,} newest of {head:,} samples are there")
+
+
+def _reservoir(found: Segment) -> Verdict:
+    capacity, n_features = found.layout.shape[:2]
+    looked_at = Reservoir(found.body, capacity, n_features)
+    for _ in range(_ATTEMPTS):
+        expected, rows = len(looked_at), looked_at.snapshot()
+        if len(rows) >= expected:
+            return _judge_rows(rows, f"{len(rows):,} rows of {len(np.unique(rows.group)):,} contents")
+    return False, f"{expected - len(rows):,} of {expected:,} rows are not whole"
+
+
+def _judge_rows(rows: RowBatch, good: str) -> Verdict:
+    bad = ~(np.isfinite(rows.features).all(axis=1) & (rows.score >= 0) & (rows.score <= 100))
+    return (False, f"{int(bad.sum()):,} rows hold what no sample can") if bad.any() else (True, good)
+
+
+def _decodes(decode: Callable[[bytes], object]) -> Callable[[Segment], Verdict]:
+    def look(found: Segment) -> Verdict:
+        try:
+            letter = Mailbox(found.body, found.layout.shape[0]).read()
+            if letter is None:
+                return True, "nothing published yet"
+            decode(letter.payload)
+        except (Torn, msgspec.MsgspecError) as error:
+            return False, str(error)
+        return True, f"publication {letter.version:,}, {len(letter.payload):,} bytes, whole"
+
+    return look

@@ -1,0 +1,81 @@
+"""A client that streams numbered samples and remembers which were answered ok, whatever happens to the sidecar."""
+
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.shm.rows import RowBatch
+from tests.contract.client import Client
+from tests.processes.sidecar import N_FEATURES, PATIENCE_S, Sidecar
+
+_BATCH = 10
+_PAUSE_S = 0.005
+
+
+def numbered(number: int) -> dict[str, Any]:
+    """Return the sample `number`, which its first feature tells; the score can be learned from the features."""
+    x = (number % 97) / 97
+    return {
+        "job_id": str(number),
+        "features": [float(number), x, 1 - x, x * x, 0.5, 1.0][:N_FEATURES],
+        "true_score": 100 * x,
+        "source_id": f"source {number % 23}",
+    }
+
+
+def numbers(rows: RowBatch) -> list[int]:
+    """Return which samples `rows` are."""
+    return [int(value) for value in rows.features[:, 0].tolist()]
+
+
+class Stream:
+    """Sends lock-step batches in a thread, reconnecting and resending as the node does."""
+
+    def __init__(self, sidecar: Sidecar, first: int = 1) -> None:
+        self._sidecar = sidecar
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._next = first
+        self.answered: list[int] = []
+        self.steps: list[int] = []
+        self.worst_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def wait_for_more(self, count: int) -> None:
+        """Wait until `count` more samples are answered."""
+        enough = len(self.answered) + count
+        until = time.monotonic() + PATIENCE_S
+        while len(self.answered) < enough:
+            assert time.monotonic() < until, f"no answers any more\n{self._sidecar.log()}"
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with suppress(OSError, AssertionError), self._sidecar.client() as client:
+                while not self._stop.is_set():
+                    self._send(client)
+                    time.sleep(_PAUSE_S)
+            time.sleep(0.02)
+
+    def _send(self, client: Client) -> None:
+        batch = range(self._next, self._next + _BATCH)
+        began = time.monotonic()
+        answers = client.ask_all([numbered(number) for number in batch])
+        assert all(answer["ok"] for answer in answers), answers
+        self.worst_s = max(self.worst_s, time.monotonic() - began)
+        self.answered += batch
+        self.steps += [answer["step"] for answer in answers]
+        self._next = batch.stop
+
+    def missing(self, rows: RowBatch) -> list[int]:
+        """Return the samples that were answered ok and are not in `rows`."""
+        return sorted(set(self.answered) - set(numbers(rows)))
