@@ -22,8 +22,8 @@ def print_table(table: Table) -> None:
 def listing(directory: Path, known: list[Checkpoint], pinned: set[int]) -> Table:
     """Return one row a checkpoint: what it is of, how it does on the first gate set, and who points at it."""
     table = Table(title=str(directory), box=box.SIMPLE, padding=0, collapse_padding=True)
-    for heading in ("version", "created (UTC)", "step", "samples", "state", "RMSE", "base", "PLCC", ""):
-        numeric = heading in {"version", "step", "samples", "RMSE", "base", "PLCC"}
+    for heading in ("v", "created (UTC)", "step", "samples", "state", "RMSE", "base", "PLCC", ""):
+        numeric = heading in {"v", "step", "samples", "RMSE", "base", "PLCC"}
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=bool(heading), overflow="fold")
     pointing = {name: pointers.pointed(directory, name) for name in (pointers.LATEST, pointers.LATEST_STABLE)}
     for each in known:
