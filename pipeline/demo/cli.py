@@ -40,7 +40,8 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
     from pipeline.demo.display import Display
     from pipeline.demo.judge import Judge
     from pipeline.demo.result import failure, judge_all, plot, table
-    from pipeline.demo.run import Demo, DemoFailedError, play
+    from pipeline.demo.run import DemoFailedError, play
+    from pipeline.demo.script import Demo
     from pipeline.demo.sidecar import SidecarEndedError
     from pipeline.lifecycle import StopFlag
 

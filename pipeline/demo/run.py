@@ -6,7 +6,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import config, regions
@@ -20,14 +19,11 @@ from pipeline.shm.segment import SegmentError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
-    from pathlib import Path
 
-    from pipeline.corpus.table import Corpus
+    from pipeline.demo.script import Demo
     from pipeline.node.schedule import Stop
     from pipeline.telemetry import Board
 
-CHECKPOINTS = 5
-"""How many the stream has time for."""
 WANTED_SWAPS = 2
 START_S = 60.0
 TICK_S = 0.5
@@ -35,41 +31,6 @@ TICK_S = 0.5
 
 class DemoFailedError(Exception):
     """The demo does not show what it is to show; the message says why."""
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What to play, for how many seconds, at how many frames a second.
-
-    corpus has a part to stream and a part to judge; directory is empty, for the socket and the checkpoints; log is the
-    file for what the sidecar says.
-    """
-
-    corpus: Corpus
-    target: str
-    base_model: Path
-    seconds: float
-    rate: float
-    directory: Path
-    log: Path
-
-    @property
-    def checkpoint_dir(self) -> Path:
-        """Where the sidecar publishes."""
-        return self.directory / "models"
-
-    def settings(self) -> dict[str, str]:
-        """Return the sidecar's environment."""
-        interval = self.seconds / (CHECKPOINTS + 1)
-        return {
-            "VMAFX_SIDECAR_SOCKET": str(self.directory / "sidecar.sock"),
-            "VMAFX_SIDECAR_CHECKPOINT_DIR": str(self.checkpoint_dir),
-            "VMAFX_BASE_MODEL_PATH": str(self.base_model),
-            "VMAFX_SIDECAR_N_FEATURES": str(self.corpus.features.shape[1]),
-            "VMAFX_SIDECAR_CKPT_INTERVAL_S": f"{interval:.3f}",
-            "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": f"{interval * self.rate / 2:.0f}",
-            "VMAFX_SIDECAR_HTTP": "127.0.0.1:0",
-        }
 
 
 def play(demo: Demo, judge: Judge, display: Display, stop: Stop) -> float:
@@ -143,8 +104,13 @@ class _Watch:
     def _is_over(self) -> bool:
         swaps = self._node.counts().swaps
         if self._elapsed() > 2 * self._demo.seconds and swaps < WANTED_SWAPS:
-            raise DemoFailedError(f"the node took {swaps} checkpoints in {self._elapsed():.0f} s, not {WANTED_SWAPS}")
+            raise DemoFailedError(self._too_few(swaps))
         return self._elapsed() >= self._demo.seconds and swaps >= WANTED_SWAPS
+
+    def _too_few(self, swaps: int) -> str:
+        report = self._board.exporter()
+        last = f"{report.version} were published, the last is {report.latest_state}" if report.version else "none came"
+        return f"the node took {swaps} checkpoints in {self._elapsed():.0f} s, not {WANTED_SWAPS}: {last}"
 
     def _judge_the_model_in_use(self) -> None:
         model = self._node.watcher.model

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
 
 from pipeline.node.link import Answer, Link, OutOfStepError
-from pipeline.node.outbox import Message, Outbox
+from pipeline.node.message import Detail, Message, encode
+from pipeline.node.outbox import Outbox
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.node.message import Features
 
 log = structlog.get_logger()
 
@@ -70,11 +67,11 @@ class FeedbackClient:
 
     def send(
         self,
-        features: Sequence[float] | npt.NDArray[np.floating],
+        features: Features,
         true_score: float,
         *,
         job_id: str | None = None,
-        **details: str | float | None,
+        **details: Detail,
     ) -> bool:
         """Queue one scored frame; tell whether it was queued.
 
@@ -82,13 +79,11 @@ class FeedbackClient:
         fields of the wire (``source_id``, ``codec``, …), of which those that are None or not finite are left
         out. A non-finite feature or score, which JSON cannot carry, is refused here and counted as rejected.
         """
-        values, score = [float(value) for value in features], float(true_score)
-        if not (math.isfinite(score) and all(map(math.isfinite, values))):
+        message = encode(features, true_score, job_id, details)
+        if message is None:
             self._outbox.refuse()
             return False
-        job_id = job_id or uuid.uuid4().hex
-        body = {"job_id": job_id, "features": values, "true_score": score, **_present(details)}
-        return self._outbox.put(Message(job_id, msgspec.json.encode(body) + b"\n"))
+        return self._outbox.put(message)
 
     def delivered(self) -> int:
         """Messages that were answered ``ok: true``."""
@@ -169,11 +164,3 @@ class FeedbackClient:
         if self._reachable and not self._closed.is_set():  # once, not at every dial
             self._reachable = False
             log.warning("feedback_disconnected", socket=str(self._path), reason=str(error), pending=self.pending())
-
-
-def _present(details: Mapping[str, str | float | None]) -> dict[str, str | float]:
-    return {name: value for name, value in details.items() if value is not None and _is_sendable(value)}
-
-
-def _is_sendable(value: str | float) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

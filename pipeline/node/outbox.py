@@ -3,14 +3,8 @@
 import threading
 from collections import deque
 from itertools import islice
-from typing import NamedTuple
 
-
-class Message(NamedTuple):
-    """One line of the wire and the job it is of."""
-
-    job_id: str
-    line: bytes
+from pipeline.node.message import Message
 
 
 class Outbox:

@@ -56,11 +56,13 @@ class Sidecar:
         return found
 
     def samples(self) -> int:
-        """Return how many samples are in, once that number has come to rest."""
-        before, now = -1, int(self.status()["ingest"]["accepted"])
-        while before != now:
-            before, now = now, int(self.status()["ingest"]["accepted"])
-        return now
+        """Return how many samples are in, from a report that is younger than this call."""
+        asked = time.monotonic()
+        while time.monotonic() < asked + START_S:
+            report = self.status()["ingest"]
+            if report["heartbeat"] > asked:
+                return int(report["accepted"])
+        pytest.fail(f"ingest does not report:\n{self.log.read_text()}")
 
     def terminate(self) -> None:
         """Send SIGTERM, once."""

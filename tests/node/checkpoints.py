@@ -31,8 +31,9 @@ def publish(directory: Path, version: int, onnx: bytes, state: str = "stable", d
     path = directory / f"model_v{version:06}.onnx"
     Path(f"{path}.sha256").write_text((digest or hashlib.sha256(onnx).hexdigest()) + "\n")
     path.with_suffix(".json").write_text(json.dumps({"state": state}))
-    path.write_bytes(onnx)
-    return path
+    unfinished = directory / f".{path.name}.tmp"
+    unfinished.write_bytes(onnx)
+    return unfinished.rename(path)
 
 
 def link_stable(directory: Path, version: int) -> None:

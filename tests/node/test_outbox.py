@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.node.outbox import Message, Outbox
+from pipeline.node.message import Message
+from pipeline.node.outbox import Outbox
 
 CAPACITY = 5
 
