@@ -92,8 +92,12 @@ class Reservoir:
             self._count.store(count + 1)
             return
         slot = self._victim(group, known, rng)
-        if slot is not None:
-            self._groups.remove(self._group_at(slot), slot)
+        if slot is None:
+            self._groups.forget_if_absent(group)
+        elif (evicted := self._group_at(slot)) == group:
+            self._write(slot, row)
+        else:
+            self._groups.remove(evicted, slot)
             self._place(slot, row, group)
 
     def _victim(self, group: int, known: bool, rng: Random) -> int | None:
@@ -107,9 +111,12 @@ class Reservoir:
         return self._groups.pick(largest, rng) if self._groups.size(largest) > 1 else int(rng.random() * self.capacity)
 
     def _place(self, slot: int, row: NDArray[np.float32], group: int) -> None:
+        self._write(slot, row)
+        self._groups.add(group, slot)
+
+    def _write(self, slot: int, row: NDArray[np.float32]) -> None:
         self.rows[slot] = row
         seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
-        self._groups.add(group, slot)
 
     def _group_at(self, slot: int) -> int:
         return int(self.rows.view(np.uint64)[slot, 2])
@@ -150,6 +157,11 @@ class _GroupIndex:
         """Count a row of `group`; return whether the group has rows here."""
         self._seen[group] = self._seen.get(group, 0) + 1
         return group in self._slots
+
+    def forget_if_absent(self, group: int) -> None:
+        """Forget how often a group was seen that has no rows here: there may be any number of these."""
+        if group not in self._slots:
+            del self._seen[group]
 
     def seen(self, group: int) -> int:
         return self._seen[group]

@@ -145,3 +145,16 @@ def test_readers_in_other_processes_get_whole_rows_only(segment_name: str) -> No
     reservoir.open_writer()
     assert len(reservoir) >= CAPACITY - 1
     assert intact(reservoir.snapshot(), reservoir.snapshot().sequence).all()
+
+
+def test_more_groups_than_rows() -> None:
+    """A stream of more groups than there is room for, some of which come again, is taken without end or growth."""
+    reservoir = Reservoir.private(8, 2)
+    reservoir.open_writer()
+    rng = Random(0)
+    batch = RowBatch(1, 2)
+    for _ in range(5000):
+        batch.group[0] = rng.randrange(40)
+        reservoir.offer(batch, rng)
+    assert len(reservoir) == reservoir.n_groups == 8
+    assert len(reservoir._groups._seen) == 8
