@@ -1,18 +1,18 @@
 """The demo as its user starts it: a process, with real processes below it."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
+from pipeline import config, regions
 from pipeline.demo.sidecar import COMMAND, Sidecar, SidecarEndedError
-from pipeline.shm.segment import SHM_DIR
 from tests.node.waiting import eventually
 
 pytestmark = pytest.mark.processes
@@ -28,12 +28,15 @@ def family(directory: Path) -> list[psutil.Process]:
     return found
 
 
-@pytest.fixture
-def shared_memory() -> Iterator[None]:
-    """Expect as much in shared memory after a test as before."""
-    before = set(SHM_DIR.glob("vmafx-*"))
-    yield
-    assert not set(SHM_DIR.glob("vmafx-*")) - before
+def in_shared_memory(socket: str) -> list[str]:
+    """Return what the sidecar of this socket has in shared memory."""
+    return list(regions.leftovers(config.load({"VMAFX_SIDECAR_SOCKET": socket}).instance_name))
+
+
+def socket_of(directory: Path) -> str:
+    """Return where the demo's sidecar listened, as the node logged it."""
+    first = (directory / "out" / "node.log").read_text().splitlines()[0]
+    return str(json.loads(first)["socket"])
 
 
 def demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -45,7 +48,6 @@ def demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.usefixtures("shared_memory")
 def test_it_succeeds(tmp_path: Path) -> None:
     """In a few seconds the last checkpoint beats the base model, and nothing is left of it but plot and logs."""
     process = demo(tmp_path, "--seconds", "15", "--rate", "400")
@@ -55,10 +57,10 @@ def test_it_succeeds(tmp_path: Path) -> None:
     assert "base_model" in output
     assert (tmp_path / "out" / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("vmafx-*"))
+    assert not in_shared_memory(socket_of(tmp_path))
     assert not family(tmp_path)
 
 
-@pytest.mark.usefixtures("shared_memory")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
     """Stopped in mid-stream it says so, exits with 1 and leaves no process and no file behind."""
@@ -68,12 +70,14 @@ def test_ctrl_c_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> None:
         if "samples" in line:
             break
     assert len(family(tmp_path)) >= 4
+    assert in_shared_memory(socket_of(tmp_path))
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert output.endswith("Error: stopped before the end\n")
     assert not family(tmp_path)
     assert not list(tmp_path.glob("vmafx-*"))
+    assert not in_shared_memory(socket_of(tmp_path))
 
 
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
@@ -88,7 +92,6 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
         subprocess.run([*COMMAND, "clean", "--socket", str(leftover / "sidecar.sock")], check=True)
 
 
-@pytest.mark.usefixtures("shared_memory")
 def test_a_sidecar_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
     """When the sidecar does not start, the reason is the one that it gave."""
     settings = {"VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"), "VMAFX_SIDECAR_LR": "much"}
@@ -97,6 +100,7 @@ def test_a_sidecar_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None
         sidecar._process.wait(timeout=60)
         with pytest.raises(SidecarEndedError, match=r"code 78: .*VMAFX_SIDECAR_LR='much'"):
             sidecar.check()
+    assert not in_shared_memory(str(tmp_path / "s.sock"))
 
 
 def test_an_unknown_target_is_one_clear_line(tmp_path: Path) -> None:
