@@ -62,7 +62,7 @@ class Judging:
                 missing = f"fixture: {error}."
         base_model = OnnxModel(base.serialized)
         verdict = judge(candidate.predict, base_model.predict, self._last_stable(stable, base), sets, self._delta)
-        if missing and verdict.state == "stable":
+        if missing and verdict.state != "unstable":
             return Verdict("unproven", missing, verdict.metrics)
         return verdict
 
