@@ -159,7 +159,11 @@ def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
         "When the newest checkpoint was published.",
         _one(report.checkpoint_at or None),
     )
-    yield _gauge("checkpoint_samples", "Samples ever accepted when it was.", _one(report.samples_at_checkpoint))
+    yield _gauge(
+        "checkpoint_samples",
+        "Samples ever accepted when the newest checkpoint was made.",
+        _one(report.samples_at_checkpoint),
+    )
     yield _gauge("export_duration_seconds", "Time that the last export took.", _one(report.export_seconds))
     yield _counter(
         "export_failures",

@@ -58,6 +58,7 @@ def _open(browser: Browser, sidecar: Sidecar, *, width: int = 1200, dark: bool =
     browser.wait(lambda: "model_v" in browser.text("#checkpoints"), "checkpoints")
     browser.wait(lambda: "Latest" in browser.text("#error-caption"), "the learning curve")
     browser.wait(lambda: "published" in browser.text("#events"), "log events")
+    browser.wait(lambda: "%" in browser.text("#processes"), "shares of the processor")
 
 
 def test_it_shows_what_the_sidecar_does(page: Browser) -> None:
