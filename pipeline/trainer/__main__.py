@@ -113,6 +113,7 @@ class _Progress:
         report.lag = max(0, self._ring.head - self._training.cursor)
         report.evicted_untrained = self._training.evicted_untrained
         report.steps_undone, report.rollbacks = self._training.steps_undone, self._training.rollbacks
+        report.reservoir_rows, report.holdout_rows = int(figures["reservoir_rows"]), int(figures["holdout_rows"])
         report.loss = figures.get("loss")
         report.cpu_share = self._budget.used_share
         report.metrics = {name: value for name, value in figures.items() if math.isfinite(value)}

@@ -26,6 +26,9 @@ class HoldOut:
         self.trained = 0
         self.diverted = 0
 
+    def __len__(self) -> int:
+        return len(self._reservoir)
+
     def divert(self, rows: RowBatch, coin: Random) -> RowBatch:
         """Offer the rows of held-out groups to the reservoir; return the others, to train on."""
         held = self.belongs(rows.group)

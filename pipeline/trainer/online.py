@@ -172,6 +172,8 @@ class OnlineTraining:
             "drift_events": self._drift.detected,
             "rows_trained": self._holdout.trained,
             "rows_held_out": self._holdout.diverted,
+            "reservoir_rows": len(self._reservoir),
+            "holdout_rows": len(self._holdout),
         }
         return {name: value for name, value in (numbers | named).items() if math.isfinite(value)}
 

@@ -1,10 +1,11 @@
-"""Stop and start again: with everything as it was, with shared memory lost, with another base model, with another size."""
+"""Stop and start again: with everything as it was, with shared memory lost, with another base model or size."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pipeline import config, regions
 from pipeline.exporter.names import published
 from pipeline.health import Health
 from pipeline.model.default_network import two_layer
@@ -33,8 +34,17 @@ def continues(before: Health, after: Health) -> None:
     assert after.ingest.accepted >= before.ingest.accepted
     assert after.exporter.version >= before.exporter.version > 0
     assert after.exporter.samples_at_checkpoint >= before.exporter.samples_at_checkpoint
-    assert after.trainer.reservoir_rows >= before.trainer.reservoir_rows > 0
-    assert after.trainer.holdout_rows >= before.trainer.holdout_rows
+    assert after.trainer.reservoir_rows == before.trainer.reservoir_rows > 0
+    assert after.trainer.holdout_rows == before.trainer.holdout_rows > 0
+
+
+def remembered_rows(sidecar: Sidecar) -> list[list[int]]:
+    """Return which samples reservoir and hold-out have."""
+    settings = sidecar.settings
+    kept = {"reservoir": settings.reservoir_capacity, "holdout": settings.holdout_capacity}
+    found = [regions.attach_reservoir(settings, name, capacity)[0].snapshot() for name, capacity in kept.items()]
+    assert all(len(rows) for rows in found)
+    return [sorted(numbers(rows)) for rows in found]
 
 
 @pytest.mark.parametrize("memory", ["kept", "lost"])
@@ -43,11 +53,12 @@ def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
     with running(tmp_path, **CAPACITY) as sidecar:
         stream = streamed(sidecar)
         assert sidecar.stop() == 0
-        before = sidecar.reported()
+        before, remembered = sidecar.reported(), remembered_rows(sidecar)
         if memory == "lost":
             sidecar.lose_memory()
         sidecar.start()
         continues(before, sidecar.reported())
+        assert remembered_rows(sidecar) == remembered
         assert stream.missing(sidecar.rows()) == []
         with sidecar.client() as client:
             assert client.ask(numbered(stream.answered[-1]))["ok"]
@@ -58,7 +69,7 @@ def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
 
 
 def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
-    """/dev/shm outlives the container: nothing is lost."""
+    """Shared memory outlives the container: nothing is lost."""
     with running(tmp_path, **CAPACITY) as sidecar:
         with Stream(sidecar) as stream:
             stream.wait_for_more(400)
@@ -129,7 +140,7 @@ def test_another_number_of_features_starts_cold(tmp_path: Path) -> None:
         assert sidecar.stop() == 0
         version = max(published(sidecar.checkpoints))
         sidecar.environment["VMAFX_SIDECAR_N_FEATURES"] = "7"
-        sidecar.settings = sidecar.settings.__class__(**_with(sidecar, n_features=7))
+        sidecar.settings = config.load(sidecar.environment)
         sidecar.start()
         assert sidecar.ring().head == 0
         assert "features" in sidecar.log()
@@ -142,16 +153,13 @@ def test_another_number_of_features_starts_cold(tmp_path: Path) -> None:
         assert sidecar.fsck() == []
 
 
-def _with(sidecar: Sidecar, **changes: object) -> dict[str, object]:
-    names = sidecar.settings.__dataclass_fields__
-    return {name: getattr(sidecar.settings, name) for name in names} | changes
-
-
 def test_a_corrupt_state_is_set_aside_and_the_one_before_used(tmp_path: Path) -> None:
     """A flipped byte in the newest state file: said, set aside; the older one is where it goes on."""
     with running(tmp_path, **CAPACITY) as sidecar:
-        streamed(sidecar)
-        sidecar.wait_for(lambda: len(list(sidecar.settings.state_dir.glob("state-*.bin"))) == 2)
+        stream = streamed(sidecar)
+        assert sidecar.stop() == 0
+        sidecar.start()
+        streamed(sidecar, 100, first=1_000_000)
         assert sidecar.stop() == 0
         newest = max(sidecar.settings.state_dir.glob("state-*.bin"))
         data = bytearray(newest.read_bytes())
@@ -160,13 +168,13 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_used(tmp_path: Path) ->
         assert any(newest.name in finding for finding in sidecar.fsck())
         sidecar.lose_memory()
         sidecar.start()
-        assert sidecar.reported().ingest.accepted > 0
+        assert stream.missing(sidecar.rows()) == []
         sidecar.wait_for(lambda: any(sidecar.settings.state_dir.glob("*.broken")))
         assert "its digest is wrong" in sidecar.log()
 
 
 def test_a_second_sidecar_refuses_and_leaves_the_first_alone(tmp_path: Path) -> None:
-    """On the same socket, and on the same directory: the documented code, one line, no traceback; the first serves on."""
+    """On the same socket, and on the same directory: a documented code, one line; the first serves on."""
     with running(tmp_path) as first, Stream(first) as stream:
         stream.wait_for_more(100)
         pids = {role: state.pid for role, state in first.reported().roles.items()}
