@@ -136,7 +136,10 @@ def test_unanswered_messages_go_first_on_the_next_connection(path: Path, window:
         client = client_of(path, window=window)
         jobs = send_jobs(client, 10)
         assert client.close()
-        assert sidecar.jobs() == jobs[:6] + jobs[5:]
+        before, after = sidecar.jobs()[:6], sidecar.jobs()[6:]
+        assert before == jobs[:6]
+        assert after == jobs[-len(after) :]
+        assert 5 <= len(after) < 5 + window  # answers that were not read before the cut cost a resend
         assert sidecar.connections == 2
         assert client.delivered() == 10
 
