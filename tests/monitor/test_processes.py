@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.console.run import configuration_file
 from tests.contract.sidecar import Sidecar, running
 from tests.monitor.conftest import fetch
 
@@ -153,6 +156,29 @@ def test_what_no_restart_heals_ends_the_sidecar(
     finally:
         sidecar.stop()
     assert said in sidecar.log.read_text()
+
+
+def test_a_process_beyond_restart_ends_the_sidecar(tmp_path: Path, instance: str) -> None:
+    """When supervisord gives a process up (FATAL), the whole sidecar ends with 70 in place of looking healthy."""
+    text = configuration_file().read_text()
+    exporter = text[text.index("[program:exporter]") : text.index("[program:trainer]")]
+    broken = re.sub("command = .*", "command = false", exporter.replace("startretries = 10", "startretries = 1"))
+    (tmp_path / "supervisord.conf").write_text(text.replace(exporter, broken))
+    script = (
+        "import sys; from pathlib import Path; from pipeline.console import run\n"
+        "path = Path(sys.argv.pop()); run.configuration_file = lambda: path\n"
+        "run.run()"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | {
+        "VMAFX_SIDECAR_INSTANCE": instance,
+        "VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"),
+        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path),
+        "VMAFX_SIDECAR_HTTP": "",
+    }
+    command = [sys.executable, "-c", script, str(tmp_path / "supervisord.conf")]
+    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == 70, ended.stderr
+    assert b"ending_sidecar" in ended.stderr
 
 
 def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_path: Path) -> None:
