@@ -76,7 +76,7 @@ def _environment(directory: Path, n_features: int, variables: dict[str, str]) ->
         "VMAFX_SIDECAR_SOCKET": str(directory / "sidecar.sock"),
         "VMAFX_SIDECAR_CHECKPOINT_DIR": str(checkpoints),
         "VMAFX_SIDECAR_N_FEATURES": str(n_features),
-        "VMAFX_SIDECAR_HTTP": "",
+        "VMAFX_SIDECAR_HTTP": "off",
         **{name if name.startswith("VMAFX_") else f"VMAFX_SIDECAR_{name}": value for name, value in variables.items()},
     }
 

@@ -127,10 +127,10 @@ def _uids(text: str) -> tuple[int, ...]:
 
 
 def _address(text: str) -> tuple[str, int] | None:
-    if not text:
+    if text.lower() == "off":
         return None
     host, _, port = text.rpartition(":")
-    expected = _Expected("HOST:PORT such as 127.0.0.1:9091, or empty for no HTTP")
+    expected = _Expected("HOST:PORT such as 127.0.0.1:9091, or off")
     if not host:
         raise expected
     try:
@@ -278,7 +278,7 @@ class Settings:
         "VMAFX_SIDECAR_HTTP",
         "127.0.0.1:9091",
         _address,
-        "address of /status, /metrics and the page; empty: none",
+        "address of /status, /metrics and the page; off: none",
     )
     instance: str = _setting(
         "VMAFX_SIDECAR_INSTANCE",

@@ -41,6 +41,7 @@ class Watchdog:
         self._down: dict[str, float] = {}
         self.restarts: dict[str, int] = {}
         self.verdict = 0
+        self._stopping = False
         self._checked_at = time.monotonic()
         for role in _WATCHED:
             self._take_up(role)
@@ -57,6 +58,8 @@ class Watchdog:
 
     def on_event(self, event: Event) -> None:
         """Take in one event of the supervisor."""
+        if event.name == "SUPERVISOR_STATE_CHANGE_STOPPING":
+            self._stopping = True
         role = event.payload.get("processname", "")
         if role not in _WATCHED or not event.name.startswith("PROCESS_STATE_"):
             return
@@ -75,6 +78,8 @@ class Watchdog:
     def _on_end(self, role: str, state: str) -> None:
         report = self._report(role)
         self._log.warning("process_ended", process=role, state=state, phase=report.phase, problem=report.problem)
+        if self._stopping:
+            return  # the supervisor calls a process fatal that it was asked to stop before its next attempt
         if report.ending or state == "fatal":
             self.verdict = report.ending or ExitCode.BEYOND_RESTART
         else:

@@ -48,6 +48,14 @@ def _pass(watchdog: Watchdog, seconds: float) -> None:
     watchdog._down = {role: since - seconds for role, since in watchdog._down.items()}
 
 
+def test_what_dies_while_all_are_stopped_is_no_verdict(watchdog: Watchdog) -> None:
+    """Asked to stop a process that waits for its next attempt, the supervisor calls it fatal: nothing is wrong."""
+    watchdog.on_event(_event("BACKOFF"))
+    watchdog.on_event(Event("SUPERVISOR_STATE_CHANGE_STOPPING", {}))
+    watchdog.on_event(_event("FATAL"))
+    assert watchdog.verdict == 0
+
+
 def test_a_silent_process_is_killed(watchdog: Watchdog, board: Board, child: subprocess.Popen[bytes]) -> None:
     """A running process without a report for longer than the limit gets SIGKILL; within the limit it is left alone."""
     watchdog.on_event(_event("RUNNING", child.pid))
