@@ -1,0 +1,96 @@
+"""A sidecar with a mount namespace of its own, so that a disk can be full or read-only for it alone."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.processes.sidecar import COMMAND, Sidecar
+
+_UNSHARE = shutil.which("unshare") or ""
+_NSENTER = shutil.which("nsenter") or ""
+_TRY = (_UNSHARE, "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
+
+
+def _possible() -> bool:
+    if os.geteuid() != 0 or not (_UNSHARE and _NSENTER):
+        return False
+    return subprocess.run(_TRY, capture_output=True, check=False).returncode == 0
+
+
+needs_namespace = pytest.mark.skipif(not _possible(), reason="needs root and the right to mount in a namespace")
+
+
+class SidecarOnSmallDisk(Sidecar):
+    """A sidecar whose checkpoint directory is a file system of four megabytes that only it sees."""
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start it behind its own mount."""
+        mount = f'mount -t tmpfs -o size=4m tmpfs "{self.checkpoints}" && exec "$@"'
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [_UNSHARE, "-m", "sh", "-c", mount, "sh", *COMMAND, "run"],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self.process
+
+    @property
+    def disk(self) -> Path:
+        """The checkpoint directory as the sidecar sees it."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.checkpoints}")
+
+    def make_read_only(self) -> None:
+        """Let nothing be written to the disk any more."""
+        self._mount('mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"')
+
+    def make_writable(self) -> None:
+        """Undo `make_read_only`."""
+        self._mount('umount -l "$0"')
+
+    def _mount(self, script: str) -> None:
+        assert self.process is not None
+        into = [_NSENTER, "-t", str(self.process.pid), "-m", "sh", "-c", script, str(self.checkpoints)]
+        subprocess.run(into, check=True)
+
+    def fill(self) -> Path:
+        """Leave no free byte; return the file that takes the room."""
+        path = self.disk / "filler"
+        with path.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return path
+
+    def unsound(self) -> list[str]:
+        """Return what the verifier says is unsound on this disk, and in memory."""
+        checkpoints, self.checkpoints = self.checkpoints, self.disk
+        try:
+            return self.fsck()
+        finally:
+            self.checkpoints = checkpoints
+
+    def descriptors(self) -> dict[str, int]:
+        """Return how many files each process has open."""
+        return {role: psutil.Process(self.pid(role)).num_fds() for role in ("ingest", "trainer", "exporter")}
+
+
+@contextmanager
+def running(directory: Path, **settings: str) -> Iterator[SidecarOnSmallDisk]:
+    """Run one for a while."""
+    sidecar = SidecarOnSmallDisk(directory, **settings)
+    try:
+        sidecar.start()
+        yield sidecar
+    finally:
+        sidecar.kill_all()
+        sidecar.lose_memory()

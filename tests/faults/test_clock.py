@@ -1,0 +1,47 @@
+"""The clock is stepped back and forward under a running sidecar: nothing hangs, nothing is restarted, versions grow."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.processes.sidecar import running
+from tests.processes.stream import Stream
+
+COMPILER = shutil.which("cc")
+DAY_S = 86400
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the library that moves the clock of one process tree."""
+    if COMPILER is None:
+        pytest.skip("needs a C compiler, to step the clock of some processes alone")
+    path = tmp_path_factory.mktemp("clock") / "stepped_clock.so"
+    source = Path(__file__).with_name("stepped_clock.c")
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", str(path), str(source)], check=True)
+    return path
+
+
+def test_a_stepped_clock_neither_stops_nor_hurries(tmp_path: Path, library: Path) -> None:
+    """A year forward, two years back, and right again: all processes stay the same and go on publishing."""
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with running(tmp_path, LD_PRELOAD=str(library), STEPPED_CLOCK=str(clock)) as sidecar, Stream(sidecar) as stream:
+        stream.wait_for_more(100)
+        pids = {role: state.pid for role, state in sidecar.reported().roles.items()}
+        version = sidecar.reported().exporter.version
+        for days in (365, -730, 0):
+            clock.write_text(str(days * DAY_S))
+            stream.wait_for_more(100)
+            version += 2
+            while sidecar.reported().exporter.version < version:
+                stream.wait_for_more(10)
+        arrivals = sidecar.rows().arrival
+        assert arrivals.max() - arrivals.min() > 1000 * DAY_S, "the clock was never stepped"
+        assert {role: state.pid for role, state in sidecar.reported().roles.items()} == pids
+        assert stream.worst_s < 2.0
+        assert sidecar.fsck() == []
