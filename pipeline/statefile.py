@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.registry.durable import write_durably
+from pipeline.durable import write_durably
 
 MAGIC = b"VMAFXST1"
 KEPT = 2

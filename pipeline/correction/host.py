@@ -5,7 +5,7 @@ import re
 import secrets
 from pathlib import Path
 
-from pipeline.correction import durable
+from pipeline.correction import files
 
 _logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def host_id(cache_dir: Path) -> str:
     known = _read(path)
     if known:
         return known
-    with durable.locked(path):
+    with files.locked(path):
         return _read(path) or _make(path)
 
 
@@ -41,8 +41,8 @@ def _read(path: Path) -> str | None:
 
 def _make(path: Path) -> str:
     if path.exists():
-        kept = durable.set_aside(path, "corrupt")
+        kept = files.set_aside(path, "corrupt")
         _logger.warning("%s holds no host id: kept as %s, a new one is made", path, kept.name)
     made = secrets.token_hex(16)
-    durable.replace(path, f"{made}\n".encode())
+    files.replace(path, f"{made}\n".encode())
     return made

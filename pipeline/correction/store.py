@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.correction import durable, paths
+from pipeline.correction import files, paths
 from pipeline.correction.captures import Observation, Outcome
 from pipeline.correction.correction import Correction
 from pipeline.correction.model import Settings
@@ -48,7 +48,7 @@ class CorrectionStore:
         try:
             return self._read(path)
         except (CorruptState, OutdatedState):
-            with durable.locked(path):
+            with files.locked(path):
                 return self._read_or_set_aside(path)
 
     def record(self, codec: str, observation: Observation) -> tuple[Correction, Outcome]:
@@ -70,12 +70,12 @@ class CorrectionStore:
         Nothing is written where the block raises, or records nothing.
         """
         path = self.path(codec)
-        with durable.locked(path):
+        with files.locked(path):
             correction = self._read_or_set_aside(path)
             before = correction.captures
             yield correction
             if correction.captures > before:
-                durable.replace(path, encode(correction, self.predictor_version))
+                files.replace(path, encode(correction, self.predictor_version))
 
     def _read(self, path: Path) -> Correction:
         try:
@@ -88,9 +88,9 @@ class CorrectionStore:
         try:
             return self._read(path)
         except CorruptState as error:
-            kept = durable.set_aside(path, "corrupt")
+            kept = files.set_aside(path, "corrupt")
             _logger.warning("%s is corrupt (%s): kept as %s, learning starts afresh", path, error, kept.name)
         except OutdatedState as error:
-            kept = durable.set_aside(path, "outdated")
+            kept = files.set_aside(path, "outdated")
             _logger.warning("%s is not used, %s: kept as %s, learning starts afresh", path, error, kept.name)
         return Correction(self.settings)

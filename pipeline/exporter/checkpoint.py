@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.durable import write_durably
 from pipeline.exporter.names import file_of, published
-from pipeline.registry.durable import write_durably
 
 State = Literal["stable", "unstable", "unproven"]
 

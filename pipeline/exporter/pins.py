@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.registry.durable import write_durably
+from pipeline.durable import write_durably
 
 NAME = "pins.json"
 

@@ -14,8 +14,8 @@ A reader that wants both files of one version resolves `latest.onnx` first (real
 import shutil
 from pathlib import Path
 
+from pipeline.durable import replace_link, sync_directory
 from pipeline.exporter.names import stem
-from pipeline.registry.durable import replace_link, sync_directory
 
 LATEST = "latest"
 LATEST_STABLE = "latest-stable"

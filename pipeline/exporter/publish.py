@@ -8,11 +8,11 @@ final name, which fails where that exists: a published version cannot be overwri
 import hashlib
 from pathlib import Path
 
+from pipeline.durable import write_durably
 from pipeline.exporter import checkpoint as sidecar
 from pipeline.exporter.checkpoint import Checkpoint, Verdict
 from pipeline.exporter.names import file_of, version_of_identifier, versions
 from pipeline.registry import registry
-from pipeline.registry.durable import write_durably
 
 
 def next_version(directory: Path) -> int:

@@ -6,13 +6,13 @@ change and at start, also finishes what a dead writer began.
 
 from pathlib import Path
 
+from pipeline.durable import sync_directory
 from pipeline.exporter import checkpoint as sidecar
 from pipeline.exporter import pins, pointers
 from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.exporter.names import SUFFIXES, file_of, identifier, published, stem, version_of_identifier, versions
 from pipeline.model.operators import OPSET
 from pipeline.registry import registry
-from pipeline.registry.durable import sync_directory
 
 
 def settle(directory: Path, keep: int | None) -> None:

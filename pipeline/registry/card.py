@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.registry.durable import write_durably
+from pipeline.durable import write_durably
 from pipeline.registry.registry import RegistryError
 
 _LIMITS = """\

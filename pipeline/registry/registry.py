@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pipeline.registry.durable import write_durably
+from pipeline.durable import write_durably
 
 NAME = "registry.json"
 NOTES_LIMIT = 512

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.durable import write_durably
 from pipeline.registry import registry
-from pipeline.registry.durable import write_durably
 from pipeline.registry.registry import Entry, RegistryError
 
 

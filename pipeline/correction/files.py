@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.durable import sync_directory
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
@@ -42,7 +44,7 @@ def replace(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -56,7 +58,7 @@ def set_aside(path: Path, why: str) -> Path:
             target.hardlink_to(path)
             break
     path.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return target
 
 
@@ -66,16 +68,8 @@ def make_directory(path: Path) -> None:
         return
     make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
