@@ -20,6 +20,7 @@ from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
+from pipeline.console.poller import PromptPoller
 from pipeline.lifecycle import ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, open_lock
 
@@ -88,6 +89,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             lock = open_lock(regions.name(self._settings.instance_name, "run"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             regions.forget_verdict(regions.open_board(self._settings))
+            self.options.poller = PromptPoller(self.options)
         except BlockingIOError:
             click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
             sys.exit(ExitCode.ALREADY_RUNNING)
