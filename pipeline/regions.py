@@ -1,8 +1,9 @@
 """The sidecar's shared-memory regions by name: who makes each, and how the others attach.
 
-telemetry   all roles, one mailbox each
-ring        ingest
+telemetry, journal                     all roles, one mailbox each
+ring                                   ingest
 reservoir, holdout, weights, model     trainer
+stable                                 exporter
 """
 
 from __future__ import annotations

@@ -63,6 +63,9 @@ class _Counts:
         report.bytes_received = received + server.bytes_received
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
+        if server.refusal:
+            self._process.log.warning("connection_refused", reason=server.refusal, refused=report.connections_refused)
+            server.refusal = ""
         self._process.reporter.publish()
 
 
