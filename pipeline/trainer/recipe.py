@@ -13,6 +13,10 @@ REFERENCE_LR = 1e-4
 """The value of VMAFX_SIDECAR_LR that means the recipe's own step size."""
 
 
+ADAM_STEP_SIZE = 0.01
+"""Step size with which Adam does best in the same coordinates."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How the model learns. The defaults were chosen by measurement: docs/learning.md.
@@ -78,7 +82,7 @@ class Recipe:
         """
         base = cls.adr_0781() if settings.recipe == "adr-0781" else cls()
         adam = settings.optimizer == "adam"
-        step_size = 0.01 if adam and settings.recipe == "default" else base.step_size
+        step_size = ADAM_STEP_SIZE if adam and settings.recipe == "default" else base.step_size
         return replace(
             base,
             optimizer=settings.optimizer,

@@ -1,0 +1,165 @@
+"""`make bench-learning`: what the default recipe learns, beside other ways to learn, and what spoils it.
+
+    .venv/bin/python -m benchmarks.learning
+
+Prints its tables, writes them into docs/learning.md between the marks, and the curves to docs/img/learning.png. Takes
+about ten minutes on two cores; needs ../shared and the extra `bench`.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: networks this small lose by threads
+
+import sys
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.learning_rivals import METHODS, curve
+from benchmarks.learning_scenarios import Figures, burst, from_scratch, gated, poisoned
+from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, stream_of
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
+RIVALS = ("ridge", "river", "scikit-learn")
+TARGETS = ("vmaf_phone", "vmaf_neg", "vmaf")
+THOUSANDS = (1, 2, 3, 5, 10, 20, 40)
+POISONS = ("a tenth random", "one client of four", "same wrong score")
+Curves = dict[tuple[str, str], NDArray[np.float64]]
+
+
+def _curve(method: str, target: str, seed: int) -> list[float]:
+    return curve(method, stream_of(target, seed), seed)
+
+
+def _curves(pool: ProcessPoolExecutor) -> Curves:
+    """Return, by method and target, the errors float64[seed, thousand]; the last is at the end of the stream."""
+    waiting: dict[tuple[str, str], list[Future[list[float]]]] = {
+        (method, target): [pool.submit(_curve, method, target, seed) for seed in SEEDS]
+        for method in METHODS
+        for target in TARGETS
+    }
+    return {key: _aligned([future.result() for future in futures]) for key, futures in waiting.items()}
+
+
+def _aligned(curves: list[list[float]]) -> NDArray[np.float64]:
+    """Streams differ in length by their sources: keep as many thousands as all have, and each one's end."""
+    length = min(map(len, curves)) - 1
+    return np.array([[*errors[:length], errors[-1]] for errors in curves])
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _learning_tables(curves: Curves) -> str:
+    text = ""
+    for target in TARGETS:
+        rows = []
+        for method in METHODS:
+            errors = curves[method, target]
+            shown = [errors[:, thousand - 1].mean() for thousand in THOUSANDS]
+            ends = " · ".join(f"{end:.2f}" for end in errors[:, -1])
+            rows.append([method, *(f"{error:.2f}" for error in (*shown, errors[:, -1].mean())), ends])
+        headings = ["RMSE after", *(f"{thousand},000" for thousand in THOUSANDS), "the pass", "by seed"]
+        text += f"\n**{target}**\n\n" + _table(headings, rows)
+    return text
+
+
+def _ahead(curves: Curves) -> str:
+    """Say where the default recipe is not ahead of the rivals, from the second thousand on."""
+    text = "\nThousands from the second on at which the default recipe's mean error is below the rival's:\n\n"
+    rows = []
+    for rival in RIVALS:
+        cells = []
+        for target in TARGETS:
+            ours, theirs = (curves[method, target].mean(axis=0)[1:] for method in ("default recipe", rival))
+            cells.append(f"{int((ours < theirs).sum())} of {len(ours)}")
+        rows.append([rival, *cells])
+    return text + _table(["against", *TARGETS], rows)
+
+
+def _means(futures: list[Future[Figures]]) -> Figures:
+    figures = [future.result() for future in futures]
+    return {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
+
+
+def _figures_table(first: str, rows: dict[str, Figures]) -> str:
+    names = list(next(iter(rows.values())))
+    cells = [[label, *(f"{figures[name]:.2f}" for name in names)] for label, figures in rows.items()]
+    return _table([first, *names], cells)
+
+
+def _scenario_tables(pool: ProcessPoolExecutor) -> str:
+    memories = {
+        memory: [pool.submit(burst, memory, seed) for seed in SEEDS] for memory in ("ring alone", "ring and reservoir")
+    }
+    gates = {target: [pool.submit(gated, target, seed) for seed in SEEDS] for target in TARGETS}
+    poisons = {
+        f"{kind}: {target}": [pool.submit(poisoned, kind, target, seed) for seed in SEEDS]
+        for kind in POISONS
+        for target in ("vmaf", "vmaf_phone")
+    }
+    scratch = {kind: [pool.submit(from_scratch, kind, seed) for seed in SEEDS] for kind in ("uniform", "correlated")}
+    sections = (
+        ("A burst: 20,000 frames of one source in a row (vmaf_phone, RMSE on the other sources)", "memory", memories),
+        (
+            "With the gate (RMSE; `stable` and `worst`: of what a node runs, at the end and at any time)",
+            "target",
+            gates,
+        ),
+        ("Wrong scores on purpose, with the gate", "what: target", poisons),
+        ("From scratch, 80 features", "target", scratch),
+    )
+    text = ""
+    for title, first, waiting in sections:
+        rows = {label: _means(futures) for label, futures in waiting.items()}
+        text += f"\n**{title}**\n\n" + _figures_table(first, rows)
+    return text
+
+
+def _plot(curves: Curves, path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(TARGETS), figsize=(15, 4.5), sharex=True)
+    for axis, target in zip(axes, TARGETS, strict=True):
+        for method in METHODS:
+            errors = curves[method, target][:, :-1]
+            axis.plot(np.arange(1, errors.shape[1] + 1), errors.mean(axis=0), label=method)
+        axis.set(title=target, xlabel="thousand samples", ylabel="RMSE on sources left out", yscale="log", xscale="log")
+    axes[0].legend(fontsize="small")
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def _write(text: str, path: Path) -> None:
+    """Put the tables between the marks of the document."""
+    before, _, rest = path.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(before + BEGIN + text + END + after)
+
+
+def main() -> None:
+    """Run it all."""
+    if not SHARED.is_dir():
+        sys.exit(f"{SHARED} is not there: the measured frames and the base model are read from it")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        curves = _curves(pool)
+        text = "\nJudged on: " + "; ".join(f"seed {seed}: {', '.join(judged_sources(seed))}" for seed in SEEDS) + ".\n"
+        text += _learning_tables(curves) + _ahead(curves) + _scenario_tables(pool)
+    print(text)
+    _write(text, DOCS / "learning.md")
+    _plot(curves, DOCS / "img" / "learning.png")
+
+
+if __name__ == "__main__":
+    main()
