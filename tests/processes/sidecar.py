@@ -60,7 +60,7 @@ class Sidecar:
     def start(self) -> None:
         """Start it and wait until all three processes are at work."""
         self.launch()
-        self.wait_for(lambda: self._is_at_work())
+        self.wait_for(self.is_well)
 
     def launch(self) -> "subprocess.Popen[bytes]":
         """Start it without waiting."""
@@ -70,7 +70,8 @@ class Sidecar:
             )
         return self.process
 
-    def _is_at_work(self) -> bool:
+    def is_well(self) -> bool:
+        """Whether all three processes are at work; fails where the sidecar has ended."""
         assert self.process is not None
         assert self.process.poll() is None, f"it has ended\n{self.log()}"
         health = self.health()
@@ -108,7 +109,7 @@ class Sidecar:
 
     def wait_for_another(self, role: str, pid: int) -> None:
         """Wait until `role` is at work in a process that is not `pid`."""
-        self.wait_for(lambda: self._is_at_work() and self.pid(role) != pid)
+        self.wait_for(lambda: self.is_well() and self.pid(role) != pid)
 
     def ring(self) -> Ring:
         """Attach to the ring."""

@@ -1,0 +1,183 @@
+"""A sidecar under load and faults for as long as you like: `python -m benchmarks.soak --seconds 600`.
+
+Clients send 2,000 messages a second over several connections, a tenth of them hostile; checkpoints every few seconds;
+a random fault every few seconds. All along, every sample that was answered ok has to be in the ring, steps may only
+grow, published files may never change. Ends with a report, and with 1 where anything was lost or is unsound.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import click
+import numpy as np
+import psutil
+
+from benchmarks.soak_faults import FAULTS, stops_answers
+from benchmarks.soak_feeder import Feeder, Tally, numbers_of, sample_numbers
+from pipeline.exporter.names import file_of, published
+from pipeline.health import PIPELINE
+from pipeline.registry.registry import digest_of
+from tests.processes.sidecar import Sidecar
+
+SETTINGS = {
+    "VMAFX_SIDECAR_REPLAY_CAPACITY": "200000",
+    "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3",
+    "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "1000",
+    "VMAFX_SIDECAR_STATE_INTERVAL_S": "5",
+    "VMAFX_SIDECAR_HANG_S": "5",
+    "VMAFX_SIDECAR_LOG_LEVEL": "warning",
+}
+_RECOVERY_S = 120.0
+
+
+@dataclass
+class Ledger:
+    """What was seen, and what was wrong."""
+
+    answered: int = 0
+    accounted: int = 0
+    refused: int = 0
+    resent: int = 0
+    worst_s: float = 0.0
+    worst_in_fault_s: float = 0.0
+    step: int = 0
+    digests: dict[int, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+    memory: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def take(self, tally: Tally, sidecar: Sidecar, fault: tuple[float, float]) -> None:
+        """Account for what the clients have seen: every answered sample has to be in the ring now."""
+        wanted = sample_numbers(tally.answered)
+        there = numbers_of(sidecar.rows().features)
+        found = int(np.isin(wanted, there).sum())
+        if found < len(wanted):
+            self.errors.append(f"{len(wanted) - found} answered samples are not in the ring")
+        if len(np.unique(there)) < len(there):
+            self.errors.append(f"{len(there) - len(np.unique(there))} samples are in the ring twice")
+        self.answered, self.accounted = self.answered + len(wanted), self.accounted + found
+        self.refused, self.resent = self.refused + tally.refused, self.resent + tally.resent
+        self.errors += tally.wrong
+        for at, seconds in tally.slow:
+            if at - seconds < fault[1] and at > fault[0]:
+                self.worst_in_fault_s = max(self.worst_in_fault_s, seconds)
+            else:
+                self.worst_s = max(self.worst_s, seconds)
+
+    def inspect(self, sidecar: Sidecar) -> None:
+        """Check that the step has not fallen and that no published file has changed."""
+        health = sidecar.reported()
+        if health.trainer.step < self.step:
+            self.errors.append(f"the step fell from {self.step} to {health.trainer.step}")
+        self.step = health.trainer.step
+        for version in published(sidecar.checkpoints):
+            digest = digest_of(file_of(sidecar.checkpoints, version))
+            if self.digests.setdefault(version, digest) != digest:
+                self.errors.append(f"version {version} was published twice")
+        for role in PIPELINE:
+            usage = psutil.Process(health.roles[role].pid).memory_info()
+            self.memory.setdefault(role, []).append((time.monotonic(), (usage.rss - usage.shared) / 2**20))
+
+
+def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:
+    """Run the load and the faults; return what was seen."""
+    ledger, feeder = Ledger(), Feeder(str(sidecar.socket), rate)
+    began = time.monotonic()
+    while time.monotonic() < began + seconds and len(ledger.errors) < 20:
+        time.sleep(rng.uniform(2, 5))
+        name = rng.choice(list(FAULTS))
+        at = time.monotonic()
+        FAULTS[name](sidecar, rng)
+        _recovers(sidecar, name, ledger)
+        # Clients that had no answer dial again; what waited is answered within their deadline.
+        window = (at, time.monotonic() + 2) if stops_answers(name) else (0.0, 0.0)
+        ledger.faults[name] += 1
+        ledger.take(feeder.take(), sidecar, window)
+        ledger.inspect(sidecar)
+        click.echo(f"{time.monotonic() - began:7.0f} s  {ledger.answered:>10,} answered  {name}", err=True)
+    ledger.take(feeder.stop(), sidecar, (0.0, 0.0))
+    return ledger
+
+
+def _recovers(sidecar: Sidecar, name: str, ledger: Ledger) -> None:
+    until = time.monotonic() + _RECOVERY_S
+    while not sidecar.is_well():
+        if time.monotonic() > until:
+            ledger.errors.append(f"not well {_RECOVERY_S:g} s after: {name}\n{sidecar.log()[-2000:]}")
+            return
+        time.sleep(0.05)
+
+
+def _slope(points: list[tuple[float, float]]) -> float:
+    """Return the slope of a line through (seconds, MiB), in MiB a minute; the first third is warming up."""
+    times, values = np.array(points[len(points) // 3 :]).T
+    return float(np.polyfit(times, values, 1)[0] * 60) if len(times) > 2 else 0.0
+
+
+def report(ledger: Ledger, sidecar: Sidecar, seconds: float) -> str:
+    """Return the report as text."""
+    health = sidecar.reported()
+    faults = "\n".join(f"| {name} | {count} |" for name, count in sorted(ledger.faults.items()))
+    memory = "\n".join(
+        f"| {role} | {points[-1][1]:.0f} | {max(value for _, value in points):.0f} | {_slope(points):+.2f} |"
+        for role, points in ledger.memory.items()
+    )
+    restarts = ", ".join(f"{role} {health.roles[role].restarts}" for role in PIPELINE)
+    wrong = "\n".join(f"- {error}" for error in ledger.errors) or "- nothing"
+    return f"""
+| soak of {seconds:,.0f} s | |
+|---|---|
+| samples answered ok | {ledger.answered:,} |
+| of these found in the ring | {ledger.accounted:,} |
+| hostile lines refused | {ledger.refused:,} |
+| batches sent again | {ledger.resent:,} |
+| checkpoints published | {max(ledger.digests, default=0):,} |
+| train steps | {ledger.step:,} |
+| worst answer | {ledger.worst_s * 1000:.0f} ms; while ingest itself was hit {ledger.worst_in_fault_s * 1000:.0f} ms |
+| restarts seen by the monitor since the last start | {restarts} |
+
+| fault | times |
+|---|---|
+{faults}
+
+| process | private memory at the end, MiB | at most, MiB | slope, MiB a minute |
+|---|---|---|---|
+{memory}
+
+Lost, corrupt or wedged:
+
+{wrong}
+"""
+
+
+@click.command()
+@click.option("--seconds", default=600.0, show_default=True, help="How long.")
+@click.option("--rate", default=2000.0, show_default=True, help="Samples a second.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the faults.")
+def main(seconds: float, rate: float, seed: int) -> None:
+    """Load a sidecar, break it in every way for a while, and account for every sample."""
+    with tempfile.TemporaryDirectory(prefix="vmafx-soak-") as directory:
+        sidecar = Sidecar(Path(directory), **SETTINGS)
+        try:
+            sidecar.start()
+            ledger = soak(sidecar, seconds, rate, Random(seed))
+            sidecar.wait_for(lambda: sidecar.is_well() and sidecar.reported().trainer.lag == 0)
+            ledger.errors += sidecar.fsck()
+            click.echo(report(ledger, sidecar, seconds))
+            if sidecar.stop() != 0:
+                ledger.errors.append("the last stop ended with an error")
+        finally:
+            sidecar.kill_all()
+            sidecar.lose_memory()
+    sys.exit(1 if ledger.errors or ledger.accounted < ledger.answered else 0)
+
+
+if __name__ == "__main__":
+    main()
