@@ -1,0 +1,53 @@
+"""The plain manifests."""
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from pipeline import config
+from tests.deploy.charts import CHART, DEPLOY, KUBERNETES, Object, check, environment, objects, render, sidecar, tool
+
+CHARTS_OWN = "app.kubernetes.io/"
+
+
+@pytest.fixture(scope="module")
+def built() -> list[Object]:
+    """Return what kustomize makes of the example."""
+    command = [tool("kubectl"), "kustomize", str(DEPLOY / "kustomize" / "example")]
+    return objects(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES[1:])
+def test_valid(built: list[Object], kubernetes: str) -> None:
+    """Kubernetes knows every field, where it has native sidecars."""
+    check(built, kubernetes)
+
+
+def test_same_as_the_chart(built: list[Object]) -> None:
+    """The chart renders the same objects from its example values, but for its labels and its copies of defaults."""
+    chart = render("--values", CHART.parent / "values" / "example.yaml")
+    assert comparable(built) == comparable(chart)
+
+
+def comparable(found: list[Object]) -> dict[str, Any]:
+    """Return objects by kind, without what the chart adds about itself, with each environment as settings."""
+    return {document["kind"]: _plain(document) for document in found}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _plain(element) for key, element in value.items() if not key.startswith(CHARTS_OWN)}
+    kept.pop("annotations", None)
+    if "env" in kept:
+        kept["env"] = config.load(environment(value))
+    return kept
+
+
+def test_settings_are_understood(built: list[Object]) -> None:
+    """Every variable that the manifests set is a setting of the program."""
+    (workload,) = (document for document in built if document["kind"] == "Deployment")
+    assert config.unknown(environment(sidecar(workload["spec"]["template"]["spec"]))) == []
