@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help install run test lint types pytest base-model clean
+.PHONY: help install run test lint types pytest base-model soak fuzz clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,5 +39,13 @@ base-model: install  ## the shipped base model, made again from ../shared/data
 	  --val-source aslbook,bottle,carphone,cars,chaplin,cockatoo,glacier,life,pan_astro,pan_china,pan_ihc,pan_retina,testsrc2
 	$(BIN)/vmafx-sidecar registry add pipeline/data/base_model.onnx --id vmafx_base_v1 --replace
 
+SECONDS ?= 600
+soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600
+	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
+
+fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.hostile.fuzz_wire .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$(or $(FUZZ_SECONDS),60)
+
 clean:  ## the environment and the caches
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -82,8 +83,9 @@ class Ledger:
             if self.digests.setdefault(version, digest) != digest:
                 self.errors.append(f"version {version} was published twice")
         for role in PIPELINE:
-            usage = psutil.Process(health.roles[role].pid).memory_info()
-            self.memory.setdefault(role, []).append((time.monotonic(), (usage.rss - usage.shared) / 2**20))
+            with suppress(psutil.NoSuchProcess):
+                usage = psutil.Process(health.roles[role].pid).memory_info()
+                self.memory.setdefault(role, []).append((time.monotonic(), (usage.rss - usage.shared) / 2**20))
 
 
 def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:
@@ -108,7 +110,7 @@ def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:
 
 def _recovers(sidecar: Sidecar, name: str, ledger: Ledger) -> None:
     until = time.monotonic() + _RECOVERY_S
-    while not sidecar.is_well():
+    while not (sidecar.is_well() and sidecar.reported().phase == "running"):
         if time.monotonic() > until:
             ledger.errors.append(f"not well {_RECOVERY_S:g} s after: {name}\n{sidecar.log()[-2000:]}")
             return
