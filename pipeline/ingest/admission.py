@@ -62,10 +62,10 @@ class Admission:
             samples = self._decode_lines(block)
             if len(samples) != _objects(block):
                 raise ValueError
-            self._pack_rows(samples)
+            jobs = self._pack_rows(samples)
         except (*_UNREADABLE, *_MISFIT):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
-        return accepted(prefix, [sample.job_id for sample in samples])
+        return accepted(prefix, jobs)
 
     def _admit_line(self, line: bytes, prefix: bytes) -> bytes:
         line = line.removeprefix(BOM).strip(b" \t\r")
@@ -76,13 +76,15 @@ class Admission:
         except _UNREADABLE as error:
             return self._refuse(refusal(error), job_id_of(line))
         try:
-            self._pack_rows([sample])
+            return accepted(prefix, self._pack_rows([sample]))
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
-        return accepted(prefix, [sample.job_id])
 
-    def _pack_rows(self, samples: list[Sample]) -> None:
-        """Pack score and features of all samples into rows, or of none: raises what struct raises for a misfit."""
+    def _pack_rows(self, samples: list[Sample]) -> list[str]:
+        """Pack score and features of all samples into rows, or of none; return their jobs.
+
+        Raises what struct raises for a misfit.
+        """
         if len(self._jobs) + len(samples) > _MOST_ROWS:
             self._store()
         pack, buffer, stride = self._pack, self._row_bytes, self._rows.words.strides[0]
@@ -90,8 +92,10 @@ class Admission:
         for sample in samples:
             pack(buffer, offset, sample.true_score, *sample.features)
             offset += stride
-        self._jobs += [sample.job_id for sample in samples]
+        jobs = [sample.job_id for sample in samples]
+        self._jobs += jobs
         self._sources += [sample.source_id for sample in samples]
+        return jobs
 
     def _store(self) -> None:
         """Put the packed rows into the ring, without those that were there before."""
@@ -101,8 +105,8 @@ class Admission:
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
         rows.group[:] = jobs
-        named = [i for i, source in enumerate(self._sources) if source is not None]
-        if named:
+        if self._sources.count(None) < len(self._sources):
+            named = [i for i, source in enumerate(self._sources) if source is not None]
             rows.group[named] = name_hashes([source for source in self._sources if source is not None])
         rows.key[:] = self._identity.keys(rows.content, jobs)
         are_new = self._resends.admit(rows.key.tolist())

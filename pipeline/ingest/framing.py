@@ -41,7 +41,7 @@ class Framer:
             self._discarding = False
             found.append(TOO_LONG)
         if start <= end:
-            found += self._within_limit(bytes(self._tail) + chunk[start:end])
+            found += self._within_limit(b"".join((self._tail, memoryview(chunk)[start:end])))
         self._tail.clear()
         self._keep(chunk[end + 1 :])
         return found

@@ -11,7 +11,7 @@ _hash64 = xxhash.xxh3_64_intdigest
 
 def name_hashes(names: list[str]) -> NDArray[np.uint64]:
     """Return the hash of each name, uint64[n]."""
-    return np.array([_hash64(name.encode()) for name in names], np.uint64)
+    return np.fromiter(map(_hash64, map(str.encode, names)), np.uint64, len(names))
 
 
 class Identity:

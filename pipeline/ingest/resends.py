@@ -4,37 +4,33 @@ from __future__ import annotations
 
 
 class Resends:
-    """The identities of the `window` newest accepted samples."""
+    """The identities of the `window` newest accepted samples, and of some older ones.
 
-    __slots__ = ("_keys", "_next", "_seen")
+    They lie in two sets in turn, so that to forget is to drop a set, at no cost for each.
+    """
+
+    __slots__ = ("_newer", "_older", "_window")
 
     def __init__(self, window: int, newest: list[int]) -> None:
-        """Start from the identities in `newest`, oldest first."""
-        self._keys = [0] * window
-        self._next = 0
-        self._seen: set[int] = set()
-        for key in newest:
-            self._admit(key)
+        """Start from the identities in `newest`."""
+        self._window = window
+        self._older: set[int] = set()
+        self._newer = set(newest)
 
     def admit(self, keys: list[int]) -> list[bool] | None:
-        """Remember `keys` and forget as many of the oldest; tell which are new, None if all of them are."""
-        end = self._next + len(keys)
-        oldest = self._keys[self._next : end]
-        self._seen.difference_update(oldest)
-        kept = len(self._seen)
-        self._seen.update(keys)
-        if end > len(self._keys) or len(self._seen) < kept + len(keys):
-            self._seen = set(self._keys)
-            return [self._admit(key) for key in keys]
-        self._keys[self._next : end] = keys
-        self._next = end % len(self._keys)
-        return None
+        """Remember `keys`; tell which are new, None if all of them are."""
+        known = len(self._newer)
+        if known >= self._window:
+            self._older, self._newer, known = self._newer, set(), 0
+        if self._newer.isdisjoint(keys) and self._older.isdisjoint(keys):
+            self._newer.update(keys)
+            if len(self._newer) == known + len(keys):
+                return None
+            self._newer.difference_update(keys)
+        return [self._admit(key) for key in keys]
 
     def _admit(self, key: int) -> bool:
-        if key in self._seen:
+        if key in self._newer or key in self._older:
             return False
-        self._seen.discard(self._keys[self._next])
-        self._keys[self._next] = key
-        self._seen.add(key)
-        self._next = (self._next + 1) % len(self._keys)
+        self._newer.add(key)
         return True
