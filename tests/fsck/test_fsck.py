@@ -1,0 +1,154 @@
+"""The verifier: silent on what is sound, and finds each thing that is not, by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline import config, handoff, regions, savedstate
+from pipeline.cli import cli
+from pipeline.exporter.names import file_of
+from pipeline.exporter.settle import settle
+from pipeline.fsck import cli as fsck_cli
+from pipeline.savedstate import SavedRows, SavedState
+from pipeline.shm.ring import Ring
+from tests.exporter.making import publish_one, small_model
+
+
+@pytest.fixture(autouse=True)
+def _in_no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is at work here: there is no use in looking twice."""
+    monkeypatch.setattr(fsck_cli, "_LOOKS", 1)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return a directory with three checkpoints and a saved state."""
+    made = tmp_path / "models"
+    made.mkdir()
+    for seed in range(3):
+        publish_one(made, seed=seed)
+        settle(made, keep=10)
+    (made / "state").mkdir()
+    savedstate.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 16), np.float32), 0)}))
+    return made
+
+
+def fsck(*arguments: object) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(cli, ["fsck", *map(str, arguments)])
+
+
+def unsound(directory: Path) -> dict[str, str]:
+    """Return what is found in a directory, by name."""
+    result = fsck("--dir", directory, "--socket", directory / "s", "--json")
+    found = json.loads(result.stdout)
+    bad = {each["what"]: each["detail"] for each in found["findings"] if not each["sound"]}
+    assert (found["sound"], result.exit_code) == (not bad, 1 if bad else 0)
+    return bad
+
+
+def test_a_sound_directory(directory: Path) -> None:
+    """Every thing that was looked at is listed, and the exit code is 0."""
+    result = fsck("--dir", directory, "--socket", directory / "s")
+    assert result.exit_code == 0, result.output
+    for name in ("model_v000001.onnx", "model_v000003.onnx", "registry.json", "latest.onnx", "state-000000001.bin"):
+        assert f"ok    {name}" in result.output
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _turn_back(pointer: Path) -> None:
+    pointer.unlink()
+    pointer.symlink_to(".v000001")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a flipped bit in a model": (lambda d: _flip(file_of(d, 2)), "model_v000002.onnx"),
+    "a digest that is missing": (lambda d: file_of(d, 2, ".onnx.sha256").unlink(), "model_v000002.onnx"),
+    "a sidecar that is missing": (lambda d: file_of(d, 2, ".json").unlink(), "model_v000002.onnx"),
+    "another model's sidecar": (
+        lambda d: file_of(d, 2, ".json").write_bytes(file_of(d, 1, ".json").read_bytes()),
+        "model_v000002.onnx",
+    ),
+    "a broken registry": (lambda d: (d / "registry.json").write_text("{"), "registry.json"),
+    "a model that is not listed": (lambda d: (d / "registry.json").unlink(), "registry.json"),
+    "a pointer that leads to an old version": (lambda d: _turn_back(d / ".latest"), "latest.onnx"),
+    "broken pins": (lambda d: (d / "pins.json").write_text("["), "pins.json"),
+    "a flipped bit in the state": (lambda d: _flip(d / "state/state-000000001.bin"), "state-000000001.bin"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_found(directory: Path, damage: str) -> None:
+    """By the name of the file that is damaged."""
+    do, name = DAMAGE[damage]
+    do(directory)
+    assert name in unsound(directory)
+
+
+def memory_findings(instance: str) -> dict[str, str]:
+    """Return what is unsound in the memory of an instance."""
+    from pipeline.fsck import memory
+
+    return {finding.what: finding.detail for finding in memory.check(instance) if not finding.sound}
+
+
+@pytest.fixture
+def settings(instance: str) -> config.Settings:
+    """Return settings of an instance of this test's own."""
+    return config.load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_N_FEATURES": "6"})
+
+
+def filled_ring(settings: config.Settings) -> Ring:
+    """Make the ring and put more into it than it holds."""
+    ring, _ = regions.own_ring(settings)
+    for i in range(12_000):
+        ring.append(0.0, i, i, 50.0, [1.0] * 6)
+    return ring
+
+
+def test_sound_memory(settings: config.Settings, instance: str) -> None:
+    """Also of a stopped sidecar, and of one that has just begun."""
+    assert memory_findings(instance) == {}
+    filled_ring(settings)
+    regions.own_reservoir(settings, "reservoir", 64)
+    regions.own_mailbox(settings, "weights", 1000)
+    assert memory_findings(instance) == {}
+
+
+def test_damaged_memory_is_found(settings: config.Settings, instance: str) -> None:
+    """A sample that vanished, one that cannot be, a reservoir row that is not whole, weights that do not decode."""
+    ring = filled_ring(settings)
+    ring.rows.view(np.int64)[5000 % ring.slots, 0] = 17
+    assert memory_findings(instance)["ring"].endswith("are missing")
+    ring.rows.view(np.int64)[5000 % ring.slots, 0] = 5000
+    ring.rows[6000 % ring.slots, -1] = np.nan
+    assert "1 rows hold what no sample can" in memory_findings(instance)["ring"]
+    reservoir, _ = regions.own_reservoir(settings, "reservoir", 64)
+    reservoir.restore(ring.snapshot()[0].words[:10], 10)
+    reservoir.rows[3, 12] += 1
+    assert memory_findings(instance)["reservoir"] == "1 of 10 rows are not whole"
+    weights, _ = regions.own_mailbox(settings, "weights", 1000)
+    weights.publish(b"no snapshot")
+    model, _ = regions.own_mailbox(settings, "model", 10_000)
+    base = small_model()
+    model.publish(handoff.encode(handoff.ServedModel(name=base.name, digest=base.digest, onnx=base.serialized)))
+    found = memory_findings(instance)
+    assert "weights" in found
+    assert "model" not in found
+
+
+def test_nothing_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a directory nor a sidecar: the code of commands that find none, and a line."""
+    monkeypatch.setenv("VMAFX_SIDECAR_CHECKPOINT_DIR", str(tmp_path / "none"))
+    result = fsck("--socket", tmp_path / "s")
+    assert result.exit_code == 3
+    assert "neither a checkpoint directory nor a sidecar" in result.stderr

@@ -1,0 +1,94 @@
+"""How processes begin and end: the stop flag, holding back after crashes, one process a role."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline.lifecycle import LONGEST_HOLD_S, StopFlag, hold_back, hold_back_seconds
+from pipeline.telemetry import IngestReport, Report
+from tests.ingest.process import Ingest, running
+
+
+def died(after: float, short_lives: int = 0, phase: str = "accepting") -> Report:
+    """Return the last report of a process that lived `after` seconds."""
+    return Report(pid=1, started=100.0, heartbeat=100.0 + after, short_lives=short_lives, phase=phase)
+
+
+def test_only_who_dies_young_again_and_again_is_held_back() -> None:
+    """0, 0, 1, 2, 4, … up to 30 s; a first start, a clean end or a long life begin anew."""
+    assert hold_back_seconds(Report()) == (0, 0.0)
+    assert hold_back_seconds(died(after=60, short_lives=9)) == (0, 0.0)
+    assert hold_back_seconds(died(after=1, short_lives=9, phase="stopped")) == (0, 0.0)
+    waits = [hold_back_seconds(died(after=1, short_lives=before))[1] for before in range(9)]
+    assert waits == [0, 0, 1, 2, 4, 8, 16, LONGEST_HOLD_S, LONGEST_HOLD_S]
+
+
+def test_a_held_back_process_says_so_and_can_be_stopped() -> None:
+    """It reports all the while, so that nobody takes it for hung, and ends its wait at SIGTERM."""
+    stop, report, phases = StopFlag(), IngestReport(), []
+
+    def publish() -> None:
+        phases.append(report.phase)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    began = time.monotonic()
+    hold_back(report, died(after=1, short_lives=8), stop, publish)
+    assert phases[0] == "held back"
+    assert time.monotonic() - began < LONGEST_HOLD_S / 2
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> object:
+    """Give the test runner its signal handlers back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_stop_flag(number: signal.Signals) -> None:
+    """Signals set it; who waits for it wakes."""
+    stop = StopFlag()
+    assert not stop
+    assert not stop.wait(0.01)
+    os.kill(os.getpid(), number)
+    assert stop
+    assert stop.wait(60)
+
+
+@pytest.mark.processes
+def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
+    """When supervisord is killed, its children end by themselves instead of serving on unseen."""
+    ingest = Ingest(tmp_path)
+    ingest.environment["SUPERVISOR_ENABLED"] = "1"
+    child = os.fork()
+    if child == 0:
+        ingest.launch()
+        time.sleep(600)
+    try:
+        while ingest.report().phase != "accepting":
+            time.sleep(0.02)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while ingest.report().phase != "stopped":
+            time.sleep(0.02)
+    finally:
+        ingest.clean()
+
+
+@pytest.mark.processes
+def test_a_report_that_this_version_cannot_read_is_no_obstacle(tmp_path: Path) -> None:
+    """Shared memory that outlived an upgrade: the process starts, its counters from zero."""
+    from pipeline import regions
+
+    with running(tmp_path) as ingest:
+        ingest.kill()
+        box = regions.attach_board(ingest.settings.instance_name).box("ingest")
+        box.publish(msgspec.msgpack.encode({"pid": "not a number", "rejected": 5}))
+        ingest.start()
+        assert ingest.report().lives == 1

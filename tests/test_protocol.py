@@ -1,0 +1,64 @@
+"""The wire's words: what answers look like. What is accepted and refused is in tests/hostile and tests/contract."""
+
+import json
+import math
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.protocol import accepted, accepted_prefix, job_id_of, refused
+
+
+@given(
+    st.integers(0, 2**53),
+    st.booleans(),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | st.text(),
+    st.lists(st.text() | st.text('",\\'), min_size=1, max_size=4),
+)
+@example(1, True, None, None, ['x",', "y", '","', "\\", "line\nbreak"])
+def test_an_accepted_answer(
+    step: int, trained: bool, loss: float | None, checkpoint: str | None, jobs: list[str]
+) -> None:
+    """One line of strict JSON a job, with an integer step, and loss and checkpoint only where there are any."""
+    lines = accepted(accepted_prefix(step, trained, loss, checkpoint), jobs).split(b"\n")
+    assert lines.pop() == b""
+    for line, job in zip(lines, jobs, strict=True):
+        answer = json.loads(line)
+        assert (answer.pop("ok"), answer.pop("job_id")) == (True, job)
+        assert (answer.pop("step"), answer.pop("trained")) == (step, trained)
+        present = {name: value for name, value in (("loss", loss), ("checkpoint", checkpoint)) if value is not None}
+        assert answer == present
+
+
+@given(st.text(), st.none() | st.text())
+def test_a_refusal(text: str, job: str | None) -> None:
+    """One line, with the job where it is known."""
+    (line, end) = refused(text, job).split(b"\n")
+    assert end == b""
+    assert json.loads(line) == {"ok": False, "error": text} | ({} if job is None else {"job_id": job})
+
+
+@given(st.text(max_size=1000), st.sampled_from(["", ", broken", "}}", ', "features": [NaN]}', "\x00"]))
+def test_a_job_is_read_out_of_a_broken_line(job: str, rest: str) -> None:
+    """The sender learns which of its messages was refused, wherever the line breaks after its name."""
+    line = ('{"job_id": ' + json.dumps(job) + rest).encode()
+    assert job_id_of(line) == job
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_have_a_job_or_none(line: bytes) -> None:
+    """Reading a job never raises."""
+    found = job_id_of(line)
+    assert found is None or isinstance(found, str)
+
+
+def test_numbers_in_answers_are_finite() -> None:
+    """A loss that is not finite cannot be parsed by clients: msgspec writes null, so callers leave it out."""
+    assert json.loads(accepted(accepted_prefix(1, True, None), ["a"])[:-1]) == {
+        "ok": True,
+        "step": 1,
+        "trained": True,
+        "job_id": "a",
+    }
+    assert math.isfinite(json.loads(accepted(accepted_prefix(1, True, 1e308), ["a"]))["loss"])
