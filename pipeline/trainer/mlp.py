@@ -81,7 +81,7 @@ class BoundMlp:
             weight, bias = self._gradients[index]
             np.matmul(delta.T, self._inputs[index], out=weight)
             if bias is not None:
-                delta.sum(0, out=bias)
+                np.add.reduce(delta, axis=0, out=bias)
 
     def squared_jacobian(self, features: Array) -> NDArray[np.float64]:
         """Return the sum over rows of the squared derivatives of the score, float64[n_parameters].

@@ -68,13 +68,11 @@ class MlpLearner:
         """Leave the gradient by the coordinates, per squared unit, in its row; return the loss in squared points."""
         unit = self._recipe.residual_unit
         residual = self._network.forward(features) - score
-        residual *= 1 / unit
-        slope = np.maximum(np.minimum(residual, 1), -1) if self._recipe.robust else residual
-        # Huber's loss is slope · (residual - slope / 2), on either side of the threshold.
-        loss = float(slope @ (residual - 0.5 * slope)) / len(score) * unit * unit
-        self._network.backward(slope * (1 / (unit * len(score))))
+        slope = np.maximum(np.minimum(residual, unit), -unit) if self._recipe.robust else residual
+        self._network.backward(slope * (1 / (unit * unit * len(score))))
         self._gradient *= self._scale
-        return loss
+        # Huber's loss is slope · (residual - slope / 2), on either side of the threshold.
+        return float(slope @ (residual - 0.5 * slope)) / len(score)
 
     def _descend(self, shortened: float) -> None:
         """Take the step of SGD with momentum and of the EMA, as one product.

@@ -1,4 +1,4 @@
-"""An ONNX graph as a differentiable torch function of its flat weight vector."""
+"""An ONNX graph as a differentiable torch function of its weights."""
 
 from __future__ import annotations
 
@@ -35,26 +35,33 @@ class TorchGraph:
                 self._constants[tensor.name] = self._tensor(tensor)
         self._calls = [self._call(node) for node in base.proto.graph.node if not self._is_constant(node, trained)]
 
-    def __call__(self, features: Tensor, vector: Tensor) -> Tensor:
-        """Return the scores float32[n] of features float32[n, n_features] with the weights float32[n_parameters]."""
-        values = dict(self._constants)
-        for (name, _), part in zip(self._base.inputs, torch.split(features, self._widths, dim=1), strict=True):
-            values[name] = part
-        for parameter in self._base.parameters:
-            flat = vector[parameter.offset : parameter.offset + parameter.size]
-            values[parameter.name] = flat.view(parameter.shape)
+    def tensors(self, vector: Tensor) -> dict[str, Tensor]:
+        """Return the trained tensors by name, as views of `vector` float32[n_parameters]."""
+        return {
+            parameter.name: vector[parameter.offset : parameter.offset + parameter.size].view(parameter.shape)
+            for parameter in self._base.parameters
+        }
+
+    def __call__(self, features: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """Return the scores float32[n] of features float32[n, n_features] with the trained `tensors`."""
+        values = {**self._constants, **tensors}
+        if len(self._widths) == 1:
+            values[self._base.inputs[0][0]] = features
+        else:
+            for (name, _), part in zip(self._base.inputs, torch.split(features, self._widths, dim=1), strict=True):
+                values[name] = part
         for call in self._calls:
-            values[call.output] = self._run(call, [values[name] for name in call.inputs])
+            try:
+                values[call.output] = call.operator(*[values[name] for name in call.inputs], **call.attributes)
+            except (TypeError, NotImplementedError, KeyError, RuntimeError) as error:
+                raise self._unusable(call, error) from error
         score = values[self._base.output]
         assert score is not None
         return score.reshape(len(features))
 
-    def _run(self, call: _Call, inputs: list[Tensor | None]) -> Tensor:
-        try:
-            return call.operator(*inputs, **call.attributes)
-        except (TypeError, NotImplementedError, KeyError, RuntimeError) as error:
-            reason = f"cannot be trained in this form: {str(error).splitlines()[0]}"
-            raise UnusableModel(self._base.name, reason, node=_name(call.node), operator=call.node.op_type) from error
+    def _unusable(self, call: _Call, error: Exception) -> UnusableModel:
+        reason = f"cannot be trained in this form: {str(error).splitlines()[0]}"
+        return UnusableModel(self._base.name, reason, node=_name(call.node), operator=call.node.op_type)
 
     def _call(self, node: NodeProto) -> _Call:
         operator = OPERATORS.get(node.op_type)

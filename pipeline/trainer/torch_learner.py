@@ -23,13 +23,18 @@ class TorchLearner:
         self._recipe = recipe
         self._device = torch.device(device)
         self._graph = TorchGraph(base, self._device)
-        theta = self._to_device(base.vector())
-        self._origin = theta if recipe.calibration_rows else torch.zeros_like(theta)
+        theta = self._to_device(base.vector().copy())
+        self._origin = theta.clone() if recipe.calibration_rows else torch.zeros_like(theta)
         self._scale = torch.ones_like(theta)
-        self._position = torch.zeros_like(theta).requires_grad_()
-        self._ema = torch.zeros_like(theta)
+        # Weights and gradient are one tensor each, of which the layers' are views: a step then needs few calls.
+        self._theta, self._gradient = theta, torch.zeros_like(theta)
+        self._weights = {name: view.detach().requires_grad_() for name, view in self._graph.tensors(theta).items()}
+        for name, view in self._graph.tensors(self._gradient).items():
+            self._weights[name].grad = view
+        self._position, self._ema = torch.zeros_like(theta), torch.zeros_like(theta)
+        self._position.grad = torch.zeros_like(theta)
         self.reset(base.vector())
-        self._graph(torch.zeros(2, base.n_features, device=self._device), theta)
+        self._graph(torch.zeros(2, base.n_features, device=self._device), self._weights)
 
     @property
     def steps(self) -> int:
@@ -39,55 +44,63 @@ class TorchLearner:
     def predict(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]:
         """See `Learner`."""
         with torch.no_grad():
-            scores = self._graph(self._to_device(features), self._to_device(vector))
+            scores = self._graph(self._to_device(features), self._graph.tensors(self._to_device(vector)))
         return scores.cpu().numpy()
 
     def squared_jacobian(self, features: NDArray[np.float32], vector: Vector) -> NDArray[np.float64]:
         """See `Learner`."""
         theta = self._to_device(vector).requires_grad_()
+        tensors = self._graph.tensors(theta)
         total = torch.zeros_like(theta, dtype=torch.float64)
         for row in torch.split(self._to_device(features), 1):
-            (slope,) = torch.autograd.grad(self._graph(row, theta).sum(), theta)
+            (slope,) = torch.autograd.grad(self._graph(row, tensors).sum(), theta, retain_graph=True)
             total += slope.double() ** 2
         return total.cpu().numpy()
 
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
-        unit = self._recipe.residual_unit
-        loss_function = huber_loss if self._recipe.robust else _half_squared
-        self._position.grad = None
-        predicted = self._graph(self._to_device(features), self._theta())
-        loss = loss_function(predicted / unit, self._to_device(score) / unit)
-        torch.autograd.backward(loss)
-        norm = float(torch.nn.utils.clip_grad_norm_([self._position], self._recipe.max_norm))
-        points = float(loss.detach()) * unit * unit
-        if not math.isfinite(points + norm):
-            return StepResult(points, norm, applied=False)
+        loss = self._differentiate(features, score)
+        gradient = self._position.grad
+        assert gradient is not None
+        norm = float(torch.linalg.vector_norm(gradient))
+        if not math.isfinite(loss + norm):
+            return StepResult(loss, norm, applied=False)
+        if norm > self._recipe.max_norm:
+            gradient *= self._recipe.max_norm / norm
         self._steps += 1
         group = self._optimizer.param_groups[0]
-        group["lr"], group["weight_decay"] = (
-            self._recipe.step_size_at(self._steps),
-            self._recipe.weight_decay_at(self._steps),
-        )
+        group["lr"] = self._recipe.step_size_at(self._steps)
+        group["weight_decay"] = self._recipe.weight_decay_at(self._steps)
         self._optimizer.step()
-        self._ema.lerp_(self._position.detach(), 1 - self._recipe.ema_decay_at(self._steps))
-        return StepResult(points, norm, applied=True)
+        self._ema.lerp_(self._position, 1 - self._recipe.ema_decay_at(self._steps))
+        self._place()
+        return StepResult(loss, norm, applied=True)
+
+    def _differentiate(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> float:
+        """Leave the gradient by the coordinates, per squared unit, on the position; return the squared points' loss."""
+        unit = self._recipe.residual_unit
+        self._gradient.zero_()
+        predicted, true = self._graph(self._to_device(features), self._weights), self._to_device(score)
+        loss = huber_loss(predicted, true, delta=unit) if self._recipe.robust else 0.5 * mse_loss(predicted, true)
+        torch.autograd.backward(loss)
+        torch.mul(self._gradient, self._scale / unit**2, out=self._position.grad)
+        return float(loss.detach())
 
     def weights(self) -> Vector:
         """See `Learner`."""
-        return self._theta().detach().cpu().numpy().copy()
+        return self._theta.cpu().numpy().copy()
 
     def ema(self) -> Vector:
         """See `Learner`."""
-        return (self._origin + self._scale * self._ema).cpu().numpy().copy()
+        return (self._origin + self._scale * self._ema).cpu().numpy()
 
     def reset(self, vector: Vector) -> None:
         """See `Learner`."""
-        with torch.no_grad():
-            self._position.copy_((self._to_device(vector) - self._origin) / self._scale)
-        self._ema = self._position.detach().clone()
+        self._position.copy_((self._to_device(vector) - self._origin) / self._scale)
+        self._ema.copy_(self._position)
         self._steps = 0
         self._new_optimizer()
+        self._place()
 
     def state(self) -> LearnerState:
         """See `Learner`."""
@@ -95,7 +108,7 @@ class TorchLearner:
         tensors = {
             "origin": self._origin,
             "scale": self._scale,
-            "position": self._position.detach(),
+            "position": self._position,
             "ema": self._ema,
             "first": first,
             "second": second,
@@ -107,14 +120,15 @@ class TorchLearner:
         """See `Learner`."""
         tensors = {name: self._to_device(vector.astype(np.float32)) for name, vector in state.items()}
         self._origin, self._scale, self._ema = tensors["origin"], tensors["scale"], tensors["ema"]
-        with torch.no_grad():
-            self._position.copy_(tensors["position"])
+        self._position.copy_(tensors["position"])
         self._steps = int(state["steps"][0])
         self._new_optimizer()
         self._set_moments(tensors["first"], tensors["second"])
+        self._place()
 
-    def _theta(self) -> Tensor:
-        return self._origin + self._scale * self._position
+    def _place(self) -> None:
+        """Put the weights where the position of the coordinates is."""
+        torch.addcmul(self._origin, self._scale, self._position, out=self._theta)
 
     def _new_optimizer(self) -> None:
         recipe = self._recipe
@@ -145,8 +159,5 @@ class TorchLearner:
             self._optimizer.state[self._position] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
 
     def _to_device(self, array: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(np.array(array, dtype=np.float32)).to(self._device)
-
-
-def _half_squared(predicted: Tensor, score: Tensor) -> Tensor:
-    return 0.5 * mse_loss(predicted, score)
+        """Return `array` on the device; on the processor it is not copied."""
+        return torch.from_numpy(array).to(self._device)

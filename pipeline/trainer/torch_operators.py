@@ -21,9 +21,12 @@ def _integers(tensor: Tensor) -> list[int]:
 
 def _gemm(a: Tensor, b: Tensor, c: Tensor | None = None, **attributes: float) -> Tensor:
     a = a.T if attributes.get("transA") else a
-    b = b.T if attributes.get("transB") else b
-    product = attributes.get("alpha", 1.0) * (a @ b)
-    return product if c is None else product + attributes.get("beta", 1.0) * c
+    b = b if attributes.get("transB") else b.T
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+    if alpha == beta == 1 and c is not None and c.dim() == 1:
+        return functional.linear(a, b, c)
+    product = alpha * (a @ b.T)
+    return product if c is None else product + beta * c
 
 
 def _reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:

@@ -173,7 +173,8 @@ def test_equals_onnx_runtime_and_trains(case: Case) -> None:
     """Each operator gives what ONNX Runtime gives, and lets a gradient through to the first layer."""
     base = built(case)
     features = tensor(5, 6, seed=4)
-    ours = TorchGraph(base, torch.device("cpu"))(torch.from_numpy(features), torch.from_numpy(base.vector()))
+    graph = TorchGraph(base, torch.device("cpu"))
+    ours = graph(torch.from_numpy(features), graph.tensors(torch.from_numpy(base.vector())))
     assert np.allclose(ours.numpy(), OnnxModel(base.serialized).predict(features), rtol=1e-4, atol=1e-5)
     assert TorchLearner(base, SGD).squared_jacobian(features, base.vector())[base.parameters[0].offset :].any()
 
