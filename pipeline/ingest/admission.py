@@ -135,7 +135,7 @@ def _objects(block: bytes) -> int:
     """
     text = np.frombuffer(block, np.uint8)
     newlines = np.flatnonzero(text == _NEWLINE)
-    if len(newlines) and newlines[-1] == len(text) - 1:
+    if len(newlines) and (newlines[0] == 0 or newlines[-1] == len(text) - 1):
         return 0
     between = bool((text[newlines - 1] == _CLOSING).all() and (text[newlines + 1] == _OPENING).all())
     return len(newlines) + 1 if between else 0
