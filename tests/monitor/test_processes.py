@@ -197,6 +197,7 @@ def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_pat
     server = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL)
     try:
         query = f"http://{address}/api/v1/query?query=vmafx_sidecar_process_up"
+        wait_for(lambda: fetch(f"http://{address}/-/ready")[0] == 200, "Prometheus")
         found = wait_for(lambda: json.loads(fetch(query)[1])["data"]["result"], "a scrape")
         assert {series["metric"]["process"] for series in found} == {"ingest", "trainer", "exporter", "monitor"}
         rules = wait_for(lambda: _evaluated(f"http://{address}/api/v1/rules"), "an evaluation")
