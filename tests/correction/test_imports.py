@@ -8,7 +8,7 @@ HEAVY = ("torch", "onnx", "onnxruntime", "matplotlib", "pyarrow", "scipy")
 
 
 def test_neither_torch_nor_the_rest_of_the_pipeline_is_imported() -> None:
-    """The library and its commands load NumPy, msgspec and click, and of the pipeline only how to write files durably."""
+    """The library and its commands load NumPy, msgspec, click, and of the pipeline only how to write files durably."""
     code = "import sys, pipeline.correction, pipeline.correction.cli; print(*sys.modules)"
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
