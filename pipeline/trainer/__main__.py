@@ -23,7 +23,8 @@ from pipeline.trainer.stable import StableWeights
 # Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
 _ROWS_PER_TURN = 64
 # How long to sleep when there is nothing new: the latency from data to training.
-_IDLE_S = 0.02
+_IDLE_S = 0.05
+_FIGURES_INTERVAL_S = 0.25
 _EVALUATION_INTERVAL_S = 2.0
 
 
@@ -81,6 +82,7 @@ def _train(
         if time.monotonic() - evaluated_at >= _EVALUATION_INTERVAL_S and training.total_steps != evaluated_step:
             if training.evaluate():
                 process.log.error("rolled_back", to="last stable weights", rollbacks=training.rollbacks)
+            report.measure()
             evaluated_at, evaluated_step = time.monotonic(), training.total_steps
         if not observed:
             if not ring_region.is_current():
@@ -88,6 +90,7 @@ def _train(
                 return
             process.stop.wait(_IDLE_S)
     handover.publish()
+    report.measure()
     report.publish()
 
 
@@ -104,11 +107,20 @@ class _Progress:
     ) -> None:
         self._process, self._training, self._handover = process, training, handover
         self._ring, self._budget = ring, budget
-        self._drift_events = int(training.report().get("drift_events", 0))
+        self.measure()
+        self._drift_events = int(self._figures.get("drift_events", 0))
+
+    def measure(self) -> None:
+        """Take the figures anew, which costs as much as a score of steps."""
+        self._figures = self._training.report()
+        self._measured_at, self._measured_cursor = time.monotonic(), self._training.cursor
 
     def publish(self) -> None:
-        """Publish the figures as they are now. The step is that of the published weights: it never falls."""
-        figures, report = self._training.report(), self._process.report
+        """Publish how far training is; the step is that of the published weights: it never falls."""
+        due = time.monotonic() - self._measured_at >= _FIGURES_INTERVAL_S
+        if due and self._training.cursor != self._measured_cursor:
+            self.measure()
+        figures, report = self._figures, self._process.report
         report.step, report.cursor = self._handover.step, self._training.cursor
         report.lag = max(0, self._ring.head - self._training.cursor)
         report.evicted_untrained = self._training.evicted_untrained
