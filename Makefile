@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model soak fuzz clean
+.PHONY: help install run test lint types pytest base-model soak fuzz image compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,20 @@ soak: install  ## load and random faults, every sample accounted for: ten minute
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.hostile.fuzz_wire .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$(or $(FUZZ_SECONDS),60)
+
+IMAGE ?= vmafx-sidecar
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py)
+# More for `docker build`, e.g. --network host.
+DOCKER_BUILD_FLAGS ?=
+image:  ## the container image, vmafx-sidecar; TORCH_INDEX says which build of torch goes in
+	docker build --file deploy/Dockerfile --build-arg VERSION=$(VERSION) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
+	  $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) --tag $(IMAGE):$(VERSION) .
+
+compose-test: install image  ## the image and compose.yaml run for real, killed and stopped: five minutes, needs Docker
+	VMAFX_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/deploy/containers
+
+helm-test: install  ## the chart and the plain manifests (a part of make test)
+	$(BIN)/python -m pytest tests/deploy -k 'chart or kustomize or monitoring'
 
 clean:  ## the environment and the caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -1,0 +1,64 @@
+"""compose.yaml, read without running it; tests/deploy/containers runs it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline import config
+from tests.deploy.charts import DEPLOY, tool
+from tests.deploy.shm import MIB, report_bytes, sample_bytes
+from tests.deploy.test_chart import stop_seconds
+
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def test_shared_memory_has_room() -> None:
+    """shm_size holds twice what the samples and reports take: the rest is the models'."""
+    settings = config.load(SERVICES["sidecar"]["environment"])
+    size = int(SERVICES["sidecar"]["shm_size"].removesuffix("mb")) * MIB
+    assert 2 * (sample_bytes(settings) + report_bytes()) < size
+
+
+@pytest.mark.parametrize("service", ["sidecar", "fake-node"])
+def test_settings_are_understood(service: str) -> None:
+    """Every variable that is set is a setting of the program, with a value that it accepts."""
+    variables = SERVICES[service]["environment"]
+    assert config.unknown(variables) == []
+    config.load(variables)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_confined(service: str) -> None:
+    """No service has capabilities, or a root that it can write to; memory is limited, ports are for this host only."""
+    found = SERVICES[service]
+    assert found["read_only"]
+    assert found["cap_drop"] == ["ALL"]
+    assert found["mem_limit"]
+    assert all(port.startswith("127.0.0.1:") for port in found.get("ports", []))
+
+
+def test_end_has_time() -> None:
+    """Docker's patience exceeds what the processes take to stop one after the other."""
+    assert int(SERVICES["sidecar"]["stop_grace_period"].removesuffix("s")) > stop_seconds()
+
+
+def test_node_waits_for_the_sidecar() -> None:
+    """The fake node starts when the sidecar is healthy, and Prometheus only when asked for."""
+    assert SERVICES["fake-node"]["depends_on"] == {"sidecar": {"condition": "service_healthy"}}
+    assert SERVICES["prometheus"]["profiles"] == ["metrics"]
+
+
+def test_prometheus_scrapes_the_sidecar(tmp_path: Path) -> None:
+    """Prometheus' own checker takes the configuration, which names the sidecar and the job of the alerts."""
+    file = DEPLOY / "compose-prometheus.yaml"
+    (scrape,) = yaml.safe_load(file.read_text())["scrape_configs"]
+    assert scrape["job_name"] == "vmafx-sidecar"
+    assert scrape["static_configs"] == [{"targets": ["sidecar:9091"]}]
+    for source in (file, DEPLOY / "prometheus" / "alerts.yaml"):
+        shutil.copy(source, tmp_path)
+    subprocess.run([tool("promtool"), "check", "config", str(tmp_path / file.name)], check=True, capture_output=True)
