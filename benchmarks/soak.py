@@ -53,8 +53,10 @@ class Ledger:
     faults: Counter[str] = field(default_factory=Counter)
     memory: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    halts: list[tuple[float, float]] = field(default_factory=list)
+    """When ingest itself was halted: from, to (monotonic)."""
 
-    def take(self, tally: Tally, sidecar: Sidecar, fault: tuple[float, float]) -> None:
+    def take(self, tally: Tally, sidecar: Sidecar) -> None:
         """Account for what the clients have seen: every answered sample has to be in the ring now."""
         wanted = sample_numbers(tally.answered)
         there = numbers_of(sidecar.rows().features)
@@ -67,7 +69,7 @@ class Ledger:
         self.refused, self.resent = self.refused + tally.refused, self.resent + tally.resent
         self.errors += tally.wrong
         for at, seconds in tally.slow:
-            if at - seconds < fault[1] and at > fault[0]:
+            if any(at > begin and at - seconds < end for begin, end in self.halts):
                 self.worst_in_fault_s = max(self.worst_in_fault_s, seconds)
             else:
                 self.worst_s = max(self.worst_s, seconds)
@@ -98,13 +100,13 @@ def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:
         at = time.monotonic()
         FAULTS[name](sidecar, rng)
         _recovers(sidecar, name, ledger)
-        # Clients that had no answer dial again; what waited is answered within their deadline.
-        window = (at, time.monotonic() + 2) if stops_answers(name) else (0.0, 0.0)
         ledger.faults[name] += 1
-        ledger.take(feeder.take(), sidecar, window)
+        if stops_answers(name):
+            ledger.halts.append((at, time.monotonic()))
+        ledger.take(feeder.take(), sidecar)
         ledger.inspect(sidecar)
         click.echo(f"{time.monotonic() - began:7.0f} s  {ledger.answered:>10,} answered  {name}", err=True)
-    ledger.take(feeder.stop(), sidecar, (0.0, 0.0))
+    ledger.take(feeder.stop(), sidecar)
     return ledger
 
 

@@ -21,7 +21,7 @@ HOSTILE_SHARE = 10
 """One line in so many is hostile."""
 N_FEATURES = 6
 DEADLINE_S = 2.0
-_HIGH = 1 << 20  # whole numbers below 2**24 are exact in float32, so a number takes two features
+_HIGH = 1 << 20  # a multiple of 2**-20 below 1 is exact in float32, so a number takes two features
 _INPUTS = Path(__file__).resolve().parents[1] / "tests/hostile/inputs"
 
 
@@ -46,13 +46,15 @@ def sample_numbers(batches: list[tuple[int, int]]) -> NDArray[np.int64]:
 
 def numbers_of(features: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return the numbers int64[n] of the samples with features float32[n, 6]."""
-    return features[:, 0].astype(np.int64) + features[:, 1].astype(np.int64) * _HIGH
+    low, high = (features[:, :2].T * np.float32(_HIGH)).astype(np.int64)
+    numbers: NDArray[np.int64] = low + high * _HIGH
+    return numbers
 
 
 def _line(number: int) -> bytes:
     x = number % 97 / 97
     return (
-        f'{{"job_id":"{number}","features":[{number % _HIGH},{number // _HIGH},{x:.6f},{1 - x:.6f},{x * x:.6f},1],'
+        f'{{"job_id":"{number}","features":[{number % _HIGH / _HIGH},{number // _HIGH / _HIGH},{x:.6f},{1 - x:.6f},{x * x:.6f},1],'
         f'"true_score":{100 * x:.4f},"source_id":"source {number // 500}"}}\n'
     ).encode()
 
