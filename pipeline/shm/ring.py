@@ -38,7 +38,9 @@ class Ring:
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + self.slots * self._row_bytes]
         self.rows: NDArray[np.float32] = np.frombuffer(self._row_view, np.float32).reshape(self.slots, words)
         self._seals = False
-        self._places = np.zeros(0, np.int64)
+        # Reused, since numpy takes longer to make an array of a number than to add it.
+        self._place: NDArray[np.int64] = np.zeros((), np.int64)
+        self._places: NDArray[np.int64] = np.zeros(0, np.int64)
 
     @staticmethod
     def layout(capacity: int, n_features: int) -> Layout:
@@ -135,7 +137,8 @@ class Ring:
         """
         if len(self._places) != len(offsets):
             self._places = np.zeros(len(offsets), np.int64)
-        np.add(offsets, first % self.slots, out=self._places)
+        self._place.fill(first % self.slots)
+        np.add(offsets, self._place, self._places)
         self.rows.take(self._places, 0, out.words, "wrap")
         return self._whole(first, out, offsets)
 

@@ -73,10 +73,10 @@ class RecentRows:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
         self._evict(oldest)
-        count = self._stop - self._start
-        if not count or not len(out):
+        live = self._sequences[self._start : self._stop]
+        if not len(live) or not len(out):
             return 0
-        chosen = self._sequences[draws.indices(len(out), count) + self._start]
+        chosen = live[draws.indices(len(out), len(live))]
         return len(out) if self._ring.take(oldest, chosen - oldest, out) else 0
 
     def _evict(self, oldest: int) -> None:
