@@ -52,9 +52,11 @@ def numbers_of(features: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _line(number: int) -> bytes:
+    high, low = divmod(number, _HIGH)
     x = number % 97 / 97
+    features = f"[{low / _HIGH},{high / _HIGH},{x:.6f},{1 - x:.6f},{x * x:.6f},1]"
     return (
-        f'{{"job_id":"{number}","features":[{number % _HIGH / _HIGH},{number // _HIGH / _HIGH},{x:.6f},{1 - x:.6f},{x * x:.6f},1],'
+        f'{{"job_id":"{number}","features":{features},'
         f'"true_score":{100 * x:.4f},"source_id":"source {number // 500}"}}\n'
     ).encode()
 
