@@ -12,14 +12,15 @@ from tests.processes.sidecar import N_FEATURES, PATIENCE_S, Sidecar
 
 _BATCH = 10
 _PAUSE_S = 0.005
+_SCALE = 1 << 20  # its fractions are exact in float32
 
 
 def numbered(number: int) -> dict[str, Any]:
-    """Return the sample `number`, which its first feature tells; the score can be learned from the features."""
+    """Return the sample `number`, below 2**20, which its first feature tells; its score can be learned."""
     x = (number % 97) / 97
     return {
         "job_id": str(number),
-        "features": [float(number), x, 1 - x, x * x, 0.5, 1.0][:N_FEATURES],
+        "features": [number / _SCALE, x, 1 - x, x * x, 0.5, 1.0][:N_FEATURES],
         "true_score": 100 * x,
         "source_id": f"source {number % 23}",
     }
@@ -27,7 +28,7 @@ def numbered(number: int) -> dict[str, Any]:
 
 def numbers(rows: RowBatch) -> list[int]:
     """Return which samples `rows` are."""
-    return [int(value) for value in rows.features[:, 0].tolist()]
+    return [int(value * _SCALE) for value in rows.features[:, 0].tolist()]
 
 
 class Stream:
