@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from pipeline import config, regions
 from pipeline.config import Settings
 from pipeline.telemetry import Board
 
-_START_S = 30.0
+_START_S, _SETTLE_S = 30.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,31 @@ class Sidecar:
             "supervisor": self.process.pid,
         }
 
+    def settled(self) -> int:
+        """Wait until everything sent has been taken and learned; return the number of samples ever accepted."""
+        until = time.monotonic() + _SETTLE_S
+        while time.monotonic() < until:
+            before = self.board.ingest().accepted
+            time.sleep(0.12)
+            if self.board.ingest().accepted == before and self.board.trainer().cursor >= before:
+                return before
+        raise RuntimeError("the trainer has not caught up")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all of its processes, supervisor first."""
+        head = psutil.Process(self.process.pid)
+        return [head, *head.children(recursive=True)]
+
+    def processor_seconds(self) -> float:
+        """Return the processor time that all of its processes have taken so far."""
+        return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+
 
 @contextlib.contextmanager
 def running(n_features: int = 6, **variables: str) -> Iterator[Sidecar]:
     """Start a sidecar with `variables` (names without their VMAFX_SIDECAR_ prefix), stop it and clean up at the end."""
     with tempfile.TemporaryDirectory(prefix="vmafx-bench-") as directory:
-        environment = _environment(Path(directory), n_features, variables)
+        environment = environment_in(Path(directory), n_features, variables)
         settings = config.load(environment)
         log = Path(directory) / "log"
         with log.open("wb") as sink:
@@ -69,7 +90,8 @@ def running(n_features: int = 6, **variables: str) -> Iterator[Sidecar]:
             )
 
 
-def _environment(directory: Path, n_features: int, variables: dict[str, str]) -> dict[str, str]:
+def environment_in(directory: Path, n_features: int, variables: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a sidecar that has everything in `directory`."""
     checkpoints = directory / "checkpoints"
     checkpoints.mkdir()
     return dict(os.environ) | {

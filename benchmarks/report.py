@@ -1,0 +1,83 @@
+"""The table, on the terminal and in docs/benchmarks.md, and its plot."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import click
+
+from benchmarks.figures import HEADINGS, Figure
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "benchmarks.md"
+PLOT = DOCS / "img" / "benchmarks.png"
+_WIDTHS = (38, 36, 30, 9, 20, 14, 8)
+
+
+def print_headings() -> None:
+    """Print the table's first line."""
+    _print(HEADINGS)
+
+
+def print_rows(figures: list[Figure]) -> None:
+    """Print lines of the table."""
+    for figure in figures:
+        _print(figure.cells())
+
+
+def _print(cells: tuple[str, ...]) -> None:
+    *columns, note = cells
+    click.echo("".join(f"{cell:<{width}} " for cell, width in zip(columns, _WIDTHS, strict=True)) + note)
+
+
+def write(answers: dict[str, tuple[list[Figure], str]]) -> None:
+    """Renew the table and the plot in the documentation."""
+    figures = [figure for each, _ in answers.values() for figure in each]
+    bounds = [f"- {name.replace('_', ' ')}: {bound}" for name, (_, bound) in answers.items()]
+    replace_section("figures", "\n".join([machine(), "", *_markdown(figures), "", "What bounds each:", "", *bounds]))
+    draw(figures)
+
+
+def machine() -> str:
+    """Say in a line what was measured on."""
+    python, system = platform.python_version(), platform.machine()
+    return f"Measured with `make bench` on {os.cpu_count()} cores, {system}, Python {python}."
+
+
+def _markdown(figures: list[Figure]) -> list[str]:
+    rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def replace_section(name: str, text: str) -> None:
+    """Put `text` between the markers `<!-- name -->` and `<!-- end of name -->` of the page."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = PAGE.read_text()
+    before, after = page.split(begin)[0], page.split(end)[1]
+    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def draw(figures: list[Figure]) -> None:
+    """Draw each figure as a multiple of its goal, oriented so that right of the line is better."""
+    from matplotlib.figure import Figure as Canvas
+
+    shown = [figure for figure in reversed(figures) if figure.values and figure.goal is not None]
+    canvas = Canvas(figsize=(9, 0.32 * len(shown) + 1), layout="constrained")
+    axes = canvas.subplots()
+    for place, figure in enumerate(shown):
+        extremes = [_multiple(figure, value) for value in (min(figure.values), max(figure.values))]
+        color = "tab:green" if figure.reached else "tab:red"
+        axes.plot(extremes, [place, place], color=color, alpha=0.5, linewidth=5, solid_capstyle="butt")
+        axes.plot(_multiple(figure, figure.median), place, "o", color=color)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set(xscale="log", xlabel="times better than the goal (median, and range over the rounds)")
+    axes.set_yticks(range(len(shown)), [f"{each.question} | {each.against} | {each.setting}" for each in shown], size=7)
+    axes.grid(axis="x", alpha=0.3)
+    canvas.savefig(PLOT, dpi=110)
+
+
+def _multiple(figure: Figure, value: float) -> float:
+    assert figure.goal is not None
+    return value / figure.goal if figure.at_least else figure.goal / max(value, 1e-9)
