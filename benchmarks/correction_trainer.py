@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from pipeline.corpus.table import load_corpus
+from pipeline.corpus.read import load_corpus
 from pipeline.correction import CorrectionModel, Settings
 from pipeline.metrics import rmse
 from pipeline.model.graph import load_base_model

@@ -11,7 +11,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import Corpus
 from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring

@@ -8,8 +8,9 @@ import click
 import numpy as np
 
 from pipeline.corpus.pairs import Pair, find_pairs, parse_ladder
+from pipeline.corpus.read import load_corpus
 from pipeline.corpus.reference import Limits
-from pipeline.corpus.table import CorpusError, load_corpus
+from pipeline.corpus.table import CorpusError
 
 _LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
 _SMOKE = ("lavfi:testsrc2=size=128x96", "lavfi:mandelbrot=size=128x96")

@@ -71,21 +71,6 @@ class Corpus:
         return sorted(np.unique(self.source).tolist())
 
 
-def load_corpus(path: Path) -> Corpus:
-    """Read `.npz` with numpy alone; `.parquet` and `.csv` need pyarrow. Raises CorpusError."""
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file")
-    if path.suffix == ".npz":
-        from pipeline.corpus.npz import read_npz
-
-        return read_npz(path)
-    if path.suffix in {".parquet", ".csv"}:
-        from pipeline.corpus.arrow import read_arrow
-
-        return read_arrow(path)
-    raise CorpusError(f"{path}: a corpus is a .npz, .parquet or .csv file, not {path.suffix or 'without suffix'}")
-
-
 def corpus_from_columns(columns: Mapping[str, npt.NDArray[Any]], path: Path) -> Corpus:
     """Check and assemble columns [n] by name; `path` is for messages.
 

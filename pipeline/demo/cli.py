@@ -36,7 +36,8 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
         raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
     from rich.console import Console
 
-    from pipeline.corpus.table import CorpusError, load_corpus
+    from pipeline.corpus.read import load_corpus
+    from pipeline.corpus.table import CorpusError
     from pipeline.demo.display import Display
     from pipeline.demo.judge import Judge
     from pipeline.demo.result import failure, judge_all, plot, table

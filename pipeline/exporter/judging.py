@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.corpus.table import CorpusError, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import CorpusError
 from pipeline.exporter.checkpoint import Checkpoint, Verdict
 from pipeline.exporter.gate import GateSet, Predict, judge
 from pipeline.exporter.names import file_of

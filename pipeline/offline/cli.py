@@ -8,7 +8,8 @@ from typing import Literal
 
 import click
 
-from pipeline.corpus.table import TARGETS, Corpus, CorpusError, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
 from pipeline.offline.command_line import command_line
 

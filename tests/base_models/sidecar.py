@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import data, regions
 from pipeline.config import load
-from pipeline.corpus.table import load_corpus
+from pipeline.corpus.read import load_corpus
 from pipeline.handoff import TrainerSnapshot, decode_snapshot
 from tests.contract.sidecar import COMMAND, Sidecar
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.corpus import ffmpeg
 from pipeline.corpus.cli import corpus
-from pipeline.corpus.table import TARGETS, CorpusError, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import TARGETS, CorpusError
 
 
 def _libvmaf_is_missing() -> str:

@@ -13,7 +13,8 @@ from pyarrow import csv, parquet
 from pipeline import data
 from pipeline.corpus.cli import corpus as corpus_command
 from pipeline.corpus.npz import write_npz
-from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError
 
 
 def columns(n: int = 4) -> dict[str, list[float] | list[str] | list[int]]:

@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline import data
-from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import Corpus
 from pipeline.correction import CorrectedPredictor, CorrectionStore, Settings
 from pipeline.correction.captures import Features
 from pipeline.metrics import rmse

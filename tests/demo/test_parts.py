@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.corpus.table import load_corpus
+from pipeline.corpus.read import load_corpus
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.demo.display import Display, Moment
 from pipeline.demo.judge import Figures, Judge

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from pipeline.corpus.table import load_corpus
+from pipeline.corpus.read import load_corpus
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.model.runtime import OnnxModel
 from pipeline.node.cli import feed

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from pipeline import data
 from pipeline.corpus.npz import write_npz
-from pipeline.corpus.table import load_corpus
+from pipeline.corpus.read import load_corpus
 from pipeline.model.graph import load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.model.verify import verify

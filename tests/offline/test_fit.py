@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pipeline import data
-from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import Corpus
 from pipeline.offline.ensemble import Ensemble
 from pipeline.offline.fit import Adam, Fit, Recipe
 from pipeline.offline.folds import members

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline import data, metrics
-from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import Corpus
 from pipeline.offline.scores import FIGURES, agreement, by_group
 
 

@@ -8,7 +8,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from pipeline import data
-from pipeline.corpus.table import Corpus, load_corpus
+from pipeline.corpus.read import load_corpus
+from pipeline.corpus.table import Corpus
 from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
