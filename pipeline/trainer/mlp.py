@@ -57,6 +57,7 @@ class BoundMlp:
         self._gradients = [] if gradient is None else [layer.views(gradient) for layer in mlp.layers]
         self._inputs: list[Array] = []
         self._sums: list[Array] = []
+        self._summing: Array = np.empty(0, np.float32)
 
     def forward(self, features: Array) -> Array:
         """Return the scores float32[n] of features float32[n, n_features]."""
@@ -67,7 +68,7 @@ class BoundMlp:
             x = x * self._mlp.gain
         self._inputs, self._sums = [x], []
         for weight, bias, activation in self._layers:
-            z = x @ weight.T
+            z = x.dot(weight.T)  # on small arrays twice as fast as the operator @
             if bias is not None:
                 z += bias
             x = z if activation is None else activation.value(z)
@@ -81,7 +82,12 @@ class BoundMlp:
             weight, bias = self._gradients[index]
             np.matmul(delta.T, self._inputs[index], out=weight)
             if bias is not None:
-                np.add.reduce(delta, axis=0, out=bias)
+                self._ones(len(delta)).dot(delta, out=bias)
+
+    def _ones(self, count: int) -> Array:
+        if len(self._summing) != count:
+            self._summing = np.ones(count, np.float32)
+        return self._summing
 
     def squared_jacobian(self, features: Array) -> NDArray[np.float64]:
         """Return the sum over rows of the squared derivatives of the score, float64[n_parameters].
@@ -106,4 +112,4 @@ class BoundMlp:
                 delta = delta * activation.slope(self._sums[index], self._inputs[index + 1])
             yield index, delta
             if index:
-                delta = delta @ weight
+                delta = delta.dot(weight)

@@ -51,7 +51,7 @@ class MlpLearner:
         """See `Learner`."""
         with np.errstate(all="ignore"):
             loss = self._differentiate(features, score)
-            norm = math.sqrt(self._gradient @ self._gradient)
+            norm = math.sqrt(self._gradient.dot(self._gradient))
         if not math.isfinite(loss + norm):
             return StepResult(loss, norm, applied=False)
         # A clipped gradient moves the weights by a bounded amount: nothing after this point can overflow.
@@ -72,7 +72,7 @@ class MlpLearner:
         self._network.backward(slope * (1 / (unit * unit * len(score))))
         self._gradient *= self._scale
         # Huber's loss is slope · (residual - slope / 2), on either side of the threshold.
-        return float(slope @ (residual - 0.5 * slope)) / len(score)
+        return float(slope.dot(residual) - 0.5 * slope.dot(slope)) / len(score)
 
     def _descend(self, shortened: float) -> None:
         """Take the step of SGD with momentum and of the EMA, as one product.
@@ -89,7 +89,7 @@ class MlpLearner:
             (share * kept, 1 - share, -share * size * momentum, -share * size * shortened),
             (decay, 0, momentum, shortened),
         )
-        np.matmul(np.array(update, np.float32), self._all, out=self._next)
+        np.array(update, np.float32).dot(self._all, out=self._next)
         self._all[:3] = self._next
 
     def _descend_by_adam(self, shortened: float) -> None:
