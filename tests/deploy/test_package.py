@@ -78,12 +78,13 @@ def test_wheel_is_complete(built: Path) -> None:
 
 
 def test_sdist_gives_the_same_wheel(built: Path, tmp_path: Path) -> None:
-    """Built again from the sdist, the wheel holds the same files; the chart's alerts are in the sdist as a file."""
+    """Built again from the sdist, the wheel holds the same files; the sdist has what the image and the chart are made of."""
     with tarfile.open(built / f"vmafx_sidecar-{VERSION}.tar.gz") as sdist:
         sdist.extractall(tmp_path, filter="data")
     source = tmp_path / f"vmafx_sidecar-{VERSION}"
     build(source, tmp_path)
     assert wheel_files(tmp_path) == wheel_files(built)
+    assert (source / ".dockerignore").exists()
     assert "groups:" in (source / "deploy/helm/vmafx-sidecar/files/alerts.yaml").read_text()
 
 
