@@ -78,7 +78,7 @@ def test_wheel_is_complete(built: Path) -> None:
 
 
 def test_sdist_gives_the_same_wheel(built: Path, tmp_path: Path) -> None:
-    """Built again from the sdist, the wheel holds the same files; the sdist has what the image and the chart are made of."""
+    """From the sdist the same wheel can be built, and the image and the chart too."""
     with tarfile.open(built / f"vmafx_sidecar-{VERSION}.tar.gz") as sdist:
         sdist.extractall(tmp_path, filter="data")
     source = tmp_path / f"vmafx_sidecar-{VERSION}"
