@@ -53,6 +53,8 @@ def run() -> None:
 def _supervise(settings: Settings) -> int:
     run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
+    # Matrices are small here: threads would only spin, on cores that are the encoder's.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     options = ServerOptions()
     if not _made_private(run_dir):
         click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
