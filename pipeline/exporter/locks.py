@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CHANGE_LOCK = ".change.lock"
+
 _PATIENCE_S = 5.0
 _RETRY_S = 0.01
 
@@ -21,7 +23,7 @@ class DirectoryTaken(Exception):
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the directory for one change; raises TimeoutError when somebody else holds it for seconds."""
-    handle = _open(directory / ".change.lock")
+    handle = _open(directory / CHANGE_LOCK)
     try:
         _acquire(handle, directory)
         yield

@@ -59,6 +59,13 @@ def test_a_sound_directory(directory: Path) -> None:
         assert f"ok    {name}" in result.output
 
 
+def test_looking_leaves_no_trace(directory: Path) -> None:
+    """Run by root on another user's directory, a lock file of root's would keep the exporter out."""
+    before = sorted((path.name, path.lstat().st_mtime_ns) for path in directory.rglob("*"))
+    fsck("--dir", directory, "--socket", directory / "s")
+    assert before == sorted((path.name, path.lstat().st_mtime_ns) for path in directory.rglob("*"))
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
