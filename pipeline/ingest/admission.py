@@ -133,6 +133,8 @@ def _objects(block: bytes) -> int:
 
     Inside a valid object no newline stands between } and {, so each of these separates two of them.
     """
+    if b"\n" not in block:
+        return 1
     text = np.frombuffer(block, np.uint8)
     newlines = np.flatnonzero(text == _NEWLINE)
     if len(newlines) and (newlines[0] == 0 or newlines[-1] == len(text) - 1):
