@@ -55,10 +55,12 @@ def _supervise(settings: Settings) -> int:
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     # Matrices are small here: threads would only spin, on cores that are the encoder's.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    options = ServerOptions()
     if not _made_private(run_dir):
         click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
         return ExitCode.NO_SHARED_MEMORY
+    # There may be no other directory to write to: supervisord and ONNX Runtime want one for temporary files.
+    os.environ.setdefault("TMPDIR", str(run_dir))
+    options = ServerOptions()
     options.realize(["-n", "-c", str(configuration_file())], doc="")
     options.first, options.test = True, False
     try:
