@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model soak fuzz image compose-test helm-test clean
+.PHONY: help install run test lint types pytest base-model bench soak fuzz image compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,10 @@ base-model: install  ## the shipped base model, made again from ../shared/data
 	$(BIN)/vmafx-sidecar train ../shared/data/vmaf_frames.parquet --name base_model -o pipeline/data \
 	  --val-source aslbook,bottle,carphone,cars,chaplin,cockatoo,glacier,life,pan_astro,pan_china,pan_ihc,pan_retina,testsrc2
 	$(BIN)/vmafx-sidecar registry add pipeline/data/base_model.onnx --id vmafx_base_v1 --replace
+
+bench: install  ## every question of speed, against limits and alternatives; renews docs/benchmarks.md: ten minutes
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks
 
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600

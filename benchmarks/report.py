@@ -36,14 +36,16 @@ def write(answers: dict[str, tuple[list[Figure], str]]) -> None:
     """Renew the table and the plot in the documentation."""
     figures = [figure for each, _ in answers.values() for figure in each]
     bounds = [f"- {name.replace('_', ' ')}: {bound}" for name, (_, bound) in answers.items()]
-    replace_section("figures", "\n".join([machine(), "", *_markdown(figures), "", "What bounds each:", "", *bounds]))
+    replace_section(
+        "figures", "\n".join([machine("make bench"), "", *_markdown(figures), "", "What bounds each:", "", *bounds])
+    )
     draw(figures)
 
 
-def machine() -> str:
+def machine(command: str) -> str:
     """Say in a line what was measured on."""
     python, system = platform.python_version(), platform.machine()
-    return f"Measured with `make bench` on {os.cpu_count()} cores, {system}, Python {python}."
+    return f"Measured with `{command}` on {os.cpu_count()} cores, {system}, Python {python}."
 
 
 def _markdown(figures: list[Figure]) -> list[str]:
