@@ -1,4 +1,7 @@
-"""Other ways to learn from the same stream. They learn what the base model leaves over, which is easier for them."""
+"""Other ways to learn from the same stream.
+
+They learn what the base model leaves over, on standardised features: that is easier for them than the score itself.
+"""
 
 from __future__ import annotations
 
@@ -84,18 +87,22 @@ class Ridge:
 
 
 class River:
-    """river's aggregated Mondrian forest, the best of its regressors here (others: docs/learning.md)."""
+    """river's aggregated Mondrian forest, the best of its regressors here (docs/learning.md).
 
-    def __init__(self, seed: int) -> None:
+    As it comes, it learns the score; with `over_base`, what the base model leaves over.
+    """
+
+    def __init__(self, seed: int, *, over_base: bool) -> None:
         from river.forest import AMFRegressor
 
         self._residual = _Residual()
+        self._share = float(over_base)
         self._model: Any = AMFRegressor(n_estimators=10, seed=seed)
 
     def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
         """Learn rows one by one."""
         del group
-        left = (score - self._residual.base(features)).tolist()
+        left = (score - self._share * self._residual.base(features)).tolist()
         for row, value in zip(self._residual.standard(features).tolist(), left, strict=True):
             self._model.learn_one(dict(enumerate(row)), value)
 
@@ -103,7 +110,7 @@ class River:
         """Predict scores one by one."""
         rows = self._residual.standard(features).tolist()
         correction: NDArray[np.float64] = np.array([self._model.predict_one(dict(enumerate(row))) for row in rows])
-        return self._residual.base(features) + correction
+        return self._share * self._residual.base(features) + correction
 
 
 class Sklearn:
@@ -132,7 +139,8 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "adam": lambda seed: Sidecar(Recipe(optimizer="adam", step_size=ADAM_STEP_SIZE), base_model(), seed),
     "adr-0781": lambda seed: Sidecar(Recipe.adr_0781(), base_model(), seed),
     "ridge": lambda _: Ridge(),
-    "river": River,
+    "river": lambda seed: River(seed, over_base=False),
+    "river over base": lambda seed: River(seed, over_base=True),
     "scikit-learn": Sklearn,
 }
 """What the tables compare, by name; made with a seed."""

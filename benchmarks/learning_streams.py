@@ -23,7 +23,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 SEEDS = (0, 1, 2)
 SYNTHETIC = ("cellauto", "gradnoise", "life", "testsrc2")
 """Generated content, nothing like video: it streams with the rest, and is not judged by."""
-JUDGED_ROWS = 2000
+JUDGED_ROWS = 1000
 EVERY = 1000
 _AT_ONCE = 16
 Floats = NDArray[np.float32]
