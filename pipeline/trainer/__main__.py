@@ -7,6 +7,8 @@ import sys
 import time
 
 from pipeline import regions
+from pipeline.lifecycle import Ending, ExitCode
+from pipeline.model.errors import UnusableModel
 from pipeline.process import Process, main
 from pipeline.shm.ring import Ring
 from pipeline.shm.segment import Segment, SegmentAbsent, SegmentMismatch
@@ -16,6 +18,7 @@ from pipeline.trainer.budget import CpuBudget
 from pipeline.trainer.device import choose_device
 from pipeline.trainer.handover import Handover
 from pipeline.trainer.online import OnlineTraining
+from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.resume import resume
 from pipeline.trainer.stable import StableWeights
@@ -41,7 +44,11 @@ def serve(process: Process[TrainerReport]) -> None:
     recipe = Recipe.from_settings(settings)
     reservoir, _ = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
     holdout, _ = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
-    training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
+    try:
+        training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
+        check_parity(base, training.learner)
+    except UnusableModel as error:
+        raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
     handover = Handover(settings, base, training, ring)
     resume(process, handover, training, ring, {"reservoir": reservoir, "holdout": holdout})
     report = process.report
