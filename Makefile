@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model bench soak fuzz image compose-test helm-test clean
+.PHONY: help install run test lint types pytest base-model bench bench-learning soak fuzz image compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,10 @@ base-model: install  ## the shipped base model, made again from ../shared/data
 bench: install  ## every question of speed, against limits and alternatives; renews docs/benchmarks.md: ten minutes
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning.md: twenty minutes
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.learning
 
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600
