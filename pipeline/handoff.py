@@ -55,7 +55,10 @@ class TrainerSnapshot(msgspec.Struct, kw_only=True):
 
 
 class StableWeights(msgspec.Struct, kw_only=True):
-    """Weights of the last stable checkpoint, float32[n_parameters] in graph space; the exporter hands them back."""
+    """Weights of the last stable checkpoint, float32[n_parameters] in graph space; the exporter hands them back.
+
+    Checkpoint 0, without weights: there is none, or no longer one.
+    """
 
     checkpoint: int
     base_digest: str

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pipeline import handoff, regions
 from pipeline.config import Settings
 from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.exporter.names import file_of
 from pipeline.handoff import StableWeights
 from pipeline.model.graph import parse_base_model
+from pipeline.shm.segment import SegmentAbsent
 
 
 class Handback:
@@ -15,16 +18,26 @@ class Handback:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.version = 0
+        self._version: int | None = None
 
     def follow(self, stable: Checkpoint | None) -> None:
-        """Hand `stable` back, where it is another than before. Raises OSError or UnusableModel."""
-        if stable is None or stable.version == self.version:
+        """Hand `stable` back, or that there is none, where that is news. Raises OSError or UnusableModel."""
+        version = stable.version if stable else 0
+        if version == self._version:
             return
+        self._withdraw() if stable is None else self._hand(stable)
+        self._version = version
+
+    def _hand(self, stable: Checkpoint) -> None:
         path = file_of(self._settings.checkpoint_dir, stable.version)
         weights = parse_base_model(path.read_bytes(), path.name).vector().tobytes()
         handed = StableWeights(checkpoint=stable.version, base_digest=stable.base_sha256, weights=weights)
         payload = handoff.encode(handed)
         mailbox, _ = regions.own_mailbox(self._settings, "stable", len(weights) + 1024)
         mailbox.publish(payload)
-        self.version = stable.version
+
+    def _withdraw(self) -> None:
+        """Say that there is no stable checkpoint any more, to whoever was told of one."""
+        with suppress(SegmentAbsent):
+            mailbox, _ = regions.attach_mailbox(self._settings, "stable")
+            mailbox.publish(handoff.encode(StableWeights(checkpoint=0, base_digest="", weights=b"")))

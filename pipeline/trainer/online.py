@@ -127,6 +127,10 @@ class OnlineTraining:
         """Say which weights float32[n_parameters] the last stable checkpoint has."""
         self._references["stable"] = vector.copy()
 
+    def forget_stable(self) -> None:
+        """Say that there is no stable checkpoint any more."""
+        self._references.pop("stable", None)
+
     def evaluate(self) -> bool:
         """Judge all models on the held-out rows; return whether the live weights were so bad that they were replaced.
 

@@ -35,5 +35,7 @@ class StableWeights:
             return
         self._version = letter.version
         weights = handoff.decode_stable(letter.payload)
-        if weights.base_digest == self._process.report.base_digest:
+        if not weights.checkpoint:
+            training.forget_stable()
+        elif weights.base_digest == self._process.report.base_digest:
             training.set_stable(weights.vector())
