@@ -34,6 +34,7 @@ class Reservoir:
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + capacity * self._row_bytes]
         self.rows: NDArray[np.float32] = np.frombuffer(self._row_view, np.float32).reshape(capacity, words)
+        self._group_column = RowBatch.over(self.rows, n_features).group
         self._groups = _GroupIndex()
 
     @staticmethod
@@ -119,7 +120,7 @@ class Reservoir:
         seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
 
     def _group_at(self, slot: int) -> int:
-        return int(self.rows.view(np.uint64)[slot, 2])
+        return int(self._group_column[slot])
 
     def _fill(self, batch: RowBatch) -> None:
         self._count.store(0)
