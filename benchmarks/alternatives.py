@@ -44,7 +44,7 @@ def river(features: Floats, score: Floats, judged: Floats) -> Learned:
             model.learn_one(row, y)
 
     seconds = _timed(learn)
-    predicted = [model.predict_one(dict(enumerate(row))) for row in judged.tolist()]  # type: ignore[no-untyped-call]
+    predicted = [model.predict_one(dict(enumerate(row))) for row in judged.tolist()]
     return seconds, np.array(predicted, np.float32)
 
 
