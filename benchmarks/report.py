@@ -66,7 +66,7 @@ def draw(figures: list[Figure]) -> None:
     from matplotlib.figure import Figure as Canvas
 
     shown = [figure for figure in reversed(figures) if figure.values and figure.goal is not None]
-    canvas = Canvas(figsize=(9, 0.32 * len(shown) + 1), layout="constrained")
+    canvas = Canvas(figsize=(10, 0.2 * len(shown) + 1), layout="constrained")
     axes = canvas.subplots()
     for place, figure in enumerate(shown):
         extremes = [_multiple(figure, value) for value in (min(figure.values), max(figure.values))]
@@ -74,7 +74,8 @@ def draw(figures: list[Figure]) -> None:
         axes.plot(extremes, [place, place], color=color, alpha=0.5, linewidth=5, solid_capstyle="butt")
         axes.plot(_multiple(figure, figure.median), place, "o", color=color)
     axes.axvline(1, color="black", linewidth=1)
-    axes.set(xscale="log", xlabel="times better than the goal (median, and range over the rounds)")
+    axes.set(xscale="log", xlabel="times better than the goal: median, range")
+    axes.margins(y=0.01)
     axes.set_yticks(range(len(shown)), [f"{each.question} | {each.against} | {each.setting}" for each in shown], size=7)
     axes.grid(axis="x", alpha=0.3)
     canvas.savefig(PLOT, dpi=110)
