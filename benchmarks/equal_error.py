@@ -28,8 +28,8 @@ from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
 
 BOUND = (
-    "what a sample is worth: sixteen steps of the fast loop for sixteen new rows, on batches of which half are "
-    "replayed. Linear learners take less time for a row, and stop at an error that a perceptron passes early on."
+    "what a sample is worth: sixteen steps of the fast loop for sixteen new rows, all but one of them on replayed rows "
+    "alone. Linear learners take less time for a row, and stop at an error that a perceptron passes early on."
 )
 ROUNDS = 3
 _CHUNK, _JUDGE_EVERY = 32, 256

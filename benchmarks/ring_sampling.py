@@ -19,8 +19,8 @@ from pipeline.shm.rows import RowBatch
 from pipeline.trainer.draws import Draws
 
 BOUND = (
-    "one call of numpy that copies the rows, which takes a fifth of the time; the rest is Python around it: the draw "
-    "of the indices, the oldest row, the check that nothing was overwritten meanwhile."
+    "one call of numpy that copies the rows, which takes a fifth of the time at most; the rest is Python around it: "
+    "the draw of the indices, the oldest row, the check that nothing was overwritten meanwhile."
 )
 CAPACITY = 10_000
 BATCH = 32
