@@ -13,7 +13,7 @@ from pipeline.health import Health, examine
 
 
 @click.command(
-    epilog="Exit code: 0 all well, 1 something is wrong, 3 not running. Example: vmafx-sidecar status --json"
+    epilog="Exit code: 0 all well, 1 starting or not well, 3 not running. Example: vmafx-sidecar status --json"
 )
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -124,12 +125,15 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
         cwd=ROOT,
         env=os.environ | {"VMAFX_SIDECAR_INSTANCE": instance, "TERM": "xterm"},
     )
+    readable = select.poll()  # unlike select(), for descriptors of any number
+    readable.register(terminal, select.POLLIN)
     shown = b""
-    while b"held out" not in shown and select.select([terminal], [], [], 30)[0]:
+    give_up = time.monotonic() + 60
+    while b"held out" not in shown and time.monotonic() < give_up and readable.poll(30_000):
         shown += os.read(terminal, 65536)
     process.send_signal(signal.SIGINT)
     while process.poll() is None:
-        if select.select([terminal], [], [], 0.1)[0]:
+        if readable.poll(100):
             os.read(terminal, 65536)
     assert process.stderr is not None
     with process.stderr:

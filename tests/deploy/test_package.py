@@ -10,6 +10,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,10 +122,12 @@ def test_installed_command_works(installed: Path, sidecar: Path) -> None:
     socket = ("--socket", str(sidecar))
     run(installed, sidecar.parent, "feed", *socket, "--samples", "200", "--rate", "2000", "--checkpoint-dir", "models")
 
-    def http() -> str:
-        status = json.loads(run(installed, sidecar.parent, "status", "--json", *socket))
-        return str(status["monitor"]["http"])
+    def status() -> dict[str, Any]:
+        command = [str(installed / "vmafx-sidecar"), "status", "--json", *socket]
+        shown = subprocess.run(command, cwd=sidecar.parent, env=clean(), check=False, capture_output=True, text=True)
+        return dict(json.loads(shown.stdout))
 
-    assert eventually(lambda: bool(http()), 60)
-    with urllib.request.urlopen(http() + "/") as page:  # noqa: S310  http, on loopback
+    assert eventually(lambda: status()["healthy"] and status()["monitor"]["http"], 60), status()
+    http = status()["monitor"]["http"]
+    with urllib.request.urlopen(http + "/") as page:  # noqa: S310  http, on loopback
         assert b"<html" in page.read().lower()
