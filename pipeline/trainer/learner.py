@@ -15,6 +15,13 @@ LearnerState = dict[str, NDArray[np.float64]]
 """Arrays by name, flat. In the coordinates of coordinates.py: position (live) and ema; first, second (moments of the
 optimizer); origin and scale, which are the coordinates. steps: one number."""
 
+STATE = ("origin", "scale", "position", "ema", "first", "second")
+"""The vectors of a learner's state: all but the number of steps."""
+
+# Adam's own defaults: Kingma & Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+ADAM_SECOND_DECAY = 0.999
+ADAM_EPSILON = 1e-8
+
 
 class StepResult(NamedTuple):
     """What a train step did.

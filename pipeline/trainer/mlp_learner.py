@@ -7,12 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.trainer.learner import LearnerState, StepResult, Vector
+from pipeline.trainer.learner import ADAM_EPSILON, ADAM_SECOND_DECAY, STATE, LearnerState, StepResult, Vector
 from pipeline.trainer.mlp import BoundMlp, Mlp
 from pipeline.trainer.recipe import Recipe
-
-_ADAM_SECOND_DECAY = 0.999
-_ADAM_EPSILON = 1e-8
 
 
 class MlpLearner:
@@ -93,12 +90,12 @@ class MlpLearner:
         self._all[:3] = self._next
 
     def _descend_by_adam(self, shortened: float) -> None:
-        decays = self._recipe.momentum, _ADAM_SECOND_DECAY
+        decays = self._recipe.momentum, ADAM_SECOND_DECAY
         gradient = shortened * self._gradient + self._recipe.weight_decay_at(self._steps) * self._position
         self._first += (1 - decays[0]) * (gradient - self._first)
         self._second *= decays[1]
         self._second += (1 - decays[1]) * gradient * gradient
-        deviation = np.sqrt(self._second) / math.sqrt(1 - decays[1] ** self._steps) + _ADAM_EPSILON
+        deviation = np.sqrt(self._second) / math.sqrt(1 - decays[1] ** self._steps) + ADAM_EPSILON
         size = self._recipe.step_size_at(self._steps) / (1 - decays[0] ** self._steps)
         self._position -= size * self._first / deviation
         self._ema += (1 - self._recipe.ema_decay_at(self._steps)) * (self._position - self._ema)
@@ -127,15 +124,12 @@ class MlpLearner:
 
     def state(self) -> LearnerState:
         """See `Learner`."""
-        state = {name: getattr(self, "_" + name).astype(np.float64) for name in _STATE}
+        state = {name: getattr(self, "_" + name).astype(np.float64) for name in STATE}
         return {**state, "steps": np.array([self._steps], np.float64)}
 
     def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
-        for name in _STATE:
+        for name in STATE:
             getattr(self, "_" + name)[:] = state[name]
         self._steps = int(state["steps"][0])
         self._place(self._position, self._theta)
-
-
-_STATE = ("origin", "scale", "position", "ema", "first", "second")

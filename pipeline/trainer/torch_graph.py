@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ from pipeline.trainer.torch_operators import OPERATORS, Operator
 class _Call(NamedTuple):
     operator: Operator
     inputs: list[str]
-    attributes: dict[str, Any]
     output: str
     node: NodeProto
 
@@ -52,12 +52,12 @@ class TorchGraph:
                 values[name] = part
         for call in self._calls:
             try:
-                values[call.output] = call.operator(*[values[name] for name in call.inputs], **call.attributes)
+                values[call.output] = call.operator(*[values[name] for name in call.inputs])
             except (TypeError, NotImplementedError, KeyError, RuntimeError) as error:
                 raise self._unusable(call, error) from error
         score = values[self._base.output]
         assert score is not None
-        return score.reshape(len(features))
+        return score if score.dim() == 1 else score.reshape(len(features))
 
     def _unusable(self, call: _Call, error: Exception) -> UnusableModel:
         reason = f"cannot be trained in this form: {str(error).splitlines()[0]}"
@@ -69,7 +69,7 @@ class TorchGraph:
             reason = "training through this operator is not supported"
             raise UnusableModel(self._base.name, reason, node=_name(node), operator=node.op_type)
         attributes = {attribute.name: self._attribute(attribute) for attribute in node.attribute}
-        return _Call(operator, list(node.input), attributes, node.output[0], node)
+        return _Call(partial(operator, **attributes), list(node.input), node.output[0], node)
 
     def _attribute(self, attribute: Any) -> Any:
         value = helper.get_attribute_value(attribute)

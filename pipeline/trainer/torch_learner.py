@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import huber_loss, mse_loss
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from pipeline.model.graph import BaseModel
-from pipeline.trainer.learner import LearnerState, StepResult, Vector
+from pipeline.trainer.learner import ADAM_EPSILON, ADAM_SECOND_DECAY, STATE, LearnerState, StepResult, Vector
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_graph import TorchGraph
 
@@ -23,16 +25,20 @@ class TorchLearner:
         self._recipe = recipe
         self._device = torch.device(device)
         self._graph = TorchGraph(base, self._device)
-        theta = self._to_device(base.vector().copy())
-        self._origin = theta.clone() if recipe.calibration_rows else torch.zeros_like(theta)
-        self._scale = torch.ones_like(theta)
         # Weights and gradient are one tensor each, of which the layers' are views: a step then needs few calls.
-        self._theta, self._gradient = theta, torch.zeros_like(theta)
-        self._weights = {name: view.detach().requires_grad_() for name, view in self._graph.tensors(theta).items()}
+        self._theta = self._to_device(base.vector())
+        self._gradient = torch.zeros_like(self._theta)
+        self._weights = {
+            name: view.detach().requires_grad_() for name, view in self._graph.tensors(self._theta).items()
+        }
         for name, view in self._graph.tensors(self._gradient).items():
             self._weights[name].grad = view
-        self._position, self._ema = torch.zeros_like(theta), torch.zeros_like(theta)
-        self._position.grad = torch.zeros_like(theta)
+        self._origin = self._theta.clone() if recipe.calibration_rows else torch.zeros_like(self._theta)
+        self._scale = torch.ones_like(self._theta)
+        self._position, self._ema, self._first, self._second, self._slope, self._per_unit = (
+            torch.zeros_like(self._theta) for _ in range(6)
+        )
+        self._measure()
         self.reset(base.vector())
         self._graph(torch.zeros(2, base.n_features, device=self._device), self._weights)
 
@@ -60,31 +66,65 @@ class TorchLearner:
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
         loss = self._differentiate(features, score)
-        gradient = self._position.grad
-        assert gradient is not None
-        norm = float(torch.linalg.vector_norm(gradient))
+        norm = float(torch.linalg.vector_norm(self._slope))
         if not math.isfinite(loss + norm):
             return StepResult(loss, norm, applied=False)
         if norm > self._recipe.max_norm:
-            gradient *= self._recipe.max_norm / norm
+            self._slope *= self._recipe.max_norm / norm
         self._steps += 1
-        group = self._optimizer.param_groups[0]
-        group["lr"] = self._recipe.step_size_at(self._steps)
-        group["weight_decay"] = self._recipe.weight_decay_at(self._steps)
-        self._optimizer.step()
+        if self._recipe.optimizer == "sgd":
+            self._descend()
+        else:
+            self._descend_by_adam()
         self._ema.lerp_(self._position, 1 - self._recipe.ema_decay_at(self._steps))
         self._place()
         return StepResult(loss, norm, applied=True)
 
     def _differentiate(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> float:
-        """Leave the gradient by the coordinates, per squared unit, on the position; return the squared points' loss."""
-        unit = self._recipe.residual_unit
+        """Leave the gradient by the coordinates, per squared unit, in the slope; return the loss in squared points."""
         self._gradient.zero_()
         predicted, true = self._graph(self._to_device(features), self._weights), self._to_device(score)
-        loss = huber_loss(predicted, true, delta=unit) if self._recipe.robust else 0.5 * mse_loss(predicted, true)
+        if self._recipe.robust:
+            loss = huber_loss(predicted, true, delta=self._recipe.residual_unit)
+        else:
+            loss = 0.5 * mse_loss(predicted, true)
         torch.autograd.backward(loss)
-        torch.mul(self._gradient, self._scale / unit**2, out=self._position.grad)
-        return float(loss.detach())
+        torch.mul(self._gradient, self._per_unit, out=self._slope)
+        return loss.item()
+
+    # The functions behind torch.optim's classes: the classes' own work takes twice as long as these on one tensor.
+
+    def _descend(self) -> None:
+        sgd(
+            [self._position],
+            [self._slope],
+            [self._first],
+            foreach=False,
+            weight_decay=self._recipe.weight_decay_at(self._steps),
+            momentum=self._recipe.momentum,
+            lr=self._recipe.step_size_at(self._steps),
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    def _descend_by_adam(self) -> None:
+        adam(
+            [self._position],
+            [self._slope],
+            [self._first],
+            [self._second],
+            [],
+            [torch.tensor(self._steps - 1.0)],
+            foreach=False,
+            amsgrad=False,
+            beta1=self._recipe.momentum,
+            beta2=ADAM_SECOND_DECAY,
+            lr=self._recipe.step_size_at(self._steps),
+            weight_decay=self._recipe.weight_decay_at(self._steps),
+            eps=ADAM_EPSILON,
+            maximize=False,
+        )
 
     def weights(self) -> Vector:
         """See `Learner`."""
@@ -98,66 +138,32 @@ class TorchLearner:
         """See `Learner`."""
         self._position.copy_((self._to_device(vector) - self._origin) / self._scale)
         self._ema.copy_(self._position)
+        self._first.zero_()
+        self._second.zero_()
         self._steps = 0
-        self._new_optimizer()
         self._place()
 
     def state(self) -> LearnerState:
         """See `Learner`."""
-        first, second = self._moments()
-        tensors = {
-            "origin": self._origin,
-            "scale": self._scale,
-            "position": self._position,
-            "ema": self._ema,
-            "first": first,
-            "second": second,
-        }
-        vectors = {name: tensor.cpu().double().numpy().copy() for name, tensor in tensors.items()}
-        return {**vectors, "steps": np.array([self._steps], np.float64)}
+        state = {name: getattr(self, "_" + name).cpu().numpy().astype(np.float64) for name in STATE}
+        return {**state, "steps": np.array([self._steps], np.float64)}
 
     def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
-        tensors = {name: self._to_device(vector.astype(np.float32)) for name, vector in state.items()}
-        self._origin, self._scale, self._ema = tensors["origin"], tensors["scale"], tensors["ema"]
-        self._position.copy_(tensors["position"])
+        for name in STATE:
+            getattr(self, "_" + name).copy_(self._to_device(state[name].astype(np.float32)))
         self._steps = int(state["steps"][0])
-        self._new_optimizer()
-        self._set_moments(tensors["first"], tensors["second"])
+        self._measure()
         self._place()
+
+    def _measure(self) -> None:
+        """Note by what a gradient by the weights is multiplied to be one by the coordinates, per squared unit."""
+        torch.div(self._scale, self._recipe.residual_unit**2, out=self._per_unit)
 
     def _place(self) -> None:
         """Put the weights where the position of the coordinates is."""
         torch.addcmul(self._origin, self._scale, self._position, out=self._theta)
 
-    def _new_optimizer(self) -> None:
-        recipe = self._recipe
-        if recipe.optimizer == "sgd":
-            self._optimizer: torch.optim.Optimizer = torch.optim.SGD(
-                [self._position], recipe.step_size, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-            )
-        else:
-            self._optimizer = torch.optim.Adam(
-                [self._position], recipe.step_size, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
-            )
-
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        """Return copies of the optimizer's two moments; zeros before the first step, or where it has none."""
-        state = self._optimizer.state.get(self._position, {})
-        zeros = torch.zeros_like(self._ema)
-        first = state.get("momentum_buffer", state.get("exp_avg"))
-        second = state.get("exp_avg_sq")
-        return (zeros if first is None else first).clone(), (zeros if second is None else second).clone()
-
-    def _set_moments(self, first: Tensor, second: Tensor) -> None:
-        if not self._steps:
-            return
-        if self._recipe.optimizer == "sgd":
-            self._optimizer.state[self._position] = {"momentum_buffer": first}
-        else:
-            step = torch.tensor(float(self._steps))
-            self._optimizer.state[self._position] = {"step": step, "exp_avg": first, "exp_avg_sq": second}
-
     def _to_device(self, array: NDArray[np.float32]) -> Tensor:
-        """Return `array` on the device; on the processor it is not copied."""
-        return torch.from_numpy(array).to(self._device)
+        """Return `array` on the device; on the processor it is copied only if torch could not be kept from writing."""
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self._device)

@@ -19,14 +19,19 @@ def _integers(tensor: Tensor) -> list[int]:
     return [int(value) for value in tensor.flatten().tolist()]
 
 
-def _gemm(a: Tensor, b: Tensor, c: Tensor | None = None, **attributes: float) -> Tensor:
-    a = a.T if attributes.get("transA") else a
-    b = b if attributes.get("transB") else b.T
-    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
-    if alpha == beta == 1 and c is not None and c.dim() == 1:
-        return functional.linear(a, b, c)
-    product = alpha * (a @ b.T)
-    return product if c is None else product + beta * c
+def _gemm(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803  the attribute's name
+    transB: int = 0,  # noqa: N803
+) -> Tensor:
+    a = a.t() if transA else a
+    b = b.t() if transB else b
+    return alpha * (a @ b) if c is None else torch.addmm(c, a, b, beta=beta, alpha=alpha)
 
 
 def _reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:

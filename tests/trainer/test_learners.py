@@ -140,6 +140,20 @@ def test_predicts_with_any_weights(make: Make) -> None:
     assert not np.allclose(learner.predict(features, learner.weights()), before)
 
 
+@pytest.mark.filterwarnings("error")
+def test_takes_arrays_that_are_read_only(make: Make) -> None:
+    """Rows and weights that may not be written to, such as views of a message, do, without a warning."""
+    base = base_model()
+    learner = make(base, SGD)
+    features, score = batches(6)[0]
+    vector = base.vector()
+    for array in (features, score, vector):
+        array.flags.writeable = False
+    assert learner.step(features, score).applied
+    assert np.isfinite(learner.predict(features, vector)).all()
+    assert np.isfinite(learner.squared_jacobian(features, vector)).all()
+
+
 def equal_step_by_step(base: BaseModel, recipe: Recipe) -> None:
     """Compare the fast learner with the one on torch: each of 60 steps from the same state."""
     fast, reference = mlp(base, recipe), TorchLearner(base, recipe)
