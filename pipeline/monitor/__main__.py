@@ -43,6 +43,7 @@ def serve(process: Process[MonitorReport]) -> None:
         _end_if_beyond_restart(process, watchdog.verdict)
         record.sample(examine(process.board))
         web.keep_up()
+        _report_problems(process, web.problem, archive.problem)
         process.reporter.beat()
     web.stop()
     archive.stop(_LAST_SAVE_S)
@@ -65,8 +66,14 @@ def _end_if_beyond_restart(process: Process[MonitorReport], verdict: int) -> Non
         os.kill(os.getppid(), signal.SIGTERM)
 
 
+def _report_problems(process: Process[MonitorReport], *problems: str) -> None:
+    problem = "; ".join(filter(None, problems))
+    if process.report.phase == "watching" and problem != process.report.problem:
+        process.phase("watching", problem)
+
+
 class _Web:
-    """The HTTP server, for which the address may not be free yet."""
+    """The HTTP server, for which the address may not be free yet: then `problem` says why."""
 
     def __init__(self, process: Process[MonitorReport], record: Record) -> None:
         self._process = process
@@ -74,10 +81,11 @@ class _Web:
         self._routes = Routes(process.board, journals, record, Usages()).table()
         self._server: HttpServer | None = None
         self._try_at = 0.0
+        self.problem = ""
         process.report.http = ""
 
     def keep_up(self) -> None:
-        """Start the server if it is not running; where that fails, report why and try again later."""
+        """Start the server if it is not running; where that fails, say why and try again later."""
         address = self._process.settings.http
         if address is None or self._server is not None or time.monotonic() < self._try_at:
             return
@@ -86,12 +94,12 @@ class _Web:
         except (OSError, OverflowError) as error:
             self._try_at = time.monotonic() + _BIND_AGAIN_S
             host, port = address
-            self._process.phase("watching", f"VMAFX_SIDECAR_HTTP={host}:{port}: {error}; trying again")
+            self.problem = f"VMAFX_SIDECAR_HTTP={host}:{port}: {error}; trying again"
             return
         self._server.start()
         self._process.report.http = self._server.url
         self._process.log.info("http_listening", url=self._server.url)
-        self._process.phase("watching")
+        self.problem = ""
 
     def stop(self) -> None:
         """Stop serving."""

@@ -27,7 +27,10 @@ _NEWEST = 50
 
 
 class Archive:
-    """Keeps `record` on disk, and brings to it what is there: earlier evaluations, checkpoints, free space."""
+    """Keeps `record` on disk, and brings to it what is there: earlier evaluations, checkpoints, free space.
+
+    `problem` says what keeps it from that; empty for nothing.
+    """
 
     def __init__(self, settings: Settings, record: Record, board: Board, log: FilteringBoundLogger) -> None:
         self._directory = settings.checkpoint_dir
@@ -35,6 +38,7 @@ class Archive:
         self._record = record
         self._exporter = Follower(board, "exporter", ExporterReport)
         self._looked_at: object = None
+        self.problem = ""
         self._loaded = False
         self._log = log
         self._stop = threading.Event()
@@ -58,7 +62,7 @@ class Archive:
 
     def turn(self, *, save: bool) -> None:
         """Look for new checkpoints; with `save`, also write what is unsaved. What fails is tried again next time."""
-        problem = self._record.problem if not save else ""
+        problem = self.problem if not save else ""
         try:
             self._look()
             if save:
@@ -67,9 +71,9 @@ class Archive:
             pass  # there is no checkpoint directory yet; whether that is wrong, the exporter says
         except (HistoryError, OSError) as error:
             problem = str(error)
-        if problem not in ("", self._record.problem):
+        if problem not in ("", self.problem):
             self._log.warning("history_unavailable", reason=problem)
-        self._record.problem = problem
+        self.problem = problem
 
     def _look(self) -> None:
         """Read the newest sidecars where the exporter reports something else than at the last look."""

@@ -20,7 +20,7 @@ def live(health: Health, usages: Usages, record: Record, events: int) -> dict[st
         "now": time.time(),
         "phase": health.phase,
         "doing": doing(health),
-        "problems": [*health.problems, *([f"history: {record.problem}"] if record.problem else [])],
+        "problems": health.problems,
         "samples": ingest.accepted,
         "resent": ingest.resent,
         "rejected": ingest.rejected,

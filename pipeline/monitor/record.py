@@ -24,7 +24,6 @@ class Record:
     checkpoints       by version, as last read from their sidecars; replaced as a whole
     verdicts          how many were published in this life of the monitor, by the gate's verdict
     free, size        bytes of the checkpoint directory's file system; None before the first look
-    problem           why the past is not being kept on disk, empty where it is
     """
 
     def __init__(self) -> None:
@@ -33,7 +32,6 @@ class Record:
         self.verdicts = dict.fromkeys(STATES, 0)
         self.free: int | None = None
         self.size: int | None = None
-        self.problem = ""
         self._newest: int | None = None
         self._unsaved: deque[Evaluation] = deque(maxlen=LIMIT)
         self._lock = threading.Lock()

@@ -49,11 +49,12 @@ def test_a_later_life_goes_on_where_the_last_ended(instance: str, directory: Pat
     file_of(directory, 7, ".json").unlink()
     file_of(directory, 7).unlink()
     second = Record()
-    _archive(instance, directory, second, board).turn(save=True)
+    again = _archive(instance, directory, second, board)
+    again.turn(save=True)
     assert second.evaluations == first.evaluations
     assert second.checkpoints[7].reason == "PLCC fell."
     assert second.free is not None
-    assert second.problem == ""
+    assert again.problem == ""
 
 
 def test_new_checkpoints_are_read_when_the_exporter_reports_them(instance: str, directory: Path, board: Board) -> None:
@@ -77,7 +78,7 @@ def test_no_directory_yet_is_no_problem(instance: str, tmp_path: Path, board: Bo
     record.sample(examine(board))
     archive = _archive(instance, tmp_path / "later", record, board)
     archive.turn(save=True)
-    assert record.problem == ""
+    assert archive.problem == ""
     assert not (tmp_path / "later").exists()
     (tmp_path / "later").mkdir()
     archive.turn(save=True)
@@ -86,17 +87,17 @@ def test_no_directory_yet_is_no_problem(instance: str, tmp_path: Path, board: Bo
 
 
 def test_a_disk_that_refuses_is_said_and_survived(instance: str, directory: Path, board: Board) -> None:
-    """Where the file cannot be written, the record says why, keeps everything, and saves it when that is over."""
+    """Where the file cannot be written, it says why, the record keeps everything, and saves it when that is over."""
     state = directory / "state"
     state.write_bytes(b"in the way")
     record = Record()
     record.sample(examine(board))
     archive = _archive(instance, directory, record, board)
     archive.turn(save=True)
-    assert "state" in record.problem
+    assert "state" in archive.problem
     state.unlink()
     archive.turn(save=True)
-    assert record.problem == ""
+    assert archive.problem == ""
     with history.opened(state / history.NAME) as file:
         assert file.evaluations() == record.evaluations
 
@@ -120,6 +121,7 @@ def test_what_another_version_wrote_is_skipped(instance: str, directory: Path, b
     with history.opened(directory / "state" / history.NAME, write=True) as file:
         file.put([(1, sidecar)])
     record = Record()
-    _archive(instance, directory, record, board).turn(save=True)
+    archive = _archive(instance, directory, record, board)
+    archive.turn(save=True)
     assert record.checkpoints == {}
-    assert record.problem == ""
+    assert archive.problem == ""

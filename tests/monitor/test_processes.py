@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import history
 from pipeline.console.run import configuration_file
 from tests.contract.sidecar import Sidecar, running
 from tests.monitor.conftest import fetch
@@ -120,6 +121,21 @@ def test_a_taken_port_is_a_problem_and_no_more(tmp_path: Path) -> None:
             assert url_of(sidecar).endswith(f":{port}")
             assert pid_of(sidecar, "monitor") == monitor
             assert sidecar.status()["roles"]["monitor"]["problem"] == ""
+
+
+def test_a_history_that_cannot_be_kept_is_a_problem_and_no_more(tmp_path: Path) -> None:
+    """Where the learning curve cannot be written, status and page say why until it can, and all else goes on."""
+    in_the_way = tmp_path / "kept" / "state" / history.NAME
+    in_the_way.mkdir(parents=True)
+    with running(
+        tmp_path, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path / "kept")
+    ) as sidecar:
+        problem = wait_for(lambda: sidecar.status()["roles"]["monitor"]["problem"], "the problem")
+        assert str(in_the_way) in problem
+        url = url_of(sidecar)
+        wait_for(lambda: phase_of(url) == "running", "phase running")
+        in_the_way.rmdir()
+        wait_for(lambda: not sidecar.status()["roles"]["monitor"]["problem"], "the end of the problem")
 
 
 def _unusable_model(directory: Path) -> dict[str, str]:

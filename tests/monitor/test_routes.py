@@ -31,14 +31,6 @@ def test_live_tells_all_that_changes(get: Get) -> None:
     assert processes["trainer"]["memory"] > 1e6
 
 
-def test_a_problem_of_the_history_is_shown(get: Get, record: Record) -> None:
-    """A learning curve that cannot be kept is on the page, though nothing else suffers from it."""
-    record.problem = "/models/state/history.sqlite: database or disk is full"
-    live = _json(get, "/live")
-    assert live["phase"] == "running"
-    assert live["problems"] == ["history: /models/state/history.sqlite: database or disk is full"]
-
-
 def test_history_is_given_piece_by_piece(get: Get, record: Record, board: Board) -> None:
     """The first answer is whole, the next one with its token is empty while nothing happens."""
     record.sample(examine(board))
