@@ -1,13 +1,17 @@
 """What gets into the ring: lines in, rows and answers out. Knows nothing of sockets.
 
-What a connection has sent is decoded in one call and what all have sent is stored in one go, since a call of msgspec or
-numpy costs about the same for one row as for many. Where a line cannot be taken, its block is taken line by line.
+Lines are decoded one by one and their features packed at once, so that the next line's floats lie where this one's
+were. What numpy does is done for all that a round has brought, since a call of it costs about the same for one row as
+for many. Where a line cannot be taken, its block is taken line by line.
 """
 
 from __future__ import annotations
 
 import struct
 import time
+from array import array
+from collections.abc import Iterable, Sequence
+from io import BytesIO
 
 import msgspec
 import numpy as np
@@ -15,15 +19,12 @@ import numpy as np
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.identity import Identity, name_hashes
 from pipeline.ingest.resends import Resends
-from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused
+from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
 from pipeline.shm.ring import Ring
-from pipeline.shm.rows import CONTENT_OFFSET, RowBatch
+from pipeline.shm.rows import RowBatch
 
-# Rows that are put together before they go into the ring.
-_MOST_ROWS = 2048
 _UNREADABLE = (ValueError, RecursionError, msgspec.MsgspecError)
 _MISFIT = (struct.error, OverflowError)
-_NEWLINE, _OPENING, _CLOSING = b"\n{}"
 
 
 class Admission:
@@ -33,14 +34,14 @@ class Admission:
         self._ring = ring
         self._resends = resends
         self._max_line_bytes = max_line_bytes
-        decoder = msgspec.json.Decoder(Sample)
-        self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
-        self._pack = struct.Struct(f"<{1 + ring.n_features}f").pack_into
+        self._decode = msgspec.json.Decoder(sample_of(ring.n_features)).decode
+        self._decode_any = msgspec.json.Decoder(Sample).decode
+        self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._identity = Identity(1 + ring.n_features)
-        self._rows = RowBatch(_MOST_ROWS, ring.n_features)
-        self._row_bytes = self._rows.words.reshape(-1).view(np.uint8).data
-        # Of the rows that are packed and not stored yet.
+        # Of the samples that are taken and not stored yet.
         self._jobs: list[str] = []
+        self._scores: list[float] = []
+        self._features: list[bytes] = []
         self._sources: list[str | None] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
@@ -59,10 +60,7 @@ class Admission:
         if isinstance(block, TooLong):
             return self._refuse(Refusal("too_long", f"message: longer than {self._max_line_bytes} bytes"), None)
         try:
-            samples = self._decode_lines(block)
-            if len(samples) != _objects(block):
-                raise ValueError
-            jobs = self._pack_rows(samples)
+            jobs = self._take(map(self._decode, BytesIO(block)))
         except (*_UNREADABLE, *_MISFIT):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
         return accepted(prefix, jobs)
@@ -72,36 +70,42 @@ class Admission:
         if not line:
             return b""
         try:
-            sample = self._decode(line)
+            sample = self._decode_any(line)
         except _UNREADABLE as error:
             return self._refuse(refusal(error), job_id_of(line))
         try:
-            return accepted(prefix, self._pack_rows([sample]))
+            return accepted(prefix, self._take([sample]))
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
 
-    def _pack_rows(self, samples: list[Sample]) -> list[str]:
-        """Pack score and features of all samples into rows, or of none; return their jobs.
+    def _take(self, samples: Iterable[Sample]) -> list[str]:
+        """Take all samples, or none; return their jobs.
 
-        Raises what struct raises for a misfit.
+        Raises what decoding raises for a line, and what struct raises for a misfit.
         """
-        if len(self._jobs) + len(samples) > _MOST_ROWS:
-            self._store()
-        pack, buffer, stride = self._pack, self._row_bytes, self._rows.words.strides[0]
-        offset = CONTENT_OFFSET + len(self._jobs) * stride
+        pack = self._pack
+        jobs: list[str] = []
+        scores: list[float] = []
+        features: list[bytes] = []
+        sources: list[str | None] = []
         for sample in samples:
-            pack(buffer, offset, sample.true_score, *sample.features)
-            offset += stride
-        jobs = [sample.job_id for sample in samples]
+            features.append(pack(*sample.features))
+            scores.append(sample.true_score)
+            sources.append(sample.source_id)
+            jobs.append(sample.job_id)
         self._jobs += jobs
-        self._sources += [sample.source_id for sample in samples]
+        self._scores += scores
+        self._features += features
+        self._sources += sources
         return jobs
 
     def _store(self) -> None:
-        """Put the packed rows into the ring, without those that were there before."""
+        """Put what was taken into the ring, without what was there before."""
         if not self._jobs:
             return
-        rows = self._rows.first(len(self._jobs))
+        rows = RowBatch(len(self._jobs), self._ring.n_features)
+        rows.features[:] = np.frombuffer(b"".join(self._features), np.float32).reshape(rows.features.shape)
+        rows.score[:] = array("f", self._scores)
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
         rows.group[:] = jobs
@@ -114,10 +118,10 @@ class Admission:
             self.resent += are_new.count(False)
             rows = rows.select(np.array(are_new, np.bool_))
         self._ring.extend(rows)
-        self._jobs.clear()
-        self._sources.clear()
+        for taken in (self._jobs, self._scores, self._features, self._sources):
+            taken.clear()
 
-    def _misfit(self, features: list[float]) -> Refusal:
+    def _misfit(self, features: Sequence[float]) -> Refusal:
         expected = self._ring.n_features
         if len(features) != expected:
             return Refusal("feature_count", f"features: feature vector length {len(features)} != expected {expected}")
@@ -126,18 +130,3 @@ class Admission:
     def _refuse(self, refusal: Refusal, job_id: str | None) -> bytes:
         self.rejected[refusal.reason] = self.rejected.get(refusal.reason, 0) + 1
         return refused(str(refusal), job_id)
-
-
-def _objects(block: bytes) -> int:
-    """Return how many lines a block has if every newline in it stands between two JSON objects, else 0.
-
-    Inside a valid object no newline stands between } and {, so each of these separates two of them.
-    """
-    if b"\n" not in block:
-        return 1
-    text = np.frombuffer(block, np.uint8)
-    newlines = np.flatnonzero(text == _NEWLINE)
-    if len(newlines) and (newlines[0] == 0 or newlines[-1] == len(text) - 1):
-        return 0
-    between = bool((text[newlines - 1] == _CLOSING).all() and (text[newlines + 1] == _OPENING).all())
-    return len(newlines) + 1 if between else 0

@@ -107,3 +107,28 @@ def test_any_json_object_is_accepted_or_refused_by_name(message: dict[str, objec
     else:
         assert isinstance(message["job_id"], str)
         assert ring.head == 1
+
+
+numbers = st.sampled_from([0, -0.0, 1e-46, 3.4028235e38, 3.4028235677973366e38, -3.5e38, 1e400, 10**30]) | st.floats()
+almost_samples = st.fixed_dictionaries(
+    {
+        "job_id": st.text(max_size=3) | st.integers(),
+        "features": st.lists(numbers | st.booleans(), max_size=2) | numbers.map(lambda number: [number]),
+        "true_score": st.floats(-1, 101) | st.integers(0, 100),
+    },
+    optional={"source_id": st.none() | st.text(max_size=3), "codec": st.text(max_size=3)},
+)
+
+
+@given(st.lists(almost_samples, max_size=6), st.sampled_from([b"", b" ", b"\r", b"\t\r"]))
+def test_a_bad_line_changes_nothing_for_those_around_it(messages: list[dict[str, object]], end: bytes) -> None:
+    """Lines that come together have the answers and the rows that they have with a bad one among them."""
+    lines = b"".join(json.dumps(message).encode() + end + b"\n" for message in messages)
+    alone, ring = admit(lines, [1 << 20])
+    among, ring_among = admit(lines + b"no message\n", [1 << 20])
+    assert among[:-1] == alone
+    (rows, head), (rows_among, _) = ring.snapshot(), ring_among.snapshot()
+    assert head == ring_among.head
+    assert rows.content.tobytes() == rows_among.content.tobytes()
+    assert rows.group.tolist() == rows_among.group.tolist()
+    assert rows.key.tolist() == rows_among.key.tolist()
