@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 import time
-from array import array
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 
@@ -105,7 +104,7 @@ class Admission:
             return
         rows = RowBatch(len(self._jobs), self._ring.n_features)
         rows.features[:] = np.frombuffer(b"".join(self._features), np.float32).reshape(rows.features.shape)
-        rows.score[:] = array("f", self._scores)
+        rows.score[:] = self._scores
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
         rows.group[:] = jobs

@@ -76,24 +76,25 @@ class Ring:
 
     def extend(self, batch: RowBatch) -> None:
         """Write rows behind the newest and make them visible; their sequences are set here, in `batch` too."""
+        first = self._head.load()
+        batch.sequence[:] = np.arange(first, first + len(batch))
         for start in range(0, len(batch), _BURST):
-            self._write(RowBatch.over(batch.words[start : start + _BURST], self.n_features))
+            self._write(first + start, batch.words[start : start + _BURST])
 
-    def _write(self, batch: RowBatch) -> None:
-        first, count = self._head.load(), len(batch)
+    def _write(self, first: int, words: NDArray[np.float32]) -> None:
+        count, start = len(words), first % self.slots
         self._reserve.store(max(first + count, self._reserve.load()))
-        batch.sequence[:] = np.arange(first, first + count)
-        start = first % self.slots
         until_end = min(count, self.slots - start)
-        self.rows[start : start + until_end] = batch.words[:until_end]
-        self.rows[: count - until_end] = batch.words[until_end:]
+        self.rows[start : start + until_end] = words[:until_end]
+        self.rows[: count - until_end] = words[until_end:]
         if self._seals:
-            self._seal(batch.sequence)
+            self._seal(range(first, first + count))
         self._head.store(first + count)
 
-    def _seal(self, sequences: NDArray[np.int64]) -> None:
-        for slot in (sequences % self.slots).tolist():
-            seal(self._row_view[slot * self._row_bytes : (slot + 1) * self._row_bytes])
+    def _seal(self, sequences: range) -> None:
+        for sequence in sequences:
+            start = sequence % self.slots * self._row_bytes
+            seal(self._row_view[start : start + self._row_bytes])
 
     def append(self, arrival: float, group: int, key: int, score: float, features: Sequence[float]) -> int:
         """Write one row and make it visible; return its sequence."""
@@ -112,7 +113,7 @@ class Ring:
         kept = kept.select(np.arange(gaps[-1] + 1 if len(gaps) else 0, len(kept)))
         self.rows[kept.sequence % self.slots] = kept.words
         if self._seals:
-            self._seal(kept.sequence)
+            self._seal(range(head - len(kept), head))
         # As if everything older had been written over.
         self._reserve.store(head - len(kept) + self.slots)
         self._head.store(head)
