@@ -6,6 +6,8 @@ import math
 import sys
 import time
 
+import numpy as np
+
 from pipeline import regions
 from pipeline.lifecycle import Ending, ExitCode
 from pipeline.model.errors import UnusableModel
@@ -33,6 +35,7 @@ _EVALUATION_INTERVAL_S = 2.0
 
 def serve(process: Process[TrainerReport]) -> None:
     """Train on what arrives in the ring until told to stop."""
+    np.seterr(all="ignore")  # a step that overflows is undone; the learner tells by the results
     settings = process.settings
     process.phase("initializing")
     base = base_model.obtain(process)

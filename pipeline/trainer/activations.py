@@ -25,8 +25,10 @@ def leaky_relu(alpha: float) -> Activation:
     return Activation(lambda z: np.maximum(z, low * z), lambda z, _: np.where(z > 0, high, low))
 
 
+# numpy makes an array of a number at each call; this is one already.
+_ZERO = np.zeros((), np.float32)
 # The sign of a value that is not negative is its slope, as a float: twice as fast as a comparison.
-RELU = Activation(lambda z: np.maximum(z, 0), lambda _, value: np.sign(value))
+RELU = Activation(lambda z: np.maximum(z, _ZERO), lambda _, value: np.sign(value))
 TANH = Activation(np.tanh, lambda _, value: 1 - value * value)
 SIGMOID = Activation(
     lambda z: np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * z),
