@@ -24,8 +24,7 @@ class PerSocket(Server):
 
     def round(self, timeout: float) -> bool:
         """Serve whoever is ready, one after the other."""
-        events = self._epoll.poll(timeout)
-        self._answers.refresh()
+        events = self._poll(timeout)
         for fd, mask in events:
             served = self._serve(fd, mask, _SHARE)
             if served is not None:

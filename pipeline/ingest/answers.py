@@ -15,25 +15,23 @@ _FRESH_S = 5.0
 class AnswerPrefix:
     """Keeps the beginning of the answers up to date with what trainer and exporter report.
 
-    `plain` begins an accepted answer; `checkpoint` is the path that every connection is to be told of once.
+    `plain` begins an accepted answer; `checkpoint` is the path that every connection is to be told of once, empty
+    before the first.
     """
 
     def __init__(self, board: Board) -> None:
         self._trainer = Follower(board, "trainer", TrainerReport)
         self._exporter = Follower(board, "exporter", ExporterReport)
         self._trained = False
+        self.checkpoint = ""
         self.plain = b""
         self.refresh()
         self.plain = self._prefix()
 
-    @property
-    def checkpoint(self) -> str:
-        """Path of the newest checkpoint that nodes are told of; empty before the first."""
-        return self._exporter.report.announced
-
     def refresh(self) -> None:
         """Take in newer reports."""
-        self._exporter.refresh()
+        if self._exporter.refresh():
+            self.checkpoint = self._exporter.report.announced
         newer = self._trainer.refresh()
         report = self._trainer.report
         trained = report.step > 0 and time.monotonic() - report.heartbeat < _FRESH_S

@@ -41,10 +41,17 @@ class Framer:
             self._discarding = False
             found.append(TOO_LONG)
         if start <= end:
-            found += self._within_limit(b"".join((self._tail, memoryview(chunk)[start:end])))
-        self._tail.clear()
-        self._keep(chunk[end + 1 :])
+            found += self._within_limit(self._joined(chunk, start, end))
+        if end + 1 < len(chunk):
+            self._keep(chunk[end + 1 :])
         return found
+
+    def _joined(self, chunk: bytes, start: int, end: int) -> bytes:
+        if not self._tail:
+            return chunk[start:end]
+        block = b"".join((self._tail, memoryview(chunk)[start:end]))
+        self._tail.clear()
+        return block
 
     def _keep(self, piece: bytes) -> None:
         if self._discarding:

@@ -35,7 +35,7 @@ class Server:
         self._epoll.register(listener.fileno(), select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
         self._accept_again_at = 0.0
-        self._swept_at = time.monotonic()
+        self._now = self._swept_at = time.monotonic()
         self.connections_total = 0
         self.connections_refused = 0
         self.bytes_received = 0
@@ -51,8 +51,7 @@ class Server:
 
     def round(self, timeout: float) -> bool:
         """Serve whoever is ready, waiting up to `timeout` seconds for one; return whether anybody was."""
-        events = self._epoll.poll(timeout)
-        self._answers.refresh()
+        events = self._poll(timeout)
         share = min(_MOST_BYTES, max(_LEAST_BYTES, _ROUND_BYTES // max(1, len(events))))
         served = [each for fd, mask in events if (each := self._serve(fd, mask, share)) is not None]
         replies = self._admission.admit([blocks for _, blocks in served], self._answers.plain)
@@ -60,6 +59,12 @@ class Server:
             self._reply(connection, reply)
         self._sweep()
         return bool(events)
+
+    def _poll(self, timeout: float) -> list[tuple[int, int]]:
+        events = self._epoll.poll(timeout)
+        self._now = time.monotonic()
+        self._answers.refresh()
+        return events
 
     def _serve(self, fd: int, mask: int, share: int) -> tuple[Connection, list[Block]] | None:
         connection = self._connections.get(fd)
@@ -74,7 +79,7 @@ class Server:
         if not chunk:
             return self._end(connection)
         self.bytes_received += len(chunk)
-        connection.active_at = time.monotonic()
+        connection.active_at = self._now
         return connection, connection.framer.feed(chunk)
 
     def _end(self, connection: Connection) -> tuple[Connection, list[Block]] | None:
@@ -89,12 +94,10 @@ class Server:
         if data and connection.told != self._answers.checkpoint:
             plain, data = data, self._answers.announce(data)
             connection.told = self._answers.checkpoint if data is not plain else connection.told
-        if connection.fileno() < 0:
-            return
         if not connection.send(data):
             self._drop(connection)
-            return
-        self._watch(connection)
+        elif connection.unsent or connection.ended or connection.watching != select.EPOLLIN:
+            self._watch(connection)
 
     def _watch(self, connection: Connection) -> None:
         """Wait for input unless too many answers are unread, and for room to send where answers are unsent."""
@@ -145,7 +148,7 @@ class Server:
         connection.close()
 
     def _sweep(self) -> None:
-        now = time.monotonic()
+        now = self._now
         if self._accept_again_at and now >= self._accept_again_at:
             self._accept_again_at = 0.0
             self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
