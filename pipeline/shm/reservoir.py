@@ -134,7 +134,7 @@ class Reservoir:
 
     def take(self, slots: NDArray[np.intp], out: RowBatch) -> None:
         """Copy the rows of `slots` intp[n], all under `len`, into `out`. For the writer's own process."""
-        np.take(self.rows, slots, axis=0, out=out.words, mode="clip")
+        self.rows.take(slots, 0, out.words, "clip")
 
     def snapshot(self) -> RowBatch:
         """Copy the rows that are whole; for any process."""

@@ -17,6 +17,7 @@ class Memory:
     def __init__(self, ring: Ring, reservoir: Reservoir, batch_size: int, seed: int) -> None:
         self._reservoir = reservoir
         self._recent = RecentRows(ring)
+        self._size = batch_size
         self._batch = RowBatch(batch_size, ring.n_features)
         self._parts: dict[tuple[int, int], RowBatch] = {}
         self.draws = Draws(seed)
@@ -33,12 +34,11 @@ class Memory:
         start = 0 if new is None else len(new)
         if new is not None:
             self._batch.words[:start] = new.words
-        free = len(self._batch) - start
-        recent = self._recent.take(self._rows(start, start + free // 2), self.draws)
-        if not len(self._reservoir):
-            return self._rows(0, start + recent)
-        past = self._rows(start + recent, len(self._batch))
-        self._reservoir.take(self.draws.indices(len(past), len(self._reservoir)), past)
+        recent = start + self._recent.take(self._rows(start, (start + self._size) // 2), self.draws)
+        stored = len(self._reservoir)
+        if not stored:
+            return self._rows(0, recent)
+        self._reservoir.take(self.draws.indices(self._size - recent, stored), self._rows(recent, self._size))
         return self._batch
 
     def _rows(self, start: int, stop: int) -> RowBatch:
@@ -73,11 +73,11 @@ class RecentRows:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
         self._evict(oldest)
-        live = self._sequences[self._start : self._stop]
-        if not len(live) or not len(out):
+        count, live = len(out), self._stop - self._start
+        if not live or not count:
             return 0
-        chosen = live[draws.indices(len(out), len(live))]
-        return len(out) if self._ring.take(oldest, chosen - oldest, out) else 0
+        chosen = self._sequences[self._start : self._stop][draws.indices(count, live)]
+        return count if self._ring.take(oldest, chosen - oldest, out) else 0
 
     def _evict(self, oldest: int) -> None:
         while self._start < self._stop and self._sequences[self._start] < oldest:
