@@ -31,7 +31,7 @@ BOUND = (
     "what a sample is worth: sixteen steps of the fast loop for sixteen new rows, all but one of them on replayed rows "
     "alone. Linear learners take less time for a row, and stop at an error that a perceptron passes early on."
 )
-ROUNDS = 3
+ROUNDS = 7  # of a perceptron that begins at random, three say little
 _CHUNK, _JUDGE_EVERY = 32, 256
 
 Floats = NDArray[np.float32]

@@ -24,7 +24,7 @@ from pipeline.trainer.torch_learner import TorchLearner
 
 BOUND = (
     "calls, not arithmetic: numpy needs fewer and cheaper ones than torch with its autograd and its optimizer. At "
-    "80-64-1 arithmetic is a third of the numpy loop; sampling is a sixth of it, publishing under a fiftieth."
+    "80-64-1 arithmetic is a third of the numpy loop; sampling is a seventh of it, publishing under a fiftieth."
 )
 ROUNDS = 7
 _SECONDS = 0.4
