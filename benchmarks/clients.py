@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
+import os
 import select
 import socket
 import time
@@ -62,27 +64,21 @@ def lock_step(path: str, messages: list[bytes], connections: int, seconds: float
     """
     sockets = _connect(path, connections)
     epoll = select.epoll()
-    for fd in sockets:
-        epoll.register(fd, select.EPOLLIN)
+    following = itertools.cycle(messages)
     sent_at: dict[int, float] = {}
     delays: list[float] = []
-    number = 0
     began = time.perf_counter()
-
-    def send(fd: int) -> None:
-        nonlocal number
-        sockets[fd].send(messages[number % len(messages)])
-        sent_at[fd] = time.perf_counter()
-        number += 1
-
     for fd in sockets:
-        send(fd)
+        epoll.register(fd, select.EPOLLIN)
+        sent_at[fd] = time.perf_counter()
+        os.write(fd, next(following))
     while time.perf_counter() < began + seconds:
-        ready = [fd for fd, _ in epoll.poll(1.0) if sockets[fd].recv(4096)]
-        now = time.perf_counter()
-        delays += [now - sent_at[fd] for fd in ready]
-        for fd in ready:
-            send(fd)
+        for fd, _ in epoll.poll(1.0):
+            os.read(fd, 4096)
+            now = time.perf_counter()
+            delays.append(now - sent_at[fd])
+            sent_at[fd] = now
+            os.write(fd, next(following))
     return len(delays) / (time.perf_counter() - began), delays
 
 

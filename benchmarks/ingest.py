@@ -81,7 +81,10 @@ def ingest_rates(sidecar: Sidecar, lines: list[bytes], connections: int) -> tupl
 
 
 def decode_rate(lines: list[bytes]) -> float:
-    """Return messages that msgspec decodes a second, one at a time, none kept: its fastest."""
+    """Return messages that msgspec decodes a second into `Sample`, one at a time, none kept.
+
+    For a number of features that it is told it is faster, which is one of the things that ingest gains from.
+    """
     decode = msgspec.json.Decoder(Sample).decode
     bare = [line[:-1] for line in lines]
     began = time.process_time()
