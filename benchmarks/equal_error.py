@@ -47,6 +47,14 @@ class Stream(NamedTuple):
     judged_score: Floats
 
 
+class Round(NamedTuple):
+    """Pairs of processor seconds and error along our pass; seconds and error of an alternative's whole pass."""
+
+    ours: list[tuple[float, float]]
+    seconds: float
+    error: float
+
+
 def figures() -> list[Figure]:
     """Measure on the corpus and on the made-up stream."""
     return [*_compare("80 features, made up", _made_up(80)), *_compare("6 features, corpus", _corpus())]
@@ -55,23 +63,27 @@ def figures() -> list[Figure]:
 def _compare(setting: str, stream: Stream) -> list[Figure]:
     mean, scale = stream.features[:1000].mean(0), stream.features[:1000].std(0) + 1e-6
     learned, judged = (stream.features - mean) / scale, (stream.judged_features - mean) / scale
-    figures = []
-    curves = [_our_curve(stream) for _ in range(ROUNDS)]
-    for name, alternative in ALTERNATIVES.items():
-        question = "learning to equal error"
-        try:
-            rounds = [alternative(learned, stream.score, judged) for _ in range(ROUNDS)]
-        except ImportError as error:
-            figures.append(not_measured(question, name, setting, f"not installed: {error}"))
-            continue
-        errors = [rmse(predicted, stream.judged_score) for _, predicted in rounds]
-        ratios = tuple(
-            seconds / _seconds_to(error, curve)
-            for (seconds, _), error, curve in zip(rounds, errors, curves, strict=True)
-        )
-        note = f"RMSE {np.median(errors):.2f}, ours in the end {np.median([curve[-1][1] for curve in curves]):.2f}"
-        figures.append(at_least(question, name, setting, ratios, 1).with_note(note))
-    return figures
+    rounds: dict[str, list[Round]] = {name: [] for name in ALTERNATIVES}
+    missing: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        curve = _our_curve(stream)
+        for name, alternative in ALTERNATIVES.items():
+            try:
+                seconds, predicted = alternative(learned, stream.score, judged)
+            except ImportError as error:
+                missing[name] = f"not installed: {error}"
+                continue
+            rounds[name].append(Round(curve, seconds, rmse(predicted, stream.judged_score)))
+    return [_figure(name, setting, rounds[name], missing.get(name, "")) for name in ALTERNATIVES]
+
+
+def _figure(name: str, setting: str, rounds: list[Round], missing: str) -> Figure:
+    question = "learning to equal error"
+    if missing:
+        return not_measured(question, name, setting, missing)
+    ratios = tuple(each.seconds / _seconds_to(each.error, each.ours) for each in rounds)
+    error, ours = (float(np.median(errors)) for errors in zip(*[(e.error, e.ours[-1][1]) for e in rounds], strict=True))
+    return at_least(question, name, setting, ratios, 1).with_note(f"RMSE {error:.2f}, ours in the end {ours:.2f}")
 
 
 def _seconds_to(error: float, curve: list[tuple[float, float]]) -> float:
