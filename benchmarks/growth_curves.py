@@ -16,14 +16,14 @@ from benchmarks.ingest import decode_rate, ingest_rates
 from benchmarks.our_loop import our_loop, random_rows
 from benchmarks.sidecar import running
 from benchmarks.traffic import messages
-from pipeline import savedstate
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.resends import Resends
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
-from pipeline.savedstate import SavedRows, SavedState
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
+from pipeline.state import savedstate
+from pipeline.state.savedstate import SavedRows, SavedState
 from pipeline.trainer.draws import Draws
 from pipeline.trainer.learners import new_learner
 from pipeline.trainer.recipe import Recipe

@@ -12,11 +12,12 @@ from typing import Generic
 
 from structlog.typing import FilteringBoundLogger
 
-from pipeline import config, logs, regions, resume
+from pipeline import config, logs, regions
 from pipeline.config import ConfigError, Settings
 from pipeline.journal import open_journals
 from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
 from pipeline.shm.segment import SharedMemoryUnusable, open_lock
+from pipeline.state import resume
 from pipeline.telemetry import Board, R, Reporter
 
 # How long a starting process waits for a predecessor that is still on its way out, in seconds.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import history
 from pipeline.console.target import settings_of
+from pipeline.monitor import history
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pipeline.exporter.checkpoint import Checkpoint
-    from pipeline.history import Evaluation
+    from pipeline.monitor.history import Evaluation
 
 _TESTS = {"prequential": "new samples, before training on them", "held_out": "samples held out from training"}
 _MODELS = {"ema": ("trained (EMA)", "-"), "base": ("base model", "--"), "stable": ("last stable", ":")}

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
-from pipeline import savedstate, statefile
 from pipeline.config import Settings
 from pipeline.exporter.sources import Sources
-from pipeline.savedstate import SavedState
 from pipeline.shm.mailbox import Torn
+from pipeline.state import savedstate, statefile
+from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import ROLES, Board
 
 

@@ -12,12 +12,12 @@ from pipeline.config import Settings
 from pipeline.handoff import ServedModel, TrainerSnapshot
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, parse_base_model
-from pipeline.savedstate import SavedRows
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import Segment, SegmentError
+from pipeline.state.savedstate import SavedRows
 
 T = TypeVar("T")
 

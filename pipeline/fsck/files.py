@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline import savedstate, statefile
 from pipeline.exporter import checkpoint as sidecar
 from pipeline.exporter import pins, pointers
 from pipeline.exporter.checkpoint import Checkpoint, CheckpointError
@@ -15,6 +14,7 @@ from pipeline.exporter.names import file_of, identifier, published
 from pipeline.fsck.finding import Finding
 from pipeline.model.verify import verify
 from pipeline.registry import registry
+from pipeline.state import savedstate, statefile
 
 
 def check(directory: Path) -> Iterator[Finding]:

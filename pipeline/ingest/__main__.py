@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from pipeline import regions, resume
+from pipeline import regions
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.listener import Listener
 from pipeline.ingest.resends import Resends
 from pipeline.ingest.server import Server
 from pipeline.process import Process, main
+from pipeline.state import resume
 from pipeline.telemetry import IngestReport
 
 _POLL_S = 0.2

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline import history
 from pipeline.exporter import checkpoint, names
 from pipeline.exporter.checkpoint import Checkpoint
-from pipeline.history import History, HistoryError
+from pipeline.monitor import history
+from pipeline.monitor.history import History, HistoryError
 from pipeline.telemetry import Board, ExporterReport, Follower
 
 if TYPE_CHECKING:

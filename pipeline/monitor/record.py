@@ -10,7 +10,7 @@ from typing import get_args
 
 from pipeline.exporter.checkpoint import Checkpoint, State
 from pipeline.health import Health
-from pipeline.history import CHECKPOINT_LIMIT, FIGURES, LIMIT, Evaluation, thinned
+from pipeline.monitor.history import CHECKPOINT_LIMIT, FIGURES, LIMIT, Evaluation, thinned
 
 STATES: tuple[str, ...] = get_args(State)
 """The gate's verdicts."""

@@ -9,9 +9,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from pipeline import history
 from pipeline.health import examine
-from pipeline.monitor import live, status
+from pipeline.monitor import history, live, status
 from pipeline.monitor.server import Answer, Response
 
 if TYPE_CHECKING:

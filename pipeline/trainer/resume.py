@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from pipeline import handoff
-from pipeline import resume as saved_state
 from pipeline.handoff import TrainerSnapshot
 from pipeline.process import Process
-from pipeline.savedstate import SavedState
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
+from pipeline.state import resume as saved_state
+from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import TrainerReport
 from pipeline.trainer.handover import Handover
 from pipeline.trainer.online import OnlineTraining

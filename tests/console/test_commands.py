@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import history, regions
+from pipeline import regions
 from pipeline.cli import COMMANDS
 from pipeline.exporter import checkpoint
 from pipeline.exporter.checkpoint import Checkpoint
-from pipeline.history import COLUMNS
 from pipeline.journal import open_journals
+from pipeline.monitor import history
+from pipeline.monitor.history import COLUMNS
 from pipeline.telemetry import IngestReport, TrainerReport
 from tests.monitor.boards import at_work, publish, settings_of
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import savedstate
 from pipeline.exporter.names import file_of, published
 from pipeline.lifecycle import ExitCode
 from pipeline.model.verify import verify
+from pipeline.state import savedstate
 from pipeline.telemetry import ExporterReport
 from tests.exporter.making import small_model
 from tests.exporter.surroundings import Surroundings, settings_for

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import structlog
 
-from pipeline import handoff, regions, savedstate
+from pipeline import handoff, regions
 from pipeline.exporter.candidate import Refused
 from pipeline.exporter.locks import DirectoryTaken
 from pipeline.exporter.names import file_of, published
@@ -16,7 +16,8 @@ from pipeline.exporter.work import NotReady, Work
 from pipeline.model.verify import verify
 from pipeline.shm import segment
 from pipeline.shm.ring import Ring
-from pipeline.statefile import files
+from pipeline.state import savedstate
+from pipeline.state.statefile import files
 from tests.exporter.making import small_model
 from tests.exporter.surroundings import N_FEATURES, Surroundings, settings_for
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import config, handoff, regions, savedstate
+from pipeline import config, handoff, regions
 from pipeline.cli import cli
 from pipeline.exporter.names import file_of
 from pipeline.exporter.settle import settle
 from pipeline.fsck import cli as fsck_cli
-from pipeline.savedstate import SavedRows, SavedState
 from pipeline.shm.ring import Ring
+from pipeline.state import savedstate
+from pipeline.state.savedstate import SavedRows, SavedState
 from tests.exporter.making import publish_one, small_model
 
 

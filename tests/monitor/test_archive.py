@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import history, logs
+from pipeline import logs
 from pipeline.exporter import checkpoint
 from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.exporter.names import file_of
 from pipeline.health import examine
+from pipeline.monitor import history
 from pipeline.monitor.archive import Archive
 from pipeline.monitor.record import Record
 from pipeline.telemetry import Board, ExporterReport

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import history
-from pipeline.history import COLUMNS, Evaluation, HistoryError, opened, thinned
+from pipeline.monitor import history
+from pipeline.monitor.history import COLUMNS, Evaluation, HistoryError, opened, thinned
 from pipeline.monitor.record import Record
 from tests.monitor.boards import at_work
 
@@ -105,7 +105,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     script = f"""
 import resource
 from pathlib import Path
-from pipeline import history
+from pipeline.monitor import history
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 try:
     with history.opened(Path({str(path)!r}), write=True) as file:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import history
 from pipeline.console.run import configuration_file
+from pipeline.monitor import history
 from tests.contract.sidecar import Sidecar, running
 from tests.monitor.conftest import fetch
 

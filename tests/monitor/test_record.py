@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.exporter.checkpoint import Checkpoint, State
 from pipeline.health import Health, examine
-from pipeline.history import COLUMNS, LIMIT, Evaluation
 from pipeline.monitor import record as record_module
+from pipeline.monitor.history import COLUMNS, LIMIT, Evaluation
 from pipeline.monitor.record import Record
 from pipeline.telemetry import Board
 

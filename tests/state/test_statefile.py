@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline import statefile
+from pipeline.state import statefile
 from tests.exporter.dying import completes, kill, refuse
 
 META = {"base": "abc", "step": 12, "nested": {"groups": [1, 2]}}

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import statefile
 from pipeline.shm.rows import row_words
-from pipeline.statefile import Rejected, Saved, Section, StateFileError
+from pipeline.state import statefile
+from pipeline.state.statefile import Rejected, Saved, Section, StateFileError
 
 
 @dataclass(frozen=True, slots=True)

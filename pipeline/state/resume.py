@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from pipeline import savedstate
 from pipeline.config import Settings
-from pipeline.savedstate import SavedState
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
+from pipeline.state import savedstate
+from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import Board
 
 
