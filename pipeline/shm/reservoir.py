@@ -55,6 +55,10 @@ class Reservoir:
         """Number of groups that have a row here (known to the writer only)."""
         return len(self._groups)
 
+    def holds(self, group: int) -> bool:
+        """Tell whether a group has a row here (known to the writer only)."""
+        return self._groups.size(group) > 0
+
     # The writer.
 
     def open_writer(self) -> None:

@@ -11,18 +11,22 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.rows import RowBatch
 
 ONE_IN = 8
+AT_LEAST = 4
+"""Groups without which the gate cannot judge (`pipeline.exporter.gate.MIN_GROUPS`)."""
+
 _PATIENCE = 1000
 
 
 class HoldOut:
-    """Diverts about one group in eight, by its hash, to a reservoir of its own.
+    """Diverts about one group in eight, by its hash, to a reservoir of its own; of the first groups every second one.
 
     A stream that has little but held-out groups (a single source, say) would never be learned; so no more than half of
     all rows are diverted, after the first thousand.
     """
 
-    def __init__(self, reservoir: Reservoir) -> None:
+    def __init__(self, reservoir: Reservoir, trained_on: Reservoir) -> None:
         self._reservoir = reservoir
+        self._trained_on = trained_on
         self.trained = 0
         self.diverted = 0
 
@@ -32,6 +36,8 @@ class HoldOut:
     def divert(self, rows: RowBatch, coin: Random) -> RowBatch:
         """Offer the rows of held-out groups to the reservoir; return the others, to train on."""
         held = self.belongs(rows.group)
+        if self._reservoir.n_groups < AT_LEAST:
+            held |= np.isin(rows.group, self._further(rows.group))
         if not held.any() or self.diverted > self.trained + _PATIENCE:
             self.trained += len(rows)
             return rows
@@ -41,11 +47,27 @@ class HoldOut:
         self.trained += len(rows) - len(diverted)
         return rows.select(~held)
 
-    @staticmethod
-    def belongs(group: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Tell for each group uint64[n] whether it is held out."""
-        held: NDArray[np.bool_] = group % np.uint64(ONE_IN) == 0
+    def belongs(self, group: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Tell for each group uint64[n] whether it is held out: by its hash, or since it was chosen before."""
+        chosen = np.fromiter(map(self._reservoir.holds, group.tolist()), np.bool_, len(group))
+        held: NDArray[np.bool_] = chosen | (group % np.uint64(ONE_IN) == 0)
         return held
+
+    def _further(self, group: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Return which of these groups to hold out since there are too few: new ones, in turn with those trained on."""
+        held, trained = self._reservoir.n_groups, self._trained_on.n_groups
+        chosen: list[int] = []
+        for each in dict.fromkeys(group.tolist()):
+            if self._reservoir.holds(each) or self._trained_on.holds(each):
+                continue
+            if each % ONE_IN == 0:
+                held += 1
+            elif held < min(AT_LEAST, trained):
+                held += 1
+                chosen.append(each)
+            else:
+                trained += 1
+        return np.array(chosen, np.uint64)
 
     def rows(self) -> RowBatch:
         """Return the held-out rows."""

@@ -56,7 +56,7 @@ class OnlineTraining:
         self._seed = seed
         self.learner = new_learner(base, recipe, device)
         self._memory = Memory(ring, reservoir, recipe.batch_size, seed)
-        self._holdout = HoldOut(holdout)
+        self._holdout = HoldOut(holdout, reservoir)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
         self._health = Health()

@@ -17,6 +17,18 @@ def test_a_rise_is_detected_once() -> None:
     assert 2000 < events[0] < 2200
 
 
+@pytest.mark.parametrize("quiet", [5000, 100_000])
+def test_a_long_history_does_not_hide_a_rise(quiet: int) -> None:
+    """After hours of a low error that began high, a rise is found as soon as after minutes."""
+    error = np.random.default_rng(0).gamma(2, 1, quiet + 300)
+    error[:100] *= 30
+    error[quiet:] *= 2
+    detector = PageHinkley()
+    events = [index for index, value in enumerate(error) if detector.add(value)]
+    assert len(events) == 1
+    assert quiet < events[0] < quiet + 150
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_and_improvement_are_not_drift(seed: int) -> None:
     """Neither a steady error, however skewed, nor one that falls is an event."""

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.holdout import HoldOut
@@ -16,14 +17,25 @@ def rows_of(*groups: str) -> RowBatch:
     return batch
 
 
+def hold_out() -> HoldOut:
+    """Return one that has seen nothing."""
+    return HoldOut(private_reservoir(), private_reservoir())
+
+
+def divert(holdout: HoldOut, *groups: str) -> list[int]:
+    """Send a row of each group; return the groups of those to train on, which are then remembered."""
+    coin = random.Random(0)
+    fresh = holdout.divert(rows_of(*groups), coin)
+    holdout._trained_on.offer(fresh, coin)
+    return [int(group) for group in fresh.group]
+
+
 def test_whole_groups_are_held_out() -> None:
     """A held-out group's rows all go to the reservoir, another's all to training."""
-    reservoir = private_reservoir()
-    holdout = HoldOut(reservoir)
+    holdout = hold_out()
     (inside,), (outside,) = names(1, held_out=True), names(1, held_out=False)
     for _ in range(10):
-        fresh = holdout.divert(rows_of(inside, outside, outside, inside), random.Random(0))
-        assert fresh.group.tolist() == [group_of(outside)] * 2
+        assert divert(holdout, inside, outside, outside, inside) == [group_of(outside)] * 2
     assert set(holdout.rows().group.tolist()) == {group_of(inside)}
     assert (holdout.trained, holdout.diverted) == (20, 20)
 
@@ -31,14 +43,36 @@ def test_whole_groups_are_held_out() -> None:
 def test_about_one_group_in_eight() -> None:
     """The hash holds out about an eighth of the groups."""
     groups = np.array([group_of(f"clip-{number}") for number in range(4000)], np.uint64)
-    assert 0.10 < HoldOut.belongs(groups).mean() < 0.15
+    assert 0.10 < hold_out().belongs(groups).mean() < 0.15
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+def test_of_the_first_groups_every_second_one_is_held_out(at_once: int) -> None:
+    """Four groups are held out after eight, whatever their hashes say, and stay so; then the hash alone decides."""
+    holdout, sent = hold_out(), names(10, held_out=False)
+    for _ in range(3):
+        for first in range(0, len(sent), at_once):
+            divert(holdout, *sent[first : first + at_once])
+    held = set(holdout.rows().group.tolist())
+    assert held == {group_of(name) for name in sent[1:8:2]}
+    assert (holdout.trained, holdout.diverted) == (18, 12)
+
+
+def test_what_was_chosen_is_known_after_a_restart() -> None:
+    """A group that was held out before, or trained on, is so by the next trainer on the same memory."""
+    first = hold_out()
+    one, other = names(2, held_out=False)
+    divert(first, one)
+    divert(first, other)
+    second = HoldOut(first._reservoir, first._trained_on)
+    assert divert(second, other, one) == [group_of(one)]
 
 
 def test_a_stream_of_held_out_groups_alone_is_learned_all_the_same() -> None:
     """After a thousand rows, no more than half of all rows are held out, so that training never starves."""
-    holdout = HoldOut(private_reservoir())
+    holdout = hold_out()
     (inside,) = names(1, held_out=True)
     for _ in range(300):
-        holdout.divert(rows_of(*[inside] * 10), random.Random(0))
+        divert(holdout, *[inside] * 10)
     assert holdout.trained >= 900
     assert holdout.diverted <= holdout.trained + 1010
