@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.learning
 
 Prints its tables, writes them into docs/learning.md between the marks, and the curves to docs/img/learning.png. Takes
-about twelve minutes on two cores; needs ../shared and the extra `bench`.
+about twenty minutes on two cores; needs ../shared and the extra `bench`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.learning_offline import OFFLINE, offline
 from benchmarks.learning_rivals import METHODS, curve
 from benchmarks.learning_scenarios import Figures, burst, from_scratch, gated, poisoned
 from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, stream_of
@@ -27,13 +28,18 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
 RIVALS = ("ridge", "river", "river over base", "scikit-learn")
 TARGETS = ("vmaf_phone", "vmaf_neg", "vmaf")
+OURS = ("default recipe", "adam", "adr-0781")
+TRAININGS = 3
+"""Trainings on each stream, for the recipes: where one ends differs by a tenth of a point from the next."""
 THOUSANDS = (1, 2, 3, 5, 10, 20, 40)
 POISONS = ("a tenth random", "one client of four", "same wrong score")
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
 
 def _curve(method: str, target: str, seed: int) -> list[float]:
-    return curve(method, stream_of(target, seed), seed)
+    trainings = range(TRAININGS if method in OURS else 1)
+    curves = [curve(method, stream_of(target, seed), seed + len(SEEDS) * training) for training in trainings]
+    return [float(error) for error in np.mean(curves, axis=0)]
 
 
 def _curves(pool: ProcessPoolExecutor) -> Curves:
@@ -82,6 +88,20 @@ def _ahead(curves: Curves) -> str:
             cells.append(f"{int((ours < theirs).sum())} of {len(ours)}")
         rows.append([rival, *cells])
     return text + _table(["against", *TARGETS], rows)
+
+
+def _offline_table(pool: ProcessPoolExecutor) -> str:
+    waiting = {
+        method: {target: [pool.submit(offline, method, target, seed) for seed in SEEDS] for target in TARGETS}
+        for method in OFFLINE
+    }
+    rows = []
+    for method, by_target in waiting.items():
+        errors = [[future.result() for future in futures] for futures in by_target.values()]
+        by_seed = (" · ".join(f"{error:.2f}" for error in each) for each in errors)
+        rows.append([method, *(f"{np.mean(each):.2f} ({seeds})" for each, seeds in zip(errors, by_seed, strict=True))])
+    title = "\n**Offline: all rows at once, judged on the same (RMSE, by seed)**\n\n"
+    return title + _table(["over the base model", *TARGETS], rows)
 
 
 def _means(futures: list[Future[Figures]]) -> Figures:
@@ -155,7 +175,7 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         curves = _curves(pool)
         text = "\nJudged on: " + "; ".join(f"seed {seed}: {', '.join(judged_sources(seed))}" for seed in SEEDS) + ".\n"
-        text += _learning_tables(curves) + _ahead(curves) + _scenario_tables(pool)
+        text += _learning_tables(curves) + _ahead(curves) + _offline_table(pool) + _scenario_tables(pool)
     print(text)
     _write(text, DOCS / "learning.md")
     _plot(curves, DOCS / "img" / "learning.png")

@@ -27,8 +27,8 @@ class Method(Protocol):
         """Predict scores."""
 
 
-class _Residual:
-    """Standardised features and what the base model leaves over."""
+class Residual:
+    """What a rival needs to learn the residual of the base model on standardised features."""
 
     def __init__(self) -> None:
         base = base_model()
@@ -40,12 +40,15 @@ class _Residual:
         self._shift, self._gain = shape.shift, shape.gain
 
     def base(self, features: Floats) -> Floats:
+        """Return the base model's scores."""
         return self._base.forward(features)
 
     def standard(self, features: Floats) -> Floats:
+        """Return the features as the base model standardises them."""
         return (features - self._shift) * self._gain
 
     def quadratic(self, features: Floats) -> NDArray[np.float64]:
+        """Return one, the standardised features and their products of two, float64[n, 28]."""
         x = self.standard(features).astype(np.float64)
         left, right = np.triu_indices(x.shape[1])
         return np.column_stack([np.ones(len(x)), x, x[:, left] * x[:, right]])
@@ -55,7 +58,7 @@ class BaseAlone:
     """The base model, which learns nothing."""
 
     def __init__(self) -> None:
-        self._residual = _Residual()
+        self._residual = Residual()
 
     def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
         """Learn nothing."""
@@ -69,7 +72,7 @@ class Ridge:
     """Closed-form ridge on quadratic features: exact at every moment."""
 
     def __init__(self) -> None:
-        self._residual = _Residual()
+        self._residual = Residual()
         self._moment: NDArray[np.float64] = np.eye(28)
         self._cross: NDArray[np.float64] = np.zeros(28)
 
@@ -95,7 +98,7 @@ class River:
     def __init__(self, seed: int, *, over_base: bool) -> None:
         from river.forest import AMFRegressor
 
-        self._residual = _Residual()
+        self._residual = Residual()
         self._share = float(over_base)
         self._model: Any = AMFRegressor(n_estimators=10, seed=seed)
 
@@ -119,7 +122,7 @@ class Sklearn:
     def __init__(self, seed: int) -> None:
         from sklearn.neural_network import MLPRegressor
 
-        self._residual = _Residual()
+        self._residual = Residual()
         self._model: Any = MLPRegressor(hidden_layer_sizes=(16, 8), learning_rate_init=3e-3, random_state=seed)
 
     def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
