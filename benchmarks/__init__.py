@@ -2,5 +2,8 @@
 
 import os
 
+from pipeline import blas
+
 # As in the sidecar's own processes; it has to be set before numpy is imported.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name, value in blas.environment().items():
+    os.environ.setdefault(name, value)
