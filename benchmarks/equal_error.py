@@ -103,7 +103,7 @@ def _our_curve(stream: Stream) -> list[tuple[float, float]]:
     reservoirs = Reservoir.private(10_000, n_features), Reservoir.private(4096, n_features)
     for reservoir in reservoirs:
         reservoir.open_writer()
-    training = OnlineTraining(base, Recipe(), ring, *reservoirs)
+    training = OnlineTraining(base, Recipe.from_scratch(), ring, *reservoirs)
     spent, curve = 0.0, []
     for start in range(0, len(stream.features), _CHUNK):
         rows = _rows(stream, slice(start, start + _CHUNK))

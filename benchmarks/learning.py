@@ -9,9 +9,6 @@ about twenty minutes on two cores; needs ../shared and the extra `bench`.
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: networks this small lose by threads
-
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
@@ -19,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.learning_by_source import left_out
 from benchmarks.learning_offline import OFFLINE, offline
 from benchmarks.learning_rivals import METHODS, curve
 from benchmarks.learning_scenarios import Figures, burst, from_scratch, gated, poisoned
-from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, stream_of
+from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, natural_sources, stream_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
@@ -104,6 +102,16 @@ def _offline_table(pool: ProcessPoolExecutor) -> str:
     return title + _table(["over the base model", *TARGETS], rows)
 
 
+def _by_source_table(pool: ProcessPoolExecutor) -> str:
+    waiting = {source: [pool.submit(left_out, source, target) for target in TARGETS] for source in natural_sources()}
+    rows = []
+    for source, futures in waiting.items():
+        figures = (future.result() for future in futures)
+        rows.append([source, *(f"{base:.2f} → {learned:.2f}" for base, learned in figures)])
+    title = "\n**Each source left out alone (RMSE on it: base model → default recipe after the pass)**\n\n"
+    return title + _table(["source", *TARGETS], rows)
+
+
 def _means(futures: list[Future[Figures]]) -> Figures:
     figures = [future.result() for future in futures]
     return {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
@@ -175,7 +183,8 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         curves = _curves(pool)
         text = "\nJudged on: " + "; ".join(f"seed {seed}: {', '.join(judged_sources(seed))}" for seed in SEEDS) + ".\n"
-        text += _learning_tables(curves) + _ahead(curves) + _offline_table(pool) + _scenario_tables(pool)
+        text += _learning_tables(curves) + _ahead(curves)
+        text += _by_source_table(pool) + _offline_table(pool) + _scenario_tables(pool)
     print(text)
     _write(text, DOCS / "learning.md")
     _plot(curves, DOCS / "img" / "learning.png")

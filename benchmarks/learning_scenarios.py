@@ -99,7 +99,8 @@ def _fixture(target: str) -> GateSet:
 def burst(memory: str, seed: int) -> Figures:
     """Send 20,000 rows of all sources, then 20,000 of one; return the error on the judged rows before and after."""
     stream = stream_of("vmaf_phone", seed)
-    sidecar = Sidecar(Recipe(), base_model(), seed, reservoir_rows=64 if memory == "ring alone" else 10_000)
+    recipe = Recipe(recent_share=1.0) if memory == "ring alone" else Recipe()
+    sidecar = Sidecar(recipe, base_model(), seed)
     first = slice(0, 20_000)
     sidecar.learn(stream.features[first], stream.score[first], stream.group[first])
     before = stream.error(sidecar.predict(stream.judge_features))
@@ -115,7 +116,7 @@ def from_scratch(kind: str, seed: int) -> Figures:
     """Learn a made-up target of 80 features from nothing; the error on new rows after 1,000, 5,000 and 10,000 rows."""
     rng = np.random.default_rng(seed)
     features, score = made_up(kind, rng)
-    sidecar = Sidecar(Recipe(), BaseModel(two_layer(80, seed=seed), "untrained"), seed)
+    sidecar = Sidecar(Recipe.from_scratch(), BaseModel(two_layer(80, seed=seed), "untrained"), seed)
     group = [group_of(f"job-{row // 100}") for row in range(10_000)]
     figures: Figures = {"deviation": float(score[10_000:].std())}
     for start in range(0, 10_000, 16):

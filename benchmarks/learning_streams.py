@@ -41,10 +41,14 @@ def base_model() -> BaseModel:
     return load_base_model(SHARED / "models" / "vmaf_tiny_v2.onnx")
 
 
+def natural_sources() -> list[str]:
+    """Return the sources that may be judged by: natural ones and pans over photographs."""
+    return sorted(set(map(str, np.unique(frames().source))) - set(SYNTHETIC))
+
+
 def judged_sources(seed: int) -> list[str]:
     """Return the sources left out with a seed: over the three seeds, each natural one and each pan exactly once."""
-    names = sorted(set(np.unique(frames().source)) - set(SYNTHETIC))
-    parts = np.array_split(np.random.default_rng(0).permutation(names), len(SEEDS))
+    parts = np.array_split(np.random.default_rng(0).permutation(natural_sources()), len(SEEDS))
     return sorted(map(str, parts[seed]))
 
 
@@ -73,9 +77,14 @@ class Stream:
 
 
 def stream_of(target: str, seed: int) -> Stream:
-    """Return a stream of every source that is not judged; each clip is a job of its own, as today's nodes send them."""
+    """Return the seed's stream: of every source but the third that it judges by."""
+    return stream_without(judged_sources(seed), target, seed)
+
+
+def stream_without(sources: list[str], target: str, seed: int) -> Stream:
+    """Return a stream of every other source, judged by these; each clip is a job of its own, as today's nodes send."""
     corpus = frames()
-    judged = np.isin(corpus.source, judged_sources(seed))
+    judged = np.isin(corpus.source, sources)
     rng = np.random.default_rng(seed)
     rank = rng.permutation(int(corpus.clip.max()) + 1)
     order = np.lexsort((corpus.frame, rank[corpus.clip]))
@@ -100,14 +109,12 @@ def group_of(name: str) -> int:
 class Sidecar:
     """A training with its memory, fed row by row."""
 
-    def __init__(
-        self, recipe: Recipe, base: BaseModel, seed: int, *, ring_rows: int = 10_000, reservoir_rows: int = 10_000
-    ) -> None:
+    def __init__(self, recipe: Recipe, base: BaseModel, seed: int) -> None:
         n_features = base.n_features
         self.base = base
-        self.ring = Ring.private(ring_rows, n_features)
+        self.ring = Ring.private(10_000, n_features)
         self.holdout = Reservoir.private(4096, n_features)
-        reservoir = Reservoir.private(reservoir_rows, n_features)
+        reservoir = Reservoir.private(10_000, n_features)
         for memory in (self.ring, reservoir, self.holdout):
             memory.open_writer()
         self.training = OnlineTraining(base, recipe, self.ring, reservoir, self.holdout, seed=seed)

@@ -14,6 +14,7 @@ from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.learner import Learner
 from pipeline.trainer.memory import Memory
+from pipeline.trainer.recipe import Recipe
 
 _PUBLISH_EVERY_S = 0.05
 _ROWS = 10_000
@@ -44,7 +45,7 @@ def full_memory(n_features: int) -> Memory:
     reservoir.open_writer()
     ring.extend(rows)
     reservoir.restore(rows.words, 50)
-    memory = Memory(ring, reservoir, 32, seed=0)
+    memory = Memory(ring, reservoir, 32, Recipe().recent_share, seed=0)
     memory.remember(np.arange(_ROWS))
     return memory
 

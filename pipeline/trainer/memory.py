@@ -14,7 +14,8 @@ from pipeline.trainer.draws import Draws
 class Memory:
     """Composes batches of `batch_size` rows in one preallocated block, which the next call overwrites."""
 
-    def __init__(self, ring: Ring, reservoir: Reservoir, batch_size: int, seed: int) -> None:
+    def __init__(self, ring: Ring, reservoir: Reservoir, batch_size: int, recent_share: float, seed: int) -> None:
+        self._recent_share = recent_share
         self._reservoir = reservoir
         self._recent = RecentRows(ring)
         self._size = batch_size
@@ -29,12 +30,13 @@ class Memory:
     def batch(self, new: RowBatch | None = None) -> RowBatch:
         """Return `new` (no more rows than a batch has), filled up with replayed rows, where there are any.
 
-        Half of the replayed rows are drawn from the ring and half from the reservoir.
+        Of the replayed rows, `recent_share` are drawn from the ring and the others from the reservoir.
         """
         start = 0 if new is None else len(new)
         if new is not None:
             self._batch.words[:start] = new.words
-        recent = start + self._recent.take(self._rows(start, (start + self._size) // 2), self.draws)
+        wanted = start + int(self._recent_share * (self._size - start))
+        recent = start + self._recent.take(self._rows(start, wanted), self.draws)
         stored = len(self._reservoir)
         if not stored:
             return self._rows(0, recent)

@@ -55,7 +55,7 @@ class OnlineTraining:
         self._ring, self._reservoir = ring, reservoir
         self._seed = seed
         self.learner = new_learner(base, recipe, device)
-        self._memory = Memory(ring, reservoir, recipe.batch_size, seed)
+        self._memory = Memory(ring, reservoir, recipe.batch_size, recipe.recent_share, seed)
         self._holdout = HoldOut(holdout, reservoir)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()

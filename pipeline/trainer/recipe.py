@@ -32,6 +32,7 @@ class Recipe:
     ema_ramp            whether the decay rises with the steps taken, or is `ema_decay` from the first
     batch_size          rows in a train step
     replay_mix          share of replayed rows in the step that trains on new rows
+    recent_share        share of the replayed rows that is drawn from the newest, the rest from the whole past
     replay_ratio        train steps for each new row, where processor time allows
     residual_unit       score points that count as one in the loss: where Huber's loss turns linear
     sensitivity         score points by which one unit of the coordinates moves the score
@@ -43,13 +44,14 @@ class Recipe:
     step_size: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 1e-5
-    prior: float = 5.0
+    prior: float = 18.0
     max_norm: float = 1.0
     warmup_steps: int = 100
     ema_decay: float = 0.999
     ema_ramp: bool = True
     batch_size: int = 32
     replay_mix: float = 0.5
+    recent_share: float = 0.25
     replay_ratio: float = 1.0
     residual_unit: float = 3.0
     robust: bool = True
@@ -67,11 +69,17 @@ class Recipe:
             prior=0.0,
             ema_ramp=False,
             batch_size=64,
+            recent_share=1.0,
             replay_ratio=0.0,
             residual_unit=1.0,
             robust=False,
             calibration_rows=0,
         )
+
+    @classmethod
+    def from_scratch(cls) -> Recipe:
+        """Return the recipe for an untrained network: there is nothing in it to believe."""
+        return cls(prior=0.0)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Recipe:
@@ -80,9 +88,10 @@ class Recipe:
         VMAFX_SIDECAR_LR scales the step size in proportion: 1e-4, its default, is the recipe's own. The literal recipe
         takes it as it is.
         """
-        base = cls.adr_0781() if settings.recipe == "adr-0781" else cls()
+        own = cls.from_scratch() if settings.base_model is None else cls()
+        base = cls.adr_0781() if settings.recipe == "adr-0781" else own
         adam = settings.optimizer == "adam"
-        step_size = ADAM_STEP_SIZE if adam and settings.recipe == "default" else base.step_size
+        step_size = ADAM_STEP_SIZE if adam and base is own else base.step_size
         return replace(
             base,
             optimizer=settings.optimizer,

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.draws import Draws
@@ -10,7 +11,7 @@ from pipeline.trainer.memory import Memory
 from tests.trainer.streams import group_of, private_reservoir, private_ring
 
 
-def rows(ring_rows: int, capacity: int = 64) -> tuple[Memory, RowBatch]:
+def rows(ring_rows: int, capacity: int = 64, recent_share: float = 0.5) -> tuple[Memory, RowBatch]:
     """Return a memory over a ring whose rows' scores are their sequence, and a reservoir whose scores are negative."""
     ring, reservoir = private_ring(2, capacity), private_reservoir(2)
     for sequence in range(ring_rows):
@@ -21,17 +22,18 @@ def rows(ring_rows: int, capacity: int = 64) -> tuple[Memory, RowBatch]:
     reservoir.offer(old, random.Random(0))
     new = RowBatch(8, 2)
     new.score[:] = 1000
-    return Memory(ring, reservoir, 32, seed=0), new
+    return Memory(ring, reservoir, 32, recent_share, seed=0), new
 
 
-def test_a_batch_has_every_new_row_and_both_memories() -> None:
-    """All new rows are in, and the rest is half recent, half of the whole past."""
-    memory, new = rows(50)
+@pytest.mark.parametrize(("recent_share", "recent"), [(0.0, 0), (0.25, 6), (0.5, 12), (1.0, 24)])
+def test_a_batch_has_every_new_row_and_both_memories(recent_share: float, recent: int) -> None:
+    """All new rows are in; of the rest, the given share is recent and the others are of the whole past."""
+    memory, new = rows(50, recent_share=recent_share)
     memory.remember(np.arange(50))
     score = memory.batch(new).score
     assert (score[:8] == 1000).all()
-    assert (score[8:20] >= 0).all()
-    assert (score[20:] == -1).all()
+    assert (score[8 : 8 + recent] >= 0).all()
+    assert (score[8 + recent :] == -1).all()
 
 
 def test_only_remembered_rows_are_replayed() -> None:
@@ -56,7 +58,7 @@ def test_rows_that_left_the_ring_are_not_drawn() -> None:
 def test_an_empty_memory_gives_new_rows_alone() -> None:
     """The very first batch has only new rows, and a replayed one none at all."""
     ring, reservoir = private_ring(2), private_reservoir(2)
-    memory = Memory(ring, reservoir, 32, seed=0)
+    memory = Memory(ring, reservoir, 32, 0.5, seed=0)
     assert len(memory.batch(RowBatch(8, 2))) == 8
     assert len(memory.batch()) == 0
 

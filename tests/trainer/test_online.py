@@ -51,7 +51,7 @@ def test_does_no_harm_where_there_is_nothing_to_learn() -> None:
 
 def test_learns_from_scratch() -> None:
     """A fresh network learns the frames' scores from nothing."""
-    stream = Stream(base=BaseModel(two_layer(6), "fresh"))
+    stream = Stream(Recipe.from_scratch(), base=BaseModel(two_layer(6), "fresh"))
     stream.feed(STREAM, "vmaf", 5000)
     assert stream.rmse(JUDGE, "vmaf") < 0.3 * float(JUDGE.targets["vmaf"].std())
 

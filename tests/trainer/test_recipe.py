@@ -1,5 +1,7 @@
 """The recipe and the settings that change it."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline import config
@@ -8,7 +10,12 @@ from pipeline.trainer.recipe import Recipe
 
 def test_the_default_settings_mean_the_recipes_own_values() -> None:
     """An operator who sets nothing gets the recipe as it was measured."""
-    assert Recipe.from_settings(config.load({})) == Recipe()
+    assert Recipe.from_settings(config.load({"VMAFX_BASE_MODEL_PATH": "/models/base.onnx"})) == Recipe()
+
+
+def test_nothing_holds_an_untrained_network_back() -> None:
+    """Without a base model there is no prior; all else is the same."""
+    assert Recipe.from_settings(config.load({})) == replace(Recipe(), prior=0.0)
 
 
 def test_settings_keep_their_meaning() -> None:
