@@ -2,8 +2,5 @@
 
 import os
 
-from pipeline import blas
-
 # As in the sidecar's own processes; it has to be set before numpy is imported.
-for name, value in blas.environment().items():
-    os.environ.setdefault(name, value)
+os.environ.setdefault("OMP_NUM_THREADS", "1")

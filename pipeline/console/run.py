@@ -18,7 +18,7 @@ from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.options import ServerOptions
 from supervisor.supervisord import Supervisor
 
-from pipeline import blas, config, regions
+from pipeline import config, regions
 from pipeline.config import Settings
 from pipeline.console.poller import PromptPoller
 from pipeline.lifecycle import ExitCode
@@ -53,8 +53,8 @@ def run() -> None:
 def _supervise(settings: Settings) -> int:
     run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
-    for name, value in blas.environment().items():
-        os.environ.setdefault(name, value)
+    # Matrices are small here: threads would only spin, on cores that are the encoder's.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not _made_private(run_dir):
         click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
         return ExitCode.NO_SHARED_MEMORY
