@@ -8,7 +8,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.trainer.learner import ADAM_EPSILON, ADAM_SECOND_DECAY, STATE, LearnerState, StepResult, Vector
+from pipeline.trainer.learner import ADAM_EPSILON, ADAM_SECOND_DECAY, LearnerState, StepResult, Vector
 from pipeline.trainer.mlp import BoundMlp, Mlp
 from pipeline.trainer.recipe import Recipe
 
@@ -29,14 +29,17 @@ class MlpLearner:
         self._minus_unit = -self._unit
         self._origin = vector.copy() if recipe.calibration_rows else np.zeros_like(vector)
         self._scale = np.ones_like(vector)
+        self._scale_squared = np.ones_like(vector)
         self._theta = vector.copy()
-        # What a step of SGD makes new is a linear function of what there was, so it lies in one matrix.
+        self._slope = np.zeros_like(vector)
+        # What a step of SGD makes new is a linear function of what there was, so it lies in one matrix. All of it is in
+        # the weights' own units, scale times the coordinates, which is one pass less than to go to them and back.
         self._all = np.zeros((4, vector.size), np.float32)
-        self._position, self._ema, self._first, self._gradient = self._all
+        self._offset, self._ema, self._first, self._gradient = self._all
         self._second = np.zeros_like(vector)
         self._update = np.zeros((3, 4), np.float32)
         self._next = np.zeros((3, vector.size), np.float32)
-        self._network = BoundMlp(mlp, self._theta, self._gradient)
+        self._network = BoundMlp(mlp, self._theta, self._slope)
         self.reset(vector)
 
     @property
@@ -56,7 +59,8 @@ class MlpLearner:
         """See `Learner`."""
         unit = 1 / (self._recipe.residual_unit**2 * len(score))
         loss = self._differentiate(features, score)
-        norm = unit * math.sqrt(self._gradient.dot(self._gradient))
+        np.multiply(self._slope, self._scale_squared, out=self._gradient)
+        norm = unit * math.sqrt(self._slope.dot(self._gradient))
         if not math.isfinite(loss + norm):
             return StepResult(loss, norm, applied=False)
         # A clipped gradient moves the weights by a bounded amount: nothing after this point can overflow.
@@ -66,50 +70,43 @@ class MlpLearner:
             self._descend(factor)
         else:
             self._descend_by_adam(factor)
-        self._place(self._position, self._theta)
+        np.add(self._origin, self._offset, out=self._theta)
         return StepResult(loss, norm, applied=True)
 
     def _differentiate(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> float:
-        """Leave the gradient by the coordinates of the batch's summed loss; return the mean loss. In squared points."""
+        """Leave the gradient by the weights of the batch's summed loss; return the mean loss. In squared points."""
         residual = self._network.forward(features) - score
         slope = np.maximum(np.minimum(residual, self._unit), self._minus_unit) if self._recipe.robust else residual
         self._network.backward(slope)
-        self._gradient *= self._scale
         # Huber's loss is slope · (residual - slope / 2), on either side of the threshold.
         return float(slope.dot(residual) - 0.5 * slope.dot(slope)) / len(score)
 
     def _descend(self, factor: float) -> None:
         """Take the step of SGD with momentum and of the EMA, as one product.
 
-        first ← momentum · first + factor · gradient + decay · position; position ← position - size · first;
-        ema ← ema + share · (position - ema).
+        first ← momentum · first + factor · gradient + decay · offset; offset ← offset - size · first;
+        ema ← ema + share · (offset - ema).
         """
         size = self._recipe.step_size_at(self._steps)
         share = 1 - self._recipe.ema_decay_at(self._steps)
         momentum, decay = self._recipe.momentum, self._recipe.weight_decay_at(self._steps)
         kept = 1 - size * decay
-        position = (kept, 0, -size * momentum, -size * factor)
+        offset = (kept, 0, -size * momentum, -size * factor)
         ema = (share * kept, 1 - share, -share * size * momentum, -share * size * factor)
-        _COEFFICIENTS.pack_into(self._update.data, 0, *position, *ema, decay, 0, momentum, factor)
+        _COEFFICIENTS.pack_into(self._update.data, 0, *offset, *ema, decay, 0, momentum, factor)
         self._update.dot(self._all, out=self._next)
         self._all[:3] = self._next
 
     def _descend_by_adam(self, factor: float) -> None:
         decays = self._recipe.momentum, ADAM_SECOND_DECAY
-        gradient = factor * self._gradient + self._recipe.weight_decay_at(self._steps) * self._position
+        gradient = factor * self._gradient + self._recipe.weight_decay_at(self._steps) * self._offset
         self._first += (1 - decays[0]) * (gradient - self._first)
         self._second *= decays[1]
         self._second += (1 - decays[1]) * gradient * gradient
-        deviation = np.sqrt(self._second) / math.sqrt(1 - decays[1] ** self._steps) + ADAM_EPSILON
+        deviation = np.sqrt(self._second) / math.sqrt(1 - decays[1] ** self._steps) + ADAM_EPSILON * self._scale
         size = self._recipe.step_size_at(self._steps) / (1 - decays[0] ** self._steps)
-        self._position -= size * self._first / deviation
-        self._ema += (1 - self._recipe.ema_decay_at(self._steps)) * (self._position - self._ema)
-
-    def _place(self, position: Vector, out: Vector) -> Vector:
-        """Write the weights at `position` of the coordinates to `out`."""
-        np.multiply(position, self._scale, out=out)
-        out += self._origin
-        return out
+        self._offset -= size * self._scale * self._first / deviation
+        self._ema += (1 - self._recipe.ema_decay_at(self._steps)) * (self._offset - self._ema)
 
     def weights(self) -> Vector:
         """See `Learner`."""
@@ -117,24 +114,34 @@ class MlpLearner:
 
     def ema(self) -> Vector:
         """See `Learner`."""
-        return self._place(self._ema, np.empty_like(self._ema))
+        return self._origin + self._ema
 
     def reset(self, vector: Vector) -> None:
         """See `Learner`."""
-        self._position[:] = (vector - self._origin) / self._scale
-        self._ema[:] = self._position
+        self._offset[:] = self._ema[:] = vector - self._origin
         self._first[:] = self._second[:] = 0
         self._steps = 0
-        self._place(self._position, self._theta)
+        np.add(self._origin, self._offset, out=self._theta)
 
     def state(self) -> LearnerState:
         """See `Learner`."""
-        state = {name: getattr(self, "_" + name).astype(np.float64) for name in STATE}
-        return {**state, "steps": np.array([self._steps], np.float64)}
+        scale = self._scale.astype(np.float64)
+        return {
+            "origin": self._origin.astype(np.float64),
+            "scale": scale,
+            "position": self._offset / scale,
+            "ema": self._ema / scale,
+            "first": self._first / scale,
+            "second": self._second / scale**2,
+            "steps": np.array([self._steps], np.float64),
+        }
 
     def restore(self, state: LearnerState) -> None:
         """See `Learner`."""
-        for name in STATE:
-            getattr(self, "_" + name)[:] = state[name]
+        self._origin[:], self._scale[:] = state["origin"], state["scale"]
+        scale = self._scale.astype(np.float64)
+        self._scale_squared[:] = scale**2
+        self._offset[:], self._ema[:] = state["position"] * scale, state["ema"] * scale
+        self._first[:], self._second[:] = state["first"] * scale, state["second"] * scale**2
         self._steps = int(state["steps"][0])
-        self._place(self._position, self._theta)
+        np.add(self._origin, self._offset, out=self._theta)
