@@ -31,7 +31,7 @@ BOUND = (
     "what a sample is worth: sixteen steps of the fast loop for sixteen new rows, all but one of them on replayed rows "
     "alone. Linear learners take less time for a row, and stop at an error that a perceptron passes early on."
 )
-ROUNDS = 7  # of a perceptron that begins at random, three say little
+ROUNDS = 7  # of perceptrons that begin at random, three say little
 _CHUNK, _JUDGE_EVERY = 32, 256
 
 Floats = NDArray[np.float32]
@@ -65,8 +65,8 @@ def _compare(setting: str, stream: Stream) -> list[Figure]:
     learned, judged = (stream.features - mean) / scale, (stream.judged_features - mean) / scale
     rounds: dict[str, list[Round]] = {name: [] for name in ALTERNATIVES}
     missing: dict[str, str] = {}
-    for _ in range(ROUNDS):
-        curve = _our_curve(stream)
+    for seed in range(ROUNDS):
+        curve = _our_curve(stream, seed)
         for name, alternative in ALTERNATIVES.items():
             try:
                 seconds, predicted = alternative(learned, stream.score, judged)
@@ -96,14 +96,14 @@ def _seconds_to(error: float, curve: list[tuple[float, float]]) -> float:
     return reached
 
 
-def _our_curve(stream: Stream) -> list[tuple[float, float]]:
+def _our_curve(stream: Stream, seed: int) -> list[tuple[float, float]]:
     """Return pairs of processor seconds spent and error, along the stream."""
     n_features = stream.features.shape[1]
-    ring, base = Ring.private(10_000, n_features), BaseModel(two_layer(n_features), "fresh")
+    ring, base = Ring.private(10_000, n_features), BaseModel(two_layer(n_features, seed=seed), "fresh")
     reservoirs = Reservoir.private(10_000, n_features), Reservoir.private(4096, n_features)
     for reservoir in reservoirs:
         reservoir.open_writer()
-    training = OnlineTraining(base, Recipe.from_scratch(), ring, *reservoirs)
+    training = OnlineTraining(base, Recipe.from_scratch(), ring, *reservoirs, seed=seed)
     spent, curve = 0.0, []
     for start in range(0, len(stream.features), _CHUNK):
         rows = _rows(stream, slice(start, start + _CHUNK))

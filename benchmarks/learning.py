@@ -24,18 +24,18 @@ from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, natural_s
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
-RIVALS = ("ridge", "river", "river over base", "scikit-learn")
+RIVALS = ("ridge", "river", "river over base", "scikit-learn", "adam in torch")
 TARGETS = ("vmaf_phone", "vmaf_neg", "vmaf")
-OURS = ("default recipe", "adam", "adr-0781")
+REPEATED = ("default recipe", "adam", "adr-0781", "adam in torch")
 TRAININGS = 3
-"""Trainings on each stream, for the recipes: where one ends differs by a tenth of a point from the next."""
+"""Trainings on each stream: where one ends differs by a tenth of a point from the next."""
 THOUSANDS = (1, 2, 3, 5, 10, 20, 40)
 POISONS = ("a tenth random", "one client of four", "same wrong score")
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
 
 def _curve(method: str, target: str, seed: int) -> list[float]:
-    trainings = range(TRAININGS if method in OURS else 1)
+    trainings = range(TRAININGS if method in REPEATED else 1)
     curves = [curve(method, stream_of(target, seed), seed + len(SEEDS) * training) for training in trainings]
     return [float(error) for error in np.mean(curves, axis=0)]
 

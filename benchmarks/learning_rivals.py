@@ -1,6 +1,7 @@
 """Other ways to learn from the same stream.
 
 They learn what the base model leaves over, on standardised features: that is easier for them than the score itself.
+Adam in torch goes on from the base model's weights.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.learning_streams import Floats, Sidecar, Stream, base_model
+from benchmarks.learning_torch import TorchAdam
 from pipeline.trainer.mlp import BoundMlp
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.recipe import ADAM_STEP_SIZE, Recipe
@@ -145,6 +147,7 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "river": lambda seed: River(seed, over_base=False),
     "river over base": lambda seed: River(seed, over_base=True),
     "scikit-learn": Sklearn,
+    "adam in torch": TorchAdam,
 }
 """What the tables compare, by name; made with a seed."""
 
