@@ -80,14 +80,22 @@ class Ledger:
         if health.trainer.step < self.step:
             self.errors.append(f"the step fell from {self.step} to {health.trainer.step}")
         self.step = health.trainer.step
-        for version in published(sidecar.checkpoints):
-            digest = digest_of(file_of(sidecar.checkpoints, version))
+        for version, digest in digests(sidecar.checkpoints).items():
             if self.digests.setdefault(version, digest) != digest:
                 self.errors.append(f"version {version} was published twice")
         for role in PIPELINE:
             with suppress(psutil.NoSuchProcess):
                 usage = psutil.Process(health.roles[role].pid).memory_info()
                 self.memory.setdefault(role, []).append((time.monotonic(), (usage.rss - usage.shared) / 2**20))
+
+
+def digests(directory: Path) -> dict[int, str]:
+    """Return the digest of each published model; of one that is removed meanwhile, since it has become old, none."""
+    found = {}
+    for version in published(directory):
+        with suppress(FileNotFoundError):
+            found[version] = digest_of(file_of(directory, version))
+    return found
 
 
 def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:

@@ -1,12 +1,14 @@
 """The soak itself: a short one passes, and its accounts find what is lost, doubled, wrong or published twice."""
 
+import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.soak import Ledger
+from benchmarks.soak import Ledger, digests
 from benchmarks.soak_feeder import BATCH, N_FEATURES, Tally, _line, hostile_lines, numbers_of, sample_numbers
 from pipeline.protocol import Sample
 from pipeline.shm.ring import Ring
@@ -64,6 +66,13 @@ def test_there_are_hostile_lines() -> None:
     """As many as the hostile tests refuse, each one line."""
     assert len(hostile_lines()) > 50
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in hostile_lines())
+
+
+def test_a_checkpoint_may_be_removed_while_it_is_looked_at(tmp_path: Path) -> None:
+    """One that is listed and gone when it is opened is not the sidecar's fault; the others are still looked at."""
+    (tmp_path / "model_v000001.onnx").symlink_to(tmp_path / "gone")
+    (tmp_path / "model_v000002.onnx").write_bytes(b"weights")
+    assert digests(tmp_path) == {2: hashlib.sha256(b"weights").hexdigest()}
 
 
 @pytest.mark.processes
