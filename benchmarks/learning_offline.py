@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.learning_rivals import Residual
+from benchmarks.learning_residual import Residual
 from benchmarks.learning_streams import stream_of
 
 

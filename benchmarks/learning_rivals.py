@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.learning_residual import Residual
 from benchmarks.learning_streams import Floats, Sidecar, Stream, base_model
 from benchmarks.learning_torch import TorchAdam
-from pipeline.trainer.mlp import BoundMlp
-from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.recipe import ADAM_STEP_SIZE, Recipe
 
 
@@ -27,33 +26,6 @@ class Method(Protocol):
 
     def predict(self, features: Floats) -> NDArray[np.floating]:
         """Predict scores."""
-
-
-class Residual:
-    """What a rival needs to learn the residual of the base model on standardised features."""
-
-    def __init__(self) -> None:
-        base = base_model()
-        shape = plain_mlp(base)
-        assert shape is not None
-        assert shape.shift is not None
-        assert shape.gain is not None
-        self._base = BoundMlp(shape, base.vector())
-        self._shift, self._gain = shape.shift, shape.gain
-
-    def base(self, features: Floats) -> Floats:
-        """Return the base model's scores."""
-        return self._base.forward(features)
-
-    def standard(self, features: Floats) -> Floats:
-        """Return the features as the base model standardises them."""
-        return (features - self._shift) * self._gain
-
-    def quadratic(self, features: Floats) -> NDArray[np.float64]:
-        """Return one, the standardised features and their products of two, float64[n, 28]."""
-        x = self.standard(features).astype(np.float64)
-        left, right = np.triu_indices(x.shape[1])
-        return np.column_stack([np.ones(len(x)), x, x[:, left] * x[:, right]])
 
 
 class BaseAlone:

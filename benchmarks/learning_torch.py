@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.learning_residual import Residual
 from benchmarks.learning_streams import Floats, base_model
 from pipeline.trainer.mlp import Mlp
-from pipeline.trainer.mlp_graph import plain_mlp
 
 _POINTS = 100.0
 _THRESHOLD = 3.0 / _POINTS
@@ -27,19 +27,14 @@ class TorchAdam:
     """The base model's network on torch, which keeps every row."""
 
     def __init__(self, seed: int) -> None:
-        torch.set_num_threads(1)
         base = base_model()
-        shape = plain_mlp(base)
-        assert shape is not None
-        assert shape.shift is not None
-        assert shape.gain is not None
-        self._shift, self._gain = shape.shift, shape.gain
-        self._network = _network(shape, base.vector())
-        self._average = _network(shape, base.vector())
+        self._residual = Residual()
+        self._network = _network(self._residual.mlp, base.vector())
+        self._average = _network(self._residual.mlp, base.vector())
         self._optimizer = torch.optim.Adam(self._network.parameters(), _STEP_SIZE)
         self._draws = torch.Generator().manual_seed(seed)
         self._rows, self._steps = 0, 0
-        self._features = torch.zeros(_MOST_ROWS, len(self._shift))
+        self._features = torch.zeros(_MOST_ROWS, base.n_features)
         self._score = torch.zeros(_MOST_ROWS)
 
     def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
@@ -73,14 +68,14 @@ class TorchAdam:
         return _POINTS * predicted
 
     def _standard(self, features: Floats) -> torch.Tensor:
-        return torch.from_numpy((features - self._shift) * self._gain)
+        return torch.from_numpy(self._residual.standard(features))
 
 
-def _network(shape: Mlp, vector: Floats) -> nn.Sequential:
+def _network(mlp: Mlp, vector: Floats) -> nn.Sequential:
     """Return a network of ReLUs with these weights, whose output is the score divided by 100."""
     modules: list[nn.Module] = []
-    last = len(shape.layers) - 1
-    for index, layer in enumerate(shape.layers):
+    last = len(mlp.layers) - 1
+    for index, layer in enumerate(mlp.layers):
         factor = np.float32(1 / _POINTS if index == last else 1)
         weight, bias = layer.views(vector)
         assert bias is not None
