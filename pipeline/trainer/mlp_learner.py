@@ -108,6 +108,9 @@ class MlpLearner:
         size = self._recipe.step_size_at(self._steps) / (1 - decays[0] ** self._steps)
         self._offset -= size * self._scale * self._first / deviation
         self._ema += (1 - self._recipe.ema_decay_at(self._steps)) * (self._offset - self._ema)
+        self._set_weights()
+
+    def _set_weights(self) -> None:
         np.add(self._origin, self._offset, out=self._theta)
 
     def weights(self) -> Vector:
@@ -123,7 +126,7 @@ class MlpLearner:
         self._offset[:] = self._ema[:] = vector - self._origin
         self._first[:] = self._second[:] = 0
         self._steps = 0
-        np.add(self._origin, self._offset, out=self._theta)
+        self._set_weights()
 
     def state(self) -> LearnerState:
         """See `Learner`."""
@@ -146,4 +149,4 @@ class MlpLearner:
         self._offset[:], self._ema[:] = state["position"] * scale, state["ema"] * scale
         self._first[:], self._second[:] = state["first"] * scale, state["second"] * scale**2
         self._steps = int(state["steps"][0])
-        np.add(self._origin, self._offset, out=self._theta)
+        self._set_weights()
