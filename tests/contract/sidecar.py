@@ -15,6 +15,12 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "pipeline"]
 START_S = 60.0
+PUBLISHING = {
+    "VMAFX_SIDECAR_N_FEATURES": "6",
+    "VMAFX_SIDECAR_CKPT_INTERVAL_S": "1",
+    "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "50",
+}
+"""Settings for six features and a checkpoint every second."""
 
 
 class Sidecar:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.contract.client import DEADLINE_S, Client, Json, line, sample
-from tests.contract.sidecar import Sidecar, running
+from tests.contract.sidecar import PUBLISHING, Sidecar, running
 
 pytestmark = pytest.mark.processes
 
@@ -323,9 +323,8 @@ def next_checkpoint(client: Client) -> str:
 
 def test_a_checkpoint_is_announced_once_a_connection(tmp_path: Path) -> None:
     """Each connection is told of each new checkpoint once, and then its files are complete."""
-    every_second = {"VMAFX_SIDECAR_CKPT_INTERVAL_S": "1", "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "50"}
     with (
-        running(tmp_path, VMAFX_SIDECAR_N_FEATURES="6", **every_second) as sidecar,
+        running(tmp_path, **PUBLISHING) as sidecar,
         Client(sidecar.socket) as first,
         Client(sidecar.socket) as second,
     ):
