@@ -5,10 +5,12 @@ The exporter writes it; at start ingest takes the ring from it, the trainer the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,8 +42,12 @@ class SavedState:
     reports: dict[str, bytes] = field(default_factory=dict)
 
 
-def save(directory: Path, state: SavedState) -> Path:
-    """Write a state file, durably; return its path. Raises OSError when the disk refuses."""
+def save(directory: Path, state: SavedState) -> list[Path]:
+    """Write a state file, durably. Raises OSError when the disk refuses.
+
+    Returns the new names of states that had to make room and were set aside, not removed: they are further on than
+    `state`, of more samples or more steps.
+    """
     sections: dict[str, Section] = {f"rows {name}": rows.words for name, rows in state.regions.items()}
     sections |= {f"report {role}": report for role, report in state.reports.items()}
     if state.snapshot is not None:
@@ -50,12 +56,16 @@ def save(directory: Path, state: SavedState) -> Path:
         "n_features": state.n_features,
         "base_digest": state.base_digest,
         "counts": {name: rows.count for name, rows in state.regions.items()},
+        "step": _step(state.snapshot),
     }
-    return statefile.write(directory, meta, sections)
+    return statefile.write(directory, meta, sections, lambda old: _is_further(old, meta))[1]
 
 
 def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
-    """Return the newest state that can be used, and the newer files that cannot. Changes nothing on disk."""
+    """Return the newest state that can be used, and the newer files that cannot. Changes nothing on disk.
+
+    Where one of those is not broken but could not be read, the state is perhaps not the newest: ask again.
+    """
     return statefile.newest(directory, parse)
 
 
@@ -72,6 +82,28 @@ def parse(saved: Saved) -> SavedState:
         return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports)
     except (LookupError, TypeError, ValueError) as error:
         raise StateFileError(f"{saved.path}: not a state of this version: {error!r}") from None
+
+
+class _Step(msgspec.Struct):
+    """The part of a handoff.TrainerSnapshot that says how far it is."""
+
+    step: int = 0
+
+
+def _step(snapshot: bytes | None) -> int:
+    try:
+        return 0 if snapshot is None else msgspec.msgpack.decode(snapshot, type=_Step).step
+    except msgspec.DecodeError:
+        return 0
+
+
+def _is_further(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the state with the first meta is of more samples or steps than that with the second."""
+    try:
+        samples = (int(meta["counts"].get("ring", 0)) for meta in (one, other))
+        return next(samples) > next(samples) or int(one.get("step", 0)) > int(other.get("step", 0))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
 
 
 def _rows(section: Any, n_features: int) -> NDArray[np.float32]:
