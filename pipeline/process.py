@@ -33,6 +33,7 @@ class Process(Generic[R]):
     board: Board
     reporter: Reporter[R]
     log: FilteringBoundLogger
+    saved: resume.Saved
 
     @property
     def report(self) -> R:
@@ -72,11 +73,11 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
         log.error("ending", reason=str(error))
         return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
     log = logs.get(role)
-    if not board.box(role).version:
-        resume.fill_report(board, role, resume.load(settings, log))
+    saved = resume.Saved(settings, log)
+    resume.fill_report(board, role, saved)
     reporter = Reporter(board, role, kind)
     hold_back(reporter.report, reporter.previous, stop, reporter.publish)
-    code = _serve(Process(settings, stop, board, reporter, log), serve)
+    code = _serve(Process(settings, stop, board, reporter, log, saved), serve)
     os.close(lock)
     return code
 

@@ -10,7 +10,7 @@ from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.exporter.names import file_of
 from pipeline.handoff import StableWeights
 from pipeline.model.graph import parse_base_model
-from pipeline.shm.segment import SegmentAbsent
+from pipeline.shm.segment import SegmentError
 
 
 class Handback:
@@ -38,6 +38,6 @@ class Handback:
 
     def _withdraw(self) -> None:
         """Say that there is no stable checkpoint any more, to whoever was told of one."""
-        with suppress(SegmentAbsent):
+        with suppress(SegmentError):
             mailbox, _ = regions.attach_mailbox(self._settings, "stable")
             mailbox.publish(handoff.encode(StableWeights(checkpoint=0, base_digest="", weights=b"")))

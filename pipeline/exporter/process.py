@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 from pipeline.exporter.candidate import Refused
@@ -64,7 +65,9 @@ class _Exporter:
     def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
         settings = process.settings
         self._process, self._request = process, request
-        work = Work(settings, process.board, process.log)
+        if Path(process.report.latest).parent != settings.checkpoint_dir:
+            self._describe(Overview())  # until it has been looked at: what the report says is of another directory
+        work = Work(settings, process.board, process.log, process.saved)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in self._jobs}
         self._worker: Worker[Overview] = Worker()
@@ -110,8 +113,9 @@ class _Exporter:
             return "export"
         now, settings = time.monotonic(), self._process.settings
         self._trainer.refresh()
+        trainer = self._trainer.report
         wanted = {
-            "export": self._schedule.is_due(self._trainer.report.cursor),
+            "export": self._schedule.is_due(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": now - self._saved_at >= settings.state_interval_s,
             "upkeep": now - self._upkept_at >= _UPKEEP_INTERVAL_S,
         }
@@ -160,13 +164,13 @@ class _Exporter:
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
         report.published = overview.states
-        report.stable_version = report.stable_weights = overview.stable.version if overview.stable else 0
+        report.stable_version = overview.stable.version if overview.stable else 0
         report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
-        if overview.latest is not None:
-            report.version, report.latest_state = overview.latest.version, overview.latest.state
-            report.latest = str(file_of(directory, overview.latest.version))
-            report.checkpoint_at = datetime.fromisoformat(overview.latest.created).timestamp()
-            report.samples_at_checkpoint = overview.latest.samples
+        latest = overview.latest
+        report.version, report.latest_state = (latest.version, latest.state) if latest else (0, "")
+        report.latest = str(file_of(directory, latest.version)) if latest else ""
+        report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
+        report.samples_at_checkpoint = latest.samples if latest else 0
 
     def _report(self) -> None:
         problem = "; ".join(self._problems.values())

@@ -27,10 +27,14 @@ class Schedule:
             self._since = time.monotonic() - max(0.0, age)
             self._version, self._samples = last.version, last.samples
 
-    def is_due(self, samples: int) -> bool:
-        """Tell whether a checkpoint is due, `samples` being the number that the trainer has taken in so far."""
-        # Fewer than at the last checkpoint: shared memory was lost, and the count began anew.
-        new = samples - self._samples if samples >= self._samples else samples
+    def is_due(self, samples: int, *, restored: int = 0, start: int = 0) -> bool:
+        """Tell whether a checkpoint is due, `samples` being the number that the trainer has taken in so far.
+
+        Of these, `restored` were in the ring when it was made. Those before `start` are of another base model.
+        """
+        # Fewer than at the last checkpoint: shared memory was lost, and what came since the ring was made is new.
+        counted = self._samples if samples >= self._samples else restored
+        new = samples - max(counted, start)
         return new >= self._min_samples and time.monotonic() - self._since >= self._interval_s
 
 

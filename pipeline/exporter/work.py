@@ -13,6 +13,7 @@ from pipeline.exporter.sources import Sources
 from pipeline.exporter.store import Overview, Store
 from pipeline.handoff import TrainerSnapshot
 from pipeline.model.graph import BaseModel
+from pipeline.state.resume import Saved
 from pipeline.telemetry import Board
 
 
@@ -23,18 +24,14 @@ class NotReady(Exception):
 class Work:
     """Everything that one exporter does to its directory."""
 
-    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
         fixture = Fixture(settings.fixture, settings.fixture_target) if settings.fixture else None
         self._sources = Sources(settings)
         self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints)
         self._judging = Judging(settings.checkpoint_dir, fixture, settings.stability_plcc_delta)
-        self._saver = Saver(settings, self._sources, board, log)
+        self._saver = Saver(settings, self._sources, board, log, saved)
         self._handback = Handback(settings)
         self._log = log
-
-    def close(self) -> None:
-        """Leave the directory to others."""
-        self._store.close()
 
     def upkeep(self) -> Overview:
         """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
@@ -55,7 +52,7 @@ class Work:
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         stable = self._store.overview().stable
-        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout())
+        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout(base.digest))
         made = self._store.publish(
             candidate.onnx,
             verdict,

@@ -110,11 +110,11 @@ def test_restore_gives_back_what_was_saved() -> None:
     _, saved = filled()
     words = saved.snapshot().words
     same = Reservoir.private(CAPACITY, N_FEATURES)
-    same.restore(words, saved.groups_seen)
+    same.restore(words, saved.groups_seen, 1)
     assert sequences(same) == sequences(saved)
     assert same.groups_seen == saved.groups_seen
     smaller = Reservoir.private(50, N_FEATURES)
-    smaller.restore(words, saved.groups_seen)
+    smaller.restore(words, saved.groups_seen, 1)
     assert len(smaller) == 50
     assert intact(smaller.snapshot(), smaller.snapshot().sequence).all()
 
