@@ -82,6 +82,8 @@ def _train(
     stable.follow(training)
     report = _Progress(process, training, handover, ring, budget)
     evaluated_at, evaluated_step = time.monotonic(), -1
+    handover.publish()
+    report.publish()
     process.phase("running", base_note(process.report))
     while not process.should_stop():
         observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
