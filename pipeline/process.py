@@ -18,7 +18,7 @@ from pipeline.config import ConfigError, Settings
 from pipeline.journal import open_journals
 from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
 from pipeline.shm.bell import Bell
-from pipeline.shm.segment import SharedMemoryUnusable, open_lock
+from pipeline.shm.segment import Segment, SharedMemoryUnusable, open_lock
 from pipeline.state import resume
 from pipeline.telemetry import Board, R, Reporter
 
@@ -84,14 +84,20 @@ class Process(Generic[R]):
         self._owned.extend(named)
 
     def look_after(self) -> None:
-        """See once a tick that others still find what this process owns. Raises Lost."""
+        """See once a tick that others still find what this process owns. Raises Lost.
+
+        What a region holds is put back first, so that the next start finds all that was there.
+        """
         now = time.monotonic()
         if now - self._looked_at < self.tick:
             return
         self._looked_at = now
-        for each in self._owned:
-            if not each.is_current():
-                raise Lost(f"{each.name}: removed or replaced by somebody else")
+        lost = [each for each in self._owned if not each.is_current()]
+        for each in lost:
+            if isinstance(each, Segment):
+                each.put_back()
+        if lost:
+            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by somebody else")
 
     def should_stop(self) -> bool:
         """Whether to end: a signal said so, or the supervisor that started this process is gone."""
