@@ -37,7 +37,7 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
             process.phase(
                 "initializing", f"VMAFX_BASE_MODEL_PATH={settings.base_model}: {error.strerror}; waiting for it"
             )
-            process.stop.wait(wait)
+            process.wait(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
             continue
         except UnusableModel as error:

@@ -180,6 +180,7 @@ def test_a_ring_that_was_restored_behind_the_trainer(tmp_path: Path) -> None:
         sidecar.start()
         lost = streamed(sidecar, 200, 100_000)
         trainer = sidecar.pid("trainer")
+        sidecar.signal("ingest", signal.SIGSTOP)  # or it would put the ring back
         segment.remove(regions.name(sidecar.settings.instance_name, "ring"))
         sidecar.kill("ingest")
         sidecar.wait_for_another("trainer", trainer)
