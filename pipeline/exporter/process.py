@@ -68,6 +68,7 @@ class _Exporter:
         self._process, self._request = process, request
         if Path(process.report.latest).parent != settings.checkpoint_dir:
             self._describe(Overview())  # until it has been looked at: what the report says is of another directory
+            process.reporter.publish()
         work = Work(settings, process.board, process.log, process.saved)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in self._jobs}
