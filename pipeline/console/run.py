@@ -55,6 +55,9 @@ def _supervise(settings: Settings) -> int:
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     # Matrices are small here: threads would only spin, on cores that are the encoder's.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if problem := _fixture_problem(settings):
+        click.echo(f"vmafx-sidecar: {problem}", err=True)
+        return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
         click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
         return ExitCode.NO_SHARED_MEMORY
@@ -70,6 +73,15 @@ def _supervise(settings: Settings) -> int:
     options.close_logger()
     shutil.rmtree(run_dir, ignore_errors=True)
     return regions.open_board(settings).monitor().verdict
+
+
+def _fixture_problem(settings: Settings) -> str:
+    """Say why the fixture cannot be used. Asked once, at the start: one that breaks later must not end the sidecar."""
+    if settings.fixture is None:
+        return ""
+    from pipeline.exporter.fixture import Fixture
+
+    return Fixture(settings.fixture, settings.fixture_target, settings.n_features).problem()
 
 
 def _made_private(directory: Path) -> bool:

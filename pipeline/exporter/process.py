@@ -64,7 +64,7 @@ class _Exporter:
     def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
         settings = process.settings
         self._process, self._request = process, request
-        work = Work(settings, process.board, process.log)
+        self._work = work = Work(settings, process.board, process.log)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in self._jobs}
         self._worker: Worker[Overview] = Worker()
@@ -169,7 +169,7 @@ class _Exporter:
             report.samples_at_checkpoint = overview.latest.samples
 
     def _report(self) -> None:
-        problem = "; ".join(self._problems.values())
+        problem = "; ".join(filter(None, [*self._problems.values(), self._work.problem]))
         if self._worker.busy_seconds > _SLOW_S:
             problem = f"{self._job}: waiting for the disk"
         if (self._process.report.phase, self._process.report.problem) != ("running", problem):

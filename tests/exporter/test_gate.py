@@ -97,6 +97,29 @@ def test_a_constant_model_is_unstable_though_its_error_is_smaller() -> None:
     assert "PLCC nan" in found.reason
 
 
+def test_a_model_whose_scores_rise_where_the_true_ones_fall_is_never_stable() -> None:
+    """Its error is smaller than the base model's, and the base model is as inverted: PLCC alone tells."""
+    on = gate_set()
+    mean = on.score.mean()
+
+    def inverted(bias: float) -> Callable[[Rows], Rows]:
+        return lambda x: (2 * mean - x[:, 0] + bias).astype(np.float32)
+
+    found = judge(inverted(0), inverted(60), None, [on], DELTA)
+    assert found.state == "unstable"
+    assert found.reason == "held-out: PLCC -1.00000: scores that rise where the true ones fall."
+
+
+def test_where_all_scores_are_alike_the_sign_of_plcc_is_chance() -> None:
+    """Scores that differ by less than a point: a model that is right to a tenth is stable, whichever way it errs."""
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(20), 30)
+    score = rng.normal(95, 0.1, 600).astype(np.float32)
+    on = GateSet("held-out", score[:, None], score, group)
+    found = judge(lambda x: 190 - x[:, 0], lambda x: 200 - x[:, 0], None, [on], DELTA)
+    assert found.state == "stable"
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_predictions_that_are_not_finite_are_unstable(bad: float) -> None:
     """One row is enough; figures that do not exist are null in JSON."""

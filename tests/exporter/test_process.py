@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.data import CORPUS
 from pipeline.exporter.names import file_of, published
 from pipeline.lifecycle import ExitCode
 from pipeline.model.verify import verify
@@ -228,6 +229,26 @@ def test_a_second_sidecar_on_the_directory_is_refused(exporter: Exporter, tmp_pa
     assert "Traceback" not in log
     exporter.train(10, step=2)
     exporter.until(lambda report: report.version == 2)
+
+
+def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(tmp_path: Path, instance: str) -> None:
+    """Removed under a running exporter: said at once, models are published and nobody is told; also not afterwards."""
+    fixture = Path(shutil.copy(CORPUS, tmp_path / "fixture.npz"))
+    exporter = Exporter(settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(fixture)))
+    exporter.until(lambda report: report.phase == "running")
+    assert exporter.report.problem == ""
+    fixture.unlink()
+    report = exporter.until(lambda report: report.problem)
+    assert report.problem == f"VMAFX_SIDECAR_FIXTURE: {fixture}: no such file"
+    exporter.train(10, step=1)
+    report = exporter.until(lambda report: report.version == 1)
+    assert (report.latest_state, report.announced) == ("unproven", "")
+    shutil.copy(CORPUS, fixture)
+    report = exporter.until(lambda report: not report.problem)
+    assert (report.version, report.announced) == (1, "")
+    code, log = exporter.stop()
+    assert code == 0
+    assert '"fixture_unusable"' in log
 
 
 def test_an_operators_rollback_is_noticed(exporter: Exporter) -> None:
