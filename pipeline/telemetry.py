@@ -17,6 +17,8 @@ from pipeline.shm.segment import Layout, Segment
 
 ROLES = ("ingest", "trainer", "exporter", "monitor")
 KIND = "telemetry"
+UNTRAINED = "untrained network"
+"""What `TrainerReport.base_model` is where the settings name no file."""
 # The largest report there is room for, in bytes.
 REPORT_CAPACITY = 16384
 
