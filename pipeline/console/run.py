@@ -20,8 +20,9 @@ from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
+from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.poller import PromptPoller
-from pipeline.lifecycle import ExitCode
+from pipeline.lifecycle import Ending, ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, open_lock
 
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
@@ -98,6 +99,17 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
     def __init__(self, options: Any, settings: Settings) -> None:
         super().__init__(options)
         self._settings = settings
+        self._listener: HeldListener | None = None
+
+    def add_process_group(self, config: Any) -> bool:
+        """Add a program; ingest is one that gets the socket."""
+        added: bool = super().add_process_group(config)
+        if config.name == "ingest" and self._listener is not None:
+            group = self.process_groups[config.name]
+            group.processes = {each.name: ActivatedProcess(each, self._listener) for each in config.process_configs}
+            for process in group.processes.values():
+                process.group = group
+        return added
 
     def run(self) -> None:
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
@@ -106,11 +118,18 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             regions.forget_verdict(regions.open_board(self._settings))
             self.options.poller = PromptPoller(self.options)
+            self._listener = HeldListener(self._settings)
         except BlockingIOError:
             click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
             sys.exit(ExitCode.ALREADY_RUNNING)
         except SegmentError as error:
             click.echo(f"vmafx-sidecar: {error}", err=True)
             sys.exit(ExitCode.NO_SHARED_MEMORY)
-        with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
-            super().run()
+        except Ending as ending:
+            click.echo(f"vmafx-sidecar: {ending}", err=True)
+            sys.exit(ending.code)
+        try:
+            with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
+                super().run()
+        finally:
+            self._listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from datetime import datetime
@@ -21,8 +22,7 @@ from pipeline.process import Process
 from pipeline.registry.registry import RegistryError
 from pipeline.telemetry import ExporterReport, Follower, TrainerReport
 
-_TURN_S = 0.1
-_UPKEEP_INTERVAL_S = 2.0
+_UPKEEP_INTERVAL_S = 5.0
 # A job that runs longer than this waits for a disk, in seconds.
 _SLOW_S = 2.0
 # How long the end may take, in seconds: less than the supervisor waits before it kills.
@@ -54,7 +54,8 @@ def serve(process: Process[ExporterReport], request: ExportRequest) -> None:
     exporter = _Exporter(process, request)
     while not process.should_stop():
         exporter.turn()
-        process.stop.wait(_TURN_S)
+        process.look_after()
+        process.wait(exporter.due_in, unless=lambda: request.is_set)
     exporter.finish()
 
 
@@ -67,7 +68,7 @@ class _Exporter:
         self._work = work = Work(settings, process.board, process.log)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in self._jobs}
-        self._worker: Worker[Overview] = Worker()
+        self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
         self._job = ""
         self._began = 0.0
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
@@ -79,7 +80,8 @@ class _Exporter:
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
-        self._take_in()
+        if self._take_in():
+            self._process.reporter.publish()
         if not self._worker.busy:
             due = self._due()
             if due:
@@ -95,33 +97,44 @@ class _Exporter:
                 self._start(last_job)
             while self._worker.busy and time.monotonic() < until:
                 self._process.reporter.beat()
-                time.sleep(0.01)
+                self._process.bell.wait(min(self._process.tick, max(0.0, until - time.monotonic())))
             if self._worker.busy:
                 self._process.log.error("abandoned", job=self._job, seconds=round(self._worker.busy_seconds, 1))
                 return
             self._take_in()
         self._report()
 
-    def _due(self) -> str | None:
+    @property
+    def due_in(self) -> float:
+        """Seconds until there is something to do, or to look for; a job in hand rings when it is done."""
+        return math.inf if self._worker.busy else max(0.0, min(self._due_times().values()))
+
+    def _due_times(self) -> dict[str, float]:
+        """Return in how many seconds each job is due, by name."""
         if not self._in_order:
-            return "upkeep" if self._back_off["upkeep"].over else None
+            return {"upkeep": self._back_off["upkeep"].seconds}
         if self._request.is_set:
-            self._request.is_set = False
-            return "export"
-        now, settings = time.monotonic(), self._process.settings
+            return {"export": 0.0}
         self._trainer.refresh()
+        now, settings = time.monotonic(), self._process.settings
         wanted = {
-            "export": self._schedule.is_due(self._trainer.report.cursor),
-            "save": now - self._saved_at >= settings.state_interval_s,
-            "upkeep": now - self._upkept_at >= _UPKEEP_INTERVAL_S,
+            "export": self._schedule.due_in(self._trainer.report.cursor),
+            "save": self._saved_at + settings.state_interval_s - now,
+            "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now,
         }
-        return next((name for name, is_due in wanted.items() if is_due and self._back_off[name].over), None)
+        return {job: max(seconds, self._back_off[job].seconds) for job, seconds in wanted.items()}
+
+    def _due(self) -> str | None:
+        return next((job for job, seconds in self._due_times().items() if seconds <= 0), None)
 
     def _start(self, job: str) -> None:
+        if job == "export":
+            self._request.is_set = False
         self._job, self._began = job, time.monotonic()
         self._worker.start(self._jobs[job])
 
-    def _take_in(self) -> None:
+    def _take_in(self) -> bool:
+        """Take in the outcome of a job that has ended; return whether there was one."""
         try:
             overview = self._worker.result()
         except DirectoryTaken as error:
@@ -129,8 +142,10 @@ class _Exporter:
         except tuple(_KINDS) as error:
             self._failed(error)
         else:
-            if overview is not None:
-                self._succeeded(overview)
+            if overview is None:
+                return False
+            self._succeeded(overview)
+        return True
 
     def _failed(self, error: Exception) -> None:
         kind = next(kind for family, kind in _KINDS.items() if isinstance(error, family))

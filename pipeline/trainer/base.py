@@ -41,7 +41,7 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
             if time.monotonic() >= warn_at:
                 process.log.warning("base_model_missing", path=str(settings.base_model), reason=error.strerror)
                 warn_at = time.monotonic() + _WARNING_INTERVAL_S
-            process.stop.wait(wait)
+            process.wait(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
             continue
         except UnusableModel as error:
