@@ -236,7 +236,7 @@ def test_extras() -> None:
         "extraVolumeMounts": [{"name": "fixture", "mountPath": "/fixture", "readOnly": True}],
     }
     example = {"podLabels": {"team": "video"}, "podAnnotations": {"note": "x"}, "priorityClassName": "encoders"}
-    sets = ("--set-json", "example=" + json.dumps(example))
+    sets: tuple[str, ...] = ("--set-json", "example=" + json.dumps(example))
     sets += tuple(
         word for name, value in extras.items() for word in ("--set-json", f"sidecar.trainer.{name}={json.dumps(value)}")
     )
