@@ -36,6 +36,11 @@ class Work:
         """Leave the directory to others."""
         self._store.close()
 
+    @property
+    def problem(self) -> str:
+        """What fails without keeping a job from its work; empty for nothing."""
+        return self._handback.problem
+
     def upkeep(self) -> Overview:
         """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
         self._store.open()
