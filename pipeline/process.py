@@ -85,7 +85,7 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
         serve(process)
     except (Ending, SharedMemoryUnusable) as error:
         code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
-        if process.stop and code != ExitCode.LAST_SAVE_FAILED:
+        if process.should_stop() and code != ExitCode.LAST_SAVE_FAILED:
             process.phase("stopped")  # what could not be begun is no fault of a process that is told to end
             return ExitCode.OK
         process.log.error("ending", reason=str(error), code=int(code))
