@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.health import STALE_S, Health, examine
 from pipeline.monitor import status
-from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
+from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -96,10 +96,10 @@ def test_checkpoint_time_only_advances(get: Get, board: Board) -> None:
         (TrainerReport(role="trainer", phase="initializing", problem="waiting for the model"), "initializing"),
         (TrainerReport(role="trainer", phase="starting"), "initializing"),
         (TrainerReport(role="trainer", phase="crashed", pid=2**22), "initializing"),
-        (TrainerReport(role="trainer", phase="failed", ending=65), "failed"),
+        (TrainerReport(role="trainer", phase="failed"), "failed"),
         (TrainerReport(role="trainer", phase="held back"), "failed"),
         (IngestReport(role="ingest", phase="accepting", pid=2**22, heartbeat=1.0), "failed"),
-        (MonitorReport(role="monitor", phase="ending", verdict=70), "failed"),
+        (ExporterReport(role="exporter", phase="blocked", problem="upkeep: no room"), "failed"),
     ],
 )
 def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
