@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pipeline.telemetry import ROLES, Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
+from pipeline import kernel
+from pipeline.telemetry import (
+    ROLES,
+    UNTRAINED,
+    Board,
+    ExporterReport,
+    IngestReport,
+    MonitorReport,
+    Report,
+    TrainerReport,
+)
 
 STALE_S = 15.0
 """A report older than this, in seconds, is no sign of progress."""
+
+UNLIKE_RMSE = 50.0
+"""Whoever says 50 whatever comes is off by 50 at most: a base model that is off by more does not know its features."""
+
+UNLIKE_ROWS = 500
+"""Samples that it takes to say so."""
 
 PIPELINE = ROLES[:3]
 """The roles without which there is no sidecar."""
@@ -39,9 +54,9 @@ class RoleHealth(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended for good, dies again and again, or has shown no progress for too long."""
+        """Whether it ended for good, dies again and again, cannot do its work, or shows no progress for too long."""
         silent = STALE_S < self.heartbeat_age < math.inf and not self.suspended and self.phase != "stopped"
-        return silent or self.phase in {"failed", "held back"}
+        return silent or self.phase in {"failed", "held back", "blocked"}
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -74,12 +89,16 @@ class Health(msgspec.Struct, frozen=True):
     def phase(self) -> Phase:
         """The sidecar's phase, in the words that the operator's API knows."""
         roles = [self.roles[role] for role in PIPELINE]
-        if self.monitor.verdict or any(role.failed for role in roles):
+        if any(role.failed for role in roles):
             return "failed"
         if any(role.suspended for role in roles):
             return "paused"
         at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
         return "running" if at_work else "initializing"
+
+    def has_problem(self, role: str) -> bool:
+        """Whether something is wrong with the process of `role`, though it may be at work."""
+        return bool(_problem(self.roles[role]))
 
     @property
     def problems(self) -> list[str]:
@@ -92,14 +111,17 @@ def examine(board: Board) -> Health:
     reports = (board.ingest(), board.trainer(), board.exporter(), board.monitor())
     restarts = reports[3].restarts
     roles = {role: _judge(report, restarts.get(role, 0)) for role, report in zip(ROLES, reports, strict=True)}
+    trainer = roles["trainer"]
+    if trainer.progressing and not trainer.problem:
+        roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))
     return Health(roles, *reports)
 
 
 def _judge(report: Report, restarts: int) -> RoleHealth:
     now = time.monotonic()
     age = now - report.heartbeat if report.pid else math.inf
-    state, _ = kernel_state(report.pid)
-    alive = report.phase != "stopped" and state not in {"", "Z", "X"}
+    state, _, born = kernel.look_at(report.pid)
+    alive = report.phase != "stopped" and state not in {"", "Z", "X"} and born == report.born
     return RoleHealth(
         alive=alive,
         progressing=alive and age < STALE_S and report.phase not in {"failed", "crashed"},
@@ -113,14 +135,15 @@ def _judge(report: Report, restarts: int) -> RoleHealth:
     )
 
 
-def kernel_state(pid: int) -> tuple[str, int]:
-    """Return a process's state as the kernel's letter (R, S, T, Z, …), and its parent; "" and 0 for none."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text() if pid > 0 else ""
-    except OSError:
-        status = ""
-    state, parent = [*status.rpartition(")")[2].split()[:2], "", ""][:2]
-    return state, int(parent or 0)
+def _features_unlike(report: TrainerReport) -> str:
+    """Say so where the base model is further off than no model at all could be, as with features in another order."""
+    rmse, rows = report.metrics.get("prequential_base_rmse", 0.0), report.metrics.get("prequential_rows", 0)
+    if report.base_model in {"", UNTRAINED} or rows < UNLIKE_ROWS or rmse <= UNLIKE_RMSE:
+        return ""
+    return (
+        f"features look unlike those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
+        f"points (RMSE); compare their order and scale with what {report.base_model} expects"
+    )
 
 
 def _problem(state: RoleHealth) -> str:

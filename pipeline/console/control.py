@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from pipeline import regions
+from pipeline import kernel, regions
 from pipeline.console.target import find_board, find_instance, settings_of, socket_option
 from pipeline.exporter.locks import DirectoryTaken, held
 from pipeline.health import examine
-from pipeline.shm.segment import SHM_DIR, SegmentError
+from pipeline.shm.segment import SHM_DIR
 from pipeline.state import savedstate
 
 
@@ -28,7 +28,10 @@ def export(socket: Path | None, timeout: float) -> None:
     if not before.roles["exporter"].alive:
         raise click.ClickException("the exporter is not running")
     failures = sum(before.exporter.failures.values())
-    os.kill(before.exporter.pid, signal.SIGUSR1)
+    try:
+        kernel.send(before.exporter.pid, before.exporter.born, signal.SIGUSR1)
+    except OSError as error:
+        raise click.ClickException(f"the exporter is not running: {error}") from None
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         now = board.exporter()
@@ -49,7 +52,7 @@ def clean(socket: Path | None, everything: bool) -> None:
 
     Saved state and checkpoints on disk stay.
     """
-    for instance in regions.instances() if everything else [find_instance(socket)]:
+    for instance in regions.with_leftovers() if everything else [find_instance(socket)]:
         try:
             _clean(instance)
         except click.ClickException as error:
@@ -83,20 +86,17 @@ def reset(socket: Path | None) -> None:
 
 
 def _clean(instance: str) -> None:
-    alive = _alive(instance)
-    if alive:
-        raise click.ClickException(f"instance {instance} is running ({', '.join(alive)}); stop it first")
-    for leftover in regions.leftovers(instance):
-        _remove(SHM_DIR / leftover)
-        click.echo(f"removed {SHM_DIR / leftover}")
-
-
-def _alive(instance: str) -> list[str]:
-    try:
-        health = examine(regions.attach_board(instance))
-    except SegmentError:
-        return []
-    return [role for role, state in health.roles.items() if state.alive]
+    owners = {(SHM_DIR / leftover).lstat().st_uid for leftover in regions.leftovers(instance)}
+    if os.geteuid() != 0 and owners - {os.geteuid()}:
+        raise click.ClickException(f"instance {instance} belongs to another user")
+    if not owners:
+        return
+    with regions.claimed(instance) as alive:
+        if alive:
+            raise click.ClickException(f"instance {instance} is running ({', '.join(alive)}); stop it first")
+        for leftover in regions.leftovers(instance):
+            _remove(SHM_DIR / leftover)
+            click.echo(f"removed {SHM_DIR / leftover}")
 
 
 def _remove(path: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.exporter import checkpoint as sidecar
-from pipeline.exporter.checkpoint import Checkpoint, Verdict
+from pipeline.exporter.checkpoint import Checkpoint, State, Verdict
 from pipeline.exporter.locks import Claim, locked
 from pipeline.exporter.publish import publish
 from pipeline.exporter.settle import settle
@@ -23,12 +23,17 @@ class Overview:
     states: dict[str, int] = field(default_factory=dict)
 
 
-class Store:
-    """Publishes into `directory` and keeps the newest `keep` versions there."""
+NOT_KNOWN_TO_BE_BAD: frozenset[State] = frozenset({"stable", "unproven"})
+PROVEN: frozenset[State] = frozenset({"stable"})
 
-    def __init__(self, directory: Path, keep: int) -> None:
+
+class Store:
+    """Publishes into `directory` and keeps the newest `keep` versions there; nodes are told of those in `announce`."""
+
+    def __init__(self, directory: Path, keep: int, announce: frozenset[State] = NOT_KNOWN_TO_BE_BAD) -> None:
         self.directory = directory
         self._keep = keep
+        self._announce = announce
         self._claim = Claim(directory)
         self._settled = False
 
@@ -59,6 +64,6 @@ class Store:
         return Overview(
             latest=known[-1] if known else None,
             stable=next((each for each in reversed(known) if each.state == "stable"), None),
-            announced=next((each for each in reversed(known) if each.state != "unstable"), None),
+            announced=next((each for each in reversed(known) if each.state in self._announce), None),
             states={state: states.count(state) for state in sorted(set(states))},
         )

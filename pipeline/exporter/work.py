@@ -6,11 +6,12 @@ from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
 from pipeline.exporter.candidate import Refused, make
+from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.handback import Handback
-from pipeline.exporter.judging import Fixture, Judging
+from pipeline.exporter.judging import Judging
 from pipeline.exporter.saver import Saver
 from pipeline.exporter.sources import Sources
-from pipeline.exporter.store import Overview, Store
+from pipeline.exporter.store import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview, Store
 from pipeline.handoff import TrainerSnapshot
 from pipeline.model.graph import BaseModel
 from pipeline.state.resume import Saved
@@ -25,19 +26,27 @@ class Work:
     """Everything that one exporter does to its directory."""
 
     def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
-        fixture = Fixture(settings.fixture, settings.fixture_target) if settings.fixture else None
+        self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
-        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints)
-        self._judging = Judging(settings.checkpoint_dir, fixture, settings.stability_plcc_delta)
+        announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
+        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced)
+        self._judging = Judging(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
         self._saver = Saver(settings, self._sources, board, log, saved)
         self._handback = Handback(settings)
         self._log = log
+        self._fixture_problem = ""
+
+    @property
+    def problem(self) -> str:
+        """What fails, as of the last `upkeep`, without keeping a job from its work; empty for nothing."""
+        return "; ".join(filter(None, (self._fixture_problem, self._handback.problem)))
 
     def upkeep(self) -> Overview:
         """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
         self._store.open()
         overview = self._store.overview()
         self._handback.follow(overview.stable)
+        self._look_at_fixture()
         return overview
 
     def save(self) -> Overview:
@@ -62,6 +71,12 @@ class Work:
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         return self._store.overview()
+
+    def _look_at_fixture(self) -> None:
+        problem = self._fixture.problem() if self._fixture else ""
+        if problem and problem != self._fixture_problem:
+            self._log.warning("fixture_unusable", reason=problem)
+        self._fixture_problem = problem
 
     def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
         newest, base = self._sources.snapshot(), self._sources.base_model()

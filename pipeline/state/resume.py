@@ -13,7 +13,7 @@ from pipeline.shm.ring import Ring
 from pipeline.state import savedstate
 from pipeline.state.savedstate import SavedState
 from pipeline.state.statefile import Rejected, StateFileError
-from pipeline.telemetry import Board
+from pipeline.telemetry import Board, restored
 
 # How long a disk that refuses to read is asked again, and how often, in seconds.
 _PATIENCE_S = 3.0
@@ -107,6 +107,10 @@ def fill_ring(ring: Ring, saved: Saved) -> bool:
 
 
 def fill_report(board: Board, role: str, saved: Saved) -> None:
-    """Put back the last report of `role`, where there is none, so that its counters go on."""
-    if not board.box(role).version and role in saved.state.reports:
-        board.box(role).publish(saved.state.reports[role])
+    """Put back what goes on of the last report of `role`, where there is none: its counters."""
+    if board.box(role).version:
+        return
+    report = saved.state.reports.get(role)
+    payload = restored(role, report) if report is not None else None
+    if payload is not None:
+        board.box(role).publish(payload)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.health import STALE_S, examine
+from pipeline.health import STALE_S, Health, examine
 from pipeline.monitor import status
-from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
+from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -40,8 +40,27 @@ def test_before_the_first_checkpoint_there_is_no_time(get: Get, board: Board) ->
     assert document["model_version"] == "base"
 
 
-def test_long_problems_do_not_break_the_limit(get: Get, board: Board) -> None:
-    """Four problems of 3,000 characters each still give an answer of less than 4096 bytes."""
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}", "\N{GRINNING FACE}", "\x01", '"'])
+@pytest.mark.parametrize("count", [0, 1, 4, 1000])
+def test_problems_do_not_break_the_limit(board: Board, letter: str, count: int) -> None:
+    """However many problems there are, however long and of whatever letters, the answer is JSON below the limit."""
+
+    class ManyProblems(Health, frozen=True):
+        @property
+        def problems(self) -> list[str]:
+            return [f"{number}: " + letter * 3000 for number in range(count)]
+
+    now = examine(board)
+    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.monitor)
+    body = status.Status().answer(health)
+    told = json.loads(body)["problems"]
+    assert len(body) < 4096
+    assert bool(told) == (count > 0)
+    assert told == [problem[:300] for problem in health.problems] or told[-1] == f"and {count - len(told) + 1} more"
+
+
+def test_long_problems_of_real_reports(get: Get, board: Board) -> None:
+    """Three processes with problems of 3,000 bytes each are all told of, in part."""
     for report in (IngestReport(role="ingest"), TrainerReport(role="trainer"), ExporterReport(role="exporter")):
         report.problem = "\N{SNOWMAN}" * 1000
         publish(board, report)
@@ -50,16 +69,37 @@ def test_long_problems_do_not_break_the_limit(get: Get, board: Board) -> None:
     assert len(json.loads(body)["problems"]) == 3
 
 
+@pytest.mark.parametrize(("accepted", "said"), [(2**31 - 1, 2**31 - 1), (2**31, 2**31 - 1), (10**15, 2**31 - 1)])
+def test_samples_stay_within_the_operators_integer(get: Get, board: Board, accepted: int, said: int) -> None:
+    """The operator stores 32 bits: the count stops at the largest number rather than turn negative there."""
+    publish(board, IngestReport(role="ingest", phase="accepting", accepted=accepted))
+    assert json.loads(get("/status")[1])["current_samples"] == said
+
+
+def test_checkpoint_time_only_advances(get: Get, board: Board) -> None:
+    """A time once told stays while the exporter starts anew or finds an older one; later ones are told."""
+
+    def said_after(checkpoint_at: float) -> str:
+        publish(board, ExporterReport(role="exporter", phase="running", version=1, checkpoint_at=checkpoint_at))
+        time_told: str = json.loads(get("/status")[1])["last_checkpoint_time"]
+        return time_told
+
+    first = said_after(1_780_000_000.0)
+    assert said_after(0.0) == first
+    assert said_after(1_779_999_000.0) == first
+    assert said_after(1_780_000_060.0) > first
+
+
 @pytest.mark.parametrize(
     ("report", "phase"),
     [
         (TrainerReport(role="trainer", phase="initializing", problem="waiting for the model"), "initializing"),
         (TrainerReport(role="trainer", phase="starting"), "initializing"),
         (TrainerReport(role="trainer", phase="crashed", pid=2**22), "initializing"),
-        (TrainerReport(role="trainer", phase="failed", ending=65), "failed"),
+        (TrainerReport(role="trainer", phase="failed"), "failed"),
         (TrainerReport(role="trainer", phase="held back"), "failed"),
         (IngestReport(role="ingest", phase="accepting", pid=2**22, heartbeat=1.0), "failed"),
-        (MonitorReport(role="monitor", phase="ending", verdict=70), "failed"),
+        (ExporterReport(role="exporter", phase="blocked", problem="upkeep: no room"), "failed"),
     ],
 )
 def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
@@ -78,7 +118,7 @@ def test_nothing_has_started_yet(instance: str) -> None:
     assert not health.ready
     assert not health.healthy
     assert math.isinf(health.roles["trainer"].heartbeat_age)
-    json.dumps(status.status(health))
+    assert b'"phase":"initializing"' in status.Status().answer(health)
 
 
 def test_probes_tell_which_process_is_silent(get: Get, board: Board) -> None:
@@ -100,10 +140,52 @@ def test_not_ready_without_a_base_model(get: Get, board: Board) -> None:
     publish(
         board, TrainerReport(role="trainer", phase="initializing", problem="VMAFX_BASE_MODEL_PATH=/m: no such file")
     )
-    assert get("/healthz")[0] == 200
+    code, body = get("/healthz")
+    assert code == 200
+    assert b"trainer: ok (initializing); VMAFX_BASE_MODEL_PATH=/m: no such file" in body
+    assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
     code, body = get("/readyz")
     assert code == 503
     assert b"VMAFX_BASE_MODEL_PATH=/m" in body
+
+
+def problems(board: Board, **metrics: float) -> list[str]:
+    """Return the problems while the trainer reports such figures."""
+    publish(board, TrainerReport(role="trainer", phase="running", base_model="base.onnx", metrics=metrics))
+    return examine(board).problems
+
+
+def test_features_unlike_the_base_models_are_a_problem(get: Get, board: Board) -> None:
+    """Features in another order, at which the base model is off by 137 points: said wherever one may look."""
+    (problem,) = problems(board, prequential_base_rmse=137.0, prequential_rows=4096.0)
+    assert problem.startswith("trainer: features look unlike those of the base model: on the newest 4,096 samples")
+    code, body = get("/status")
+    assert json.loads(body)["problems"] == [problem]
+    assert json.loads(body)["phase"] == "running"
+    for path in ("/healthz", "/readyz"):
+        code, body = get(path)
+        assert (code, b"features look unlike" in body) == (200, True)
+    assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {},
+        {"prequential_base_rmse": 137.0, "prequential_rows": 499.0},  # too few to tell
+        {"prequential_base_rmse": 26.1, "prequential_rows": 4096.0},  # the worst clip towards another target
+    ],
+)
+def test_a_base_model_of_another_target_is_no_problem(board: Board, metrics: dict[str, float]) -> None:
+    """Nor is one of which little is known yet."""
+    assert problems(board, **metrics) == []
+
+
+def test_a_network_that_was_never_trained_knows_no_features(board: Board) -> None:
+    """Without a base model, the beginning says nothing about the features."""
+    figures = {"prequential_base_rmse": 137.0, "prequential_rows": 4096.0}
+    publish(board, TrainerReport(role="trainer", phase="running", base_model=UNTRAINED, metrics=figures))
+    assert examine(board).problems == []
 
 
 @pytest.fixture
