@@ -90,13 +90,14 @@ class _Exporter:
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
-        if self._take_in():
-            self._process.reporter.publish()
+        news = self._take_in()
         if not self._worker.busy:
             due = self._due()
             if due:
                 self._start(due)
         self._report()
+        if news:
+            self._process.reporter.publish()
 
     def finish(self) -> None:
         """Let the job in hand end, save, and leave things in order; give up where the disk does not answer.
