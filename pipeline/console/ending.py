@@ -19,7 +19,7 @@ from pipeline.lifecycle import FINAL, ExitCode
 _START_S = 60.0
 
 
-class Ending:
+class Outcome:
     """The sidecar's exit code, `code`, from how its processes end. The first reason to end is the one that counts."""
 
     def __init__(self) -> None:

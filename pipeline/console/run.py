@@ -20,7 +20,7 @@ from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
-from pipeline.console.ending import Ending, Options
+from pipeline.console.ending import Options, Outcome
 from pipeline.console.poller import PromptPoller
 from pipeline.lifecycle import ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, take_lock
@@ -71,7 +71,7 @@ def _supervise(settings: Settings) -> int:
         return end.code if isinstance(end.code, int) else ExitCode.FAILED
     options.close_logger()
     shutil.rmtree(run_dir, ignore_errors=True)
-    return sidecar.ending.code
+    return sidecar.outcome.code
 
 
 def _made_private(directory: Path) -> bool:
@@ -88,7 +88,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
     def __init__(self, options: Any, settings: Settings) -> None:
         super().__init__(options)
         self._settings = settings
-        self.ending = Ending()
+        self.outcome = Outcome()
         options.on_end = self._on_end
 
     def run(self) -> None:
@@ -116,17 +116,17 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         return bool(self.options.mood < SupervisorStates.RUNNING)
 
     def _on_end(self, role: str, code: int) -> None:
-        if self.ending.ended(role, code, stopping=self._is_stopping):
+        if self.outcome.ended(role, code, stopping=self._is_stopping):
             self._end(role)
 
     def _on_fatal(self, event: Any) -> None:
         role = event.process.config.name
-        if self.ending.given_up(role, stopping=self._is_stopping):
+        if self.outcome.given_up(role, stopping=self._is_stopping):
             self._end(role)
 
     def _end(self, role: str) -> None:
         from pipeline import logs
 
         logs.configure(self._settings)
-        logs.get("run").error("ending_sidecar", process=role, code=int(self.ending.code))
+        logs.get("run").error("ending_sidecar", process=role, code=int(self.outcome.code))
         self.options.mood = SupervisorStates.SHUTDOWN
