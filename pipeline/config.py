@@ -139,6 +139,13 @@ def _address(text: str) -> tuple[str, int] | None:
         raise expected from None
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(sorted({part.strip().lower().rstrip(".") for part in text.split(",") if part.strip()}))
+    if not all(name and name.replace("-", "").replace("_", "").replace(".", "").isalnum() for name in names):
+        raise _Expected("host names separated by commas, such as sidecar,sidecar.encoders.svc")
+    return names
+
+
 def _setting(name: str, default: str, parse: Callable[[str], Any], about: str) -> Any:
     return field(metadata={"name": name, "default": default, "parse": parse, "about": about})
 
@@ -279,6 +286,12 @@ class Settings:
         "127.0.0.1:9091",
         _address,
         "address of /status, /metrics and the page; off: none",
+    )
+    http_hosts: tuple[str, ...] = _setting(
+        "VMAFX_SIDECAR_HTTP_HOSTS",
+        "",
+        _hosts,
+        "host names that HTTP answers to, beside IP addresses and localhost; empty: on loopback none, elsewhere any",
     )
     instance: str = _setting(
         "VMAFX_SIDECAR_INSTANCE",

@@ -25,6 +25,8 @@ from pipeline.telemetry import ExporterReport, Follower, TrainerReport
 _UPKEEP_INTERVAL_S = 5.0
 # A job that runs longer than this waits for a disk, in seconds.
 _SLOW_S = 2.0
+# One that runs longer than this keeps the sidecar from its work, in seconds.
+_HUNG_S = 15.0
 # How long the end may take, in seconds: less than the supervisor waits before it kills.
 _FINISH_S = 8.0
 
@@ -36,6 +38,8 @@ _KINDS: dict[type[Exception], str] = {
     UnusableModel: "refused",
     NotReady: "not ready",
 }
+_BLOCKING = {"disk", "directory"}
+"""Kinds of failure for which nothing can be published or saved: phase `blocked` until it works again."""
 
 
 class ExportRequest:
@@ -71,12 +75,14 @@ class _Exporter:
         self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
         self._job = ""
         self._began = 0.0
+        self._asked = False
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
         self._in_order = False
         self._upkept_at = float("-inf")
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
+        self._blocked: set[str] = set()
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
@@ -89,7 +95,10 @@ class _Exporter:
         self._report()
 
     def finish(self) -> None:
-        """Let the job in hand end, save, and leave things in order; give up where the disk does not answer."""
+        """Let the job in hand end, save, and leave things in order; give up where the disk does not answer.
+
+        Raises Ending where the state could not be saved.
+        """
         until = time.monotonic() + _FINISH_S
         self._process.phase("saving")
         for last_job in ("", "save", "upkeep"):
@@ -100,8 +109,15 @@ class _Exporter:
                 self._process.bell.wait(min(self._process.tick, max(0.0, until - time.monotonic())))
             if self._worker.busy:
                 self._process.log.error("abandoned", job=self._job, seconds=round(self._worker.busy_seconds, 1))
-                return
-            self._take_in()
+                if last_job == "upkeep":
+                    return
+                raise Ending(ExitCode.LAST_SAVE_FAILED, f"the state is not saved: {self._job} waits for the disk")
+            try:
+                self._take_in()
+            except Ending as error:
+                self._problems["save"] = str(error)
+            if last_job and "save" in self._problems:
+                raise Ending(ExitCode.LAST_SAVE_FAILED, f"the state is not saved: {self._problems['save']}")
         self._report()
 
     @property
@@ -129,7 +145,7 @@ class _Exporter:
 
     def _start(self, job: str) -> None:
         if job == "export":
-            self._request.is_set = False
+            self._asked, self._request.is_set = self._request.is_set, False
         self._job, self._began = job, time.monotonic()
         self._worker.start(self._jobs[job])
 
@@ -148,11 +164,16 @@ class _Exporter:
         return True
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, NotReady) and not self._asked:
+            self._back_off[self._job].failed()  # due, but the trainer is not: no fault
+            return
         kind = next(kind for family, kind in _KINDS.items() if isinstance(error, family))
         failures = self._process.report.failures
         failures[kind] = failures.get(kind, 0) + 1
         self._back_off[self._job].failed()
         self._problems[self._job] = f"{self._job}: {error}"
+        if kind in _BLOCKING and not self._asked:  # who asked for it is told, and may leave it at that
+            self._blocked.add(self._job)
         self._in_order = False
         self._process.log.error("failed", job=self._job, kind=kind, reason=str(error))
 
@@ -160,6 +181,7 @@ class _Exporter:
         now, report = time.monotonic(), self._process.report
         self._back_off[self._job].succeeded()
         self._problems.pop(self._job, None)
+        self._blocked.discard(self._job)
         if overview.latest is not None:
             self._schedule.follow(overview.latest)
         if self._job == "save":
@@ -185,8 +207,10 @@ class _Exporter:
 
     def _report(self) -> None:
         problem = "; ".join(filter(None, [*self._problems.values(), self._work.problem]))
-        if self._worker.busy_seconds > _SLOW_S:
+        busy = self._worker.busy_seconds
+        if busy > _SLOW_S:
             problem = f"{self._job}: waiting for the disk"
-        if (self._process.report.phase, self._process.report.problem) != ("running", problem):
-            self._process.phase("running", problem)
+        phase = "blocked" if self._blocked or busy > _HUNG_S else "running"
+        if (self._process.report.phase, self._process.report.problem) != (phase, problem):
+            self._process.phase(phase, problem)
         self._process.reporter.beat()

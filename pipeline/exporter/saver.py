@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
@@ -88,4 +90,7 @@ class Saver:
                 continue
             if letter is not None:
                 reports[role] = letter.payload
+        if "exporter" in reports:
+            own = msgspec.structs.replace(self._board.exporter(), state_saved_at=time.time())  # by this very save
+            reports["exporter"] = msgspec.msgpack.encode(own)
         return reports

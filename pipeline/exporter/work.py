@@ -33,12 +33,16 @@ class Work:
         self._saver = Saver(settings, self._sources, board, log)
         self._handback = Handback(settings)
         self._log = log
-        self.problem = ""
-        """What stands in the way of a verdict, since the last `upkeep`; empty for nothing."""
+        self._fixture_problem = ""
 
     def close(self) -> None:
         """Leave the directory to others."""
         self._store.close()
+
+    @property
+    def problem(self) -> str:
+        """What fails, as of the last `upkeep`, without keeping a job from its work; empty for nothing."""
+        return "; ".join(filter(None, (self._fixture_problem, self._handback.problem)))
 
     def upkeep(self) -> Overview:
         """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
@@ -73,9 +77,9 @@ class Work:
 
     def _look_at_fixture(self) -> None:
         problem = self._fixture.problem() if self._fixture else ""
-        if problem and problem != self.problem:
+        if problem and problem != self._fixture_problem:
             self._log.warning("fixture_unusable", reason=problem)
-        self.problem = problem
+        self._fixture_problem = problem
 
     def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
         newest, base = self._sources.snapshot(), self._sources.base_model()

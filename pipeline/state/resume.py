@@ -9,7 +9,7 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.state import savedstate
 from pipeline.state.savedstate import SavedState
-from pipeline.telemetry import Board
+from pipeline.telemetry import Board, restored
 
 
 def load(settings: Settings, log: FilteringBoundLogger) -> SavedState:
@@ -46,6 +46,7 @@ def fill_reservoir(reservoir: Reservoir, name: str, state: SavedState) -> bool:
 
 
 def fill_report(board: Board, role: str, state: SavedState) -> None:
-    """Put back the last report of `role`, so that its counters go on."""
-    if role in state.reports:
-        board.box(role).publish(state.reports[role])
+    """Put back what goes on of the last report of `role`: its counters."""
+    payload = restored(role, state.reports[role]) if role in state.reports else None
+    if payload is not None:
+        board.box(role).publish(payload)

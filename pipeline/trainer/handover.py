@@ -22,6 +22,8 @@ from pipeline.trainer.online import OnlineTraining
 _INTERVAL_S = 0.05
 _SHARE = 0.02
 _PROBE_ROWS = 8
+# Room for what grows in a snapshot with the life of the training, in bytes: counters, and numbers written out.
+_SPARE = 1 << 16
 
 
 class Handover:
@@ -45,8 +47,8 @@ class Handover:
         meta, vectors = self._training.state()
         size = sum(array.nbytes for array in vectors.values()) + 4 * self._base.n_parameters * 4
         probe = _PROBE_ROWS * (self._settings.n_features + 1) * 4
-        capacity = size + probe + len(msgspec.msgpack.encode(meta)) + (1 << 16)
-        return regions.own_mailbox(self._settings, "weights", capacity)
+        needed = size + probe + len(msgspec.msgpack.encode(meta)) + _SPARE
+        return regions.own_mailbox(self._settings, "weights", needed, spare=_SPARE)
 
     def left_in_memory(self) -> TrainerSnapshot | None:
         """Return what the life before published, if it is of this base model and whole."""

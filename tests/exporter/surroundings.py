@@ -62,6 +62,11 @@ class Surroundings:
         self._ingest.report.phase = phase
         self._ingest.publish()
 
+    def report_cursor(self, cursor: int) -> None:
+        """Have the trainer report how many samples it has taken in."""
+        self._trainer.report.cursor = cursor
+        self._trainer.publish()
+
     def feed(self, count: int, score: float = 50.0) -> None:
         """Accept samples into the ring."""
         for _ in range(count):
