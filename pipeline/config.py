@@ -195,6 +195,12 @@ class Settings:
         _integer(64, 1_000_000),
         "samples kept for judging, never trained on",
     )
+    keep_rows: bool = _setting(
+        "VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES",
+        "0",
+        _flag,
+        "1: another base model learns from the rows of the one before",
+    )
     batch_size: int = _setting("VMAFX_SIDECAR_BATCH_SIZE", "32", _integer(1, 8192), "rows in a train step")
     replay_mix: float = _setting(
         "VMAFX_SIDECAR_REPLAY_MIX", "0.5", _number(0, 1, below=True), "replayed share of a batch"

@@ -53,6 +53,7 @@ class Process(Generic[R]):
     board: Board
     reporter: Reporter[R]
     log: FilteringBoundLogger
+    saved: resume.Saved
     bell: Bell
     _owned: list[Named] = field(default_factory=list)
     _looked_at: float = 0.0
@@ -126,11 +127,11 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
         log.error("ending", reason=str(error))
         return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
     log = logs.get(role)
-    if not board.box(role).version:
-        resume.fill_report(board, role, resume.load(settings, log))
+    saved = resume.Saved(settings, log)
+    resume.fill_report(board, role, saved)
     reporter = Reporter(board, role, kind)
     hold_back(reporter.report, reporter.previous, stop, reporter.publish)
-    process = Process(settings, stop, board, reporter, log, bell)
+    process = Process(settings, stop, board, reporter, log, saved, bell)
     process.own(board.segment, bell)
     code = _serve(process, serve)
     os.close(lock)

@@ -27,7 +27,7 @@ from pipeline.shm.reservoir import KIND as RESERVOIR_KIND
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import KIND as RING_KIND
 from pipeline.shm.ring import Ring
-from pipeline.shm.segment import SHM_DIR, Layout, Segment
+from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent
 from pipeline.telemetry import KIND, ROLES, Board
 
 PREFIX = "vmafx-"
@@ -83,10 +83,13 @@ def own_ring(settings: Settings) -> tuple[Ring, Opened]:
 
 
 def attach_ring(settings: Settings) -> tuple[Ring, Segment]:
-    """Attach to the ring as a reader. Raises SegmentAbsent until ingest has made it."""
+    """Attach to the ring as a reader. Raises SegmentAbsent until ingest has made and filled it."""
     shape = (settings.replay_capacity, settings.n_features)
     found = segment.attach(name(settings.instance_name, "ring"), RING_KIND, shape)
-    return Ring(found.body, *shape), found
+    ring = Ring(found.body, *shape)
+    if not ring.identity:
+        raise SegmentAbsent(f"shared memory {found.name} is being filled")
+    return ring, found
 
 
 def own_reservoir(settings: Settings, region: str, capacity: int) -> tuple[Reservoir, Opened]:

@@ -64,16 +64,22 @@ class IngestReport(Report, kw_only=True):
 
 
 class TrainerReport(Report, kw_only=True):
-    """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet."""
+    """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet.
+
+    `start` is the first sample of this base model's training, `restored` how many the ring began with.
+    """
 
     device: str = ""
     device_note: str = ""
     base_model: str = ""
     base_digest: str = ""
+    base_before: str = ""
     learner: str = ""
     recipe: str = ""
     step: int = 0
     cursor: int = 0
+    start: int = 0
+    restored: int = 0
     lag: int = 0
     evicted_untrained: int = 0
     loss: float | None = None
@@ -101,7 +107,6 @@ class ExporterReport(Report, kw_only=True):
     export_seconds: float = 0.0
     state_saved_at: float = 0.0
     state_save_seconds: float = 0.0
-    stable_weights: int = 0
 
 
 class MonitorReport(Report, kw_only=True):

@@ -1,13 +1,16 @@
 """Reports: what goes on from one life of a role to the next, and what does not."""
 
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from pipeline import config, regions, telemetry
 from pipeline.shm import segment
-from pipeline.state import resume
+from pipeline.state import resume, savedstate
+from pipeline.state.resume import Saved
 from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import ExporterReport, IngestReport, Report, Reporter
 
@@ -24,10 +27,16 @@ def is_of_no_life(report: Report) -> bool:
     return life == (0, 0, 0, 0.0, "starting", "")
 
 
-def test_a_saved_report_brings_back_counters_only(instance: str) -> None:
+def test_a_saved_report_brings_back_counters_only(instance: str, tmp_path: Path) -> None:
     """Not who reported, in which phase, with what problem; nor what an older version said of its end."""
-    board = regions.open_board(config.load({"VMAFX_SIDECAR_INSTANCE": instance}))
-    resume.fill_report(board, "exporter", SavedState(6, reports={"exporter": msgspec.msgpack.encode(OLD)}))
+    environ = {"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)}
+    settings = config.load(environ)
+    settings.state_dir.mkdir()
+    savedstate.save(
+        settings.state_dir, SavedState(settings.n_features, reports={"exporter": msgspec.msgpack.encode(OLD)})
+    )
+    board = regions.open_board(settings)
+    resume.fill_report(board, "exporter", Saved(settings, structlog.get_logger()))
     report = board.exporter()
     assert is_of_no_life(report)
     assert (report.lives, report.version, report.failures) == (3, 7, {"disk": 2})

@@ -1,4 +1,4 @@
-"""`vmafx-sidecar export` and `clean`."""
+"""`vmafx-sidecar export`, `clean` and `reset`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 from pipeline import kernel, regions
-from pipeline.console.target import find_board, find_instance, socket_option
+from pipeline.console.target import find_board, find_instance, settings_of, socket_option
+from pipeline.exporter.locks import DirectoryTaken, held
 from pipeline.health import examine
 from pipeline.shm.segment import SHM_DIR
+from pipeline.state import savedstate
 
 
 @click.command(epilog="Example: vmafx-sidecar export && vmafx-sidecar checkpoints")
@@ -57,6 +59,30 @@ def clean(socket: Path | None, everything: bool) -> None:
             if not everything:
                 raise
             click.echo(error.format_message(), err=True)
+
+
+@click.command(epilog="Example: VMAFX_SIDECAR_CHECKPOINT_DIR=/models vmafx-sidecar reset")
+@socket_option
+def reset(socket: Path | None) -> None:
+    """Have a stopped sidecar begin anew at its next start: without samples, with the base model as it is.
+
+    Removes what it has in shared memory, and sets its saved state aside in `state/before-reset`. Published checkpoints
+    and the learning curve stay. Refused while one of its processes is alive.
+    """
+    settings = settings_of(socket)
+    try:
+        with held(settings.checkpoint_dir):
+            _clean(settings.instance_name)
+            aside = savedstate.set_all_aside(settings.state_dir)
+            for path in aside:
+                click.echo(f"set aside as {path}")
+            if not aside:
+                click.echo(f"no saved state in {settings.state_dir} (VMAFX_SIDECAR_CHECKPOINT_DIR)")
+    except DirectoryTaken:
+        raise click.ClickException(f"a sidecar publishes into {settings.checkpoint_dir}; stop it first") from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"instance {settings.instance_name} begins anew at its next start")
 
 
 def _clean(instance: str) -> None:

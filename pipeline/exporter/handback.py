@@ -58,6 +58,6 @@ class Handback:
 
     def _withdraw(self) -> None:
         """Say that there is no stable checkpoint any more, to whoever was told of one."""
-        with suppress(SegmentAbsent):
+        with suppress(SegmentAbsent, SegmentMismatch):
             mailbox, _ = regions.attach_mailbox(self._settings, "stable")
             mailbox.publish(handoff.encode(StableWeights(checkpoint=0, base_digest="", weights=b"")))

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 from pipeline.exporter.candidate import Refused
@@ -69,7 +70,10 @@ class _Exporter:
     def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
         settings = process.settings
         self._process, self._request = process, request
-        self._work = work = Work(settings, process.board, process.log)
+        if Path(process.report.latest).parent != settings.checkpoint_dir:
+            self._describe(Overview())  # until it has been looked at: what the report says is of another directory
+            process.reporter.publish()
+        self._work = work = Work(settings, process.board, process.log, process.saved)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in self._jobs}
         self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
@@ -132,9 +136,9 @@ class _Exporter:
         if self._request.is_set:
             return {"export": 0.0}
         self._trainer.refresh()
-        now, settings = time.monotonic(), self._process.settings
+        now, settings, trainer = time.monotonic(), self._process.settings, self._trainer.report
         wanted = {
-            "export": self._schedule.due_in(self._trainer.report.cursor),
+            "export": self._schedule.due_in(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": self._saved_at + settings.state_interval_s - now,
             "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now,
         }
@@ -197,13 +201,13 @@ class _Exporter:
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
         report.published = overview.states
-        report.stable_version = report.stable_weights = overview.stable.version if overview.stable else 0
+        report.stable_version = overview.stable.version if overview.stable else 0
         report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
-        if overview.latest is not None:
-            report.version, report.latest_state = overview.latest.version, overview.latest.state
-            report.latest = str(file_of(directory, overview.latest.version))
-            report.checkpoint_at = datetime.fromisoformat(overview.latest.created).timestamp()
-            report.samples_at_checkpoint = overview.latest.samples
+        latest = overview.latest
+        report.version, report.latest_state = (latest.version, latest.state) if latest else (0, "")
+        report.latest = str(file_of(directory, latest.version)) if latest else ""
+        report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
+        report.samples_at_checkpoint = latest.samples if latest else 0
 
     def _report(self) -> None:
         problem = "; ".join(filter(None, [*self._problems.values(), self._work.problem]))

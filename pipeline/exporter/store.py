@@ -50,10 +50,6 @@ class Store:
                 settle(self.directory, self._keep)
             self._settled = True
 
-    def close(self) -> None:
-        """Give up the claim."""
-        self._claim.release()
-
     def publish(self, model: bytes, verdict: Verdict, *, step: int, samples: int, base: tuple[str, str]) -> Checkpoint:
         """Publish a model. What follows from it is brought in line by the next `open`. Raises OSError."""
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,6 +14,7 @@ from pipeline.exporter.sources import Sources
 from pipeline.exporter.store import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview, Store
 from pipeline.handoff import TrainerSnapshot
 from pipeline.model.graph import BaseModel
+from pipeline.state.resume import Saved
 from pipeline.telemetry import Board
 
 
@@ -24,20 +25,16 @@ class NotReady(Exception):
 class Work:
     """Everything that one exporter does to its directory."""
 
-    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
         self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
         announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
         self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced)
         self._judging = Judging(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
-        self._saver = Saver(settings, self._sources, board, log)
+        self._saver = Saver(settings, self._sources, board, log, saved)
         self._handback = Handback(settings)
         self._log = log
         self._fixture_problem = ""
-
-    def close(self) -> None:
-        """Leave the directory to others."""
-        self._store.close()
 
     @property
     def problem(self) -> str:
@@ -64,7 +61,7 @@ class Work:
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         stable = self._store.overview().stable
-        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout())
+        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout(base.digest))
         made = self._store.publish(
             candidate.onnx,
             verdict,

@@ -24,6 +24,7 @@ _LAST_SAVE_S = 1.5
 def serve(process: Process[MonitorReport]) -> None:
     """Follow events and heartbeats, and answer HTTP, until the supervisor goes."""
     events = EventStream(bell=process.bell)
+    process.saved.forget()
     watchdog = Watchdog(process.board, process.settings.hang_s, process.log)
     watchdog.restarts = _restarts(process)
     record = Record()

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 SHM_DIR = Path("/dev/shm")  # noqa: S108  where Linux keeps POSIX shared memory
 MAGIC = b"VMAFXSHM"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HEADER_SIZE = 128
 _HEADER = struct.Struct("<8sI16s4xQ6Q")
 

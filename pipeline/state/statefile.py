@@ -3,7 +3,8 @@
     magic 8 bytes | header length u32 | header, JSON | sections in turn | SHA-256 of all before it, 32 bytes
 
 The header holds the caller's `meta` and, for each section, its name, length, and, for an array, dtype and shape.
-Integers are little-endian. Files are numbered; the two newest are kept, so that a broken one has one before it.
+Integers are little-endian. Files are numbered; the two newest are kept, so that a broken one has one before it. What
+was set aside keeps its number, which is not given again. Only regular files count.
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ MAGIC = b"VMAFXST1"
 KEPT = 2
 SET_ASIDE = ".broken"
 
+TEMPORARY = ".state-*.tmp"
+"""What a writer that was killed leaves behind."""
+
 _LENGTH = struct.Struct("<I")
+_START = len(MAGIC) + _LENGTH.size
 _DIGEST_BYTES = 32
-_FILE = re.compile(r"state-(\d{9})\.bin")
+_FILE = re.compile(r"state-(\d{9}|[1-9]\d{9,})\.bin")
 _DTYPES = frozenset({"<f4", "<f8", "<i4", "<i8", "<u4", "<u8", "|u1", "|i1", "|b1"})
 
 T = TypeVar("T")
@@ -66,20 +71,29 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A state file that cannot be used, and why."""
+    """A state file that is not used, and why: it is broken, or it could not be read, which may pass."""
 
     path: Path
     reason: str
+    is_broken: bool = True
 
 
-def write(directory: Path, meta: Mapping[str, Any], sections: Mapping[str, Section]) -> Path:
-    """Write a new state file, durably, and remove all but the newest two; return its path.
+def write(
+    directory: Path,
+    meta: Mapping[str, Any],
+    sections: Mapping[str, Section],
+    keeps: Callable[[dict[str, Any]], bool] = lambda _meta: False,
+) -> tuple[Path, list[Path]]:
+    """Write a new state file, durably, and remove all but the newest two; return its path, and what was set aside.
 
-    `meta` holds JSON types; arrays have a numeric dtype. Raises OSError when the disk refuses: the files before it
-    are then as they were.
+    Of the files that have to go, those whose meta `keeps` says yes to are set aside, and so is one that cannot be read
+    now. `meta` holds JSON types; arrays have a numeric dtype. The caller is the directory's only writer. Raises OSError
+    when the disk refuses: the files before it are then as they were.
     """
+    for leftover in filter(_is_regular, directory.glob(TEMPORARY)):
+        leftover.unlink(missing_ok=True)
     numbers = _numbered(directory)
-    path = directory / f"state-{max(numbers, default=0) + 1:09d}.bin"
+    path = directory / f"state-{_highest(directory) + 1:09d}.bin"
     arrays = {name: _plain(section) for name, section in sections.items()}
     items = [_describe(name, sections[name], array) for name, array in arrays.items()]
     header = msgspec.json.encode(_Header(dict(meta), items))
@@ -88,23 +102,32 @@ def write(directory: Path, meta: Mapping[str, Any], sections: Mapping[str, Secti
     for part in parts:
         digest.update(part)
     write_durably(path, *parts, digest.digest(), mode=0o600)
+    aside: list[Path] = []
     for old in sorted(numbers)[: 1 - KEPT or None]:
-        numbers[old].unlink(missing_ok=True)
-    return path
+        if _is_kept(numbers[old], keeps):
+            aside.append(set_aside(numbers[old]))
+        else:
+            numbers[old].unlink(missing_ok=True)
+    return path, aside
 
 
 def newest(directory: Path, parse: Callable[[Saved], T]) -> tuple[T | None, list[Rejected]]:
-    """Return what `parse` makes of the newest state that is whole, and the newer files that cannot be used.
+    """Return what `parse` makes of the newest state that is whole, and the newer files that are not used.
 
-    `parse` refuses a state by raising StateFileError. Changes nothing on disk.
+    `parse` refuses a state by raising StateFileError: it is broken. A file that could not be read may be whole: whoever
+    needs the newest state asks again. Changes nothing on disk.
     """
     numbers = _numbered(directory)
     rejected: list[Rejected] = []
     for number in sorted(numbers, reverse=True):
         try:
             return parse(read(numbers[number])), rejected
-        except (StateFileError, OSError) as error:
+        except StateFileError as error:
             rejected.append(Rejected(numbers[number], str(error)))
+        except FileNotFoundError:
+            continue  # its writer has replaced it meanwhile
+        except OSError as error:
+            rejected.append(Rejected(numbers[number], str(error), is_broken=False))
     return None, rejected
 
 
@@ -119,14 +142,13 @@ def set_aside(path: Path) -> Path:
 def read(path: Path) -> Saved:
     """Read one state file. Raises StateFileError where it is not a whole one, OSError where it cannot be read."""
     data = memoryview(path.read_bytes())
-    start = len(MAGIC) + _LENGTH.size
     if data[: len(MAGIC)] != MAGIC:
         raise StateFileError(f"{path}: not a state file of this version")
-    if len(data) < start + _DIGEST_BYTES or hashlib.sha256(data[:-_DIGEST_BYTES]).digest() != data[-_DIGEST_BYTES:]:
+    if len(data) < _START + _DIGEST_BYTES or hashlib.sha256(data[:-_DIGEST_BYTES]).digest() != data[-_DIGEST_BYTES:]:
         raise StateFileError(f"{path}: its digest is wrong: cut short or changed")
-    end = start + _LENGTH.unpack_from(data, len(MAGIC))[0]
+    end = _START + _LENGTH.unpack_from(data, len(MAGIC))[0]
     try:
-        header = msgspec.json.decode(data[start:end], type=_Header)
+        header = msgspec.json.decode(data[_START:end], type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateFileError(f"{path}: {error}") from None
     return Saved(path, header.meta, _sections(data[end:-_DIGEST_BYTES], header.items, path))
@@ -141,7 +163,32 @@ def _numbered(directory: Path) -> dict[int, Path]:
     if not directory.is_dir():
         return {}
     found = ((_FILE.fullmatch(path.name), path) for path in directory.iterdir())
-    return {int(match[1]): path for match, path in found if match}
+    return {int(match[1]): path for match, path in found if match and _is_regular(path)}
+
+
+def _highest(directory: Path) -> int:
+    """Return the highest number that any name has, that of a file set aside or of no file at all included."""
+    found = (_FILE.fullmatch(path.name.removesuffix(SET_ASIDE)) for path in directory.iterdir())
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_kept(path: Path, keeps: Callable[[dict[str, Any]], bool]) -> bool:
+    """Whether an old file is worth more than its age; its header alone is read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+            header = file.read(_LENGTH.unpack_from(start, len(MAGIC))[0])
+        return keeps(msgspec.json.decode(header, type=_Header).meta)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def _plain(section: Section) -> npt.NDArray[Any]:

@@ -23,7 +23,7 @@ from pipeline.trainer.handover import Handover
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.resume import resume
+from pipeline.trainer.resume import base_note, resume
 from pipeline.trainer.stable import StableWeights
 
 # Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
@@ -84,9 +84,12 @@ def _train(
 ) -> None:
     budget = CpuBudget(process.settings.cpu_share)
     stable = StableWeights(process)
+    stable.follow(training)
     report = _Progress(process, training, handover, ring, budget)
     evaluation = _Evaluation(process, training)
-    process.phase("running")
+    handover.publish()
+    report.publish()
+    process.phase("running", base_note(process.report))
     while not process.should_stop():
         observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
         if not observed or handover.due:

@@ -229,7 +229,7 @@ def test_plot_says_what_is_missing(tmp_path: Path, content: bytes | int | None, 
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["status", "top", "logs", "plot", "config", "export", "clean", "run"])
+@pytest.mark.parametrize("command", ["status", "top", "logs", "plot", "config", "export", "clean", "reset", "run"])
 def test_help_has_an_example(command: str) -> None:
     """`--help` explains each command with an example, and its overview line exists."""
     result = _run(command, "--help")

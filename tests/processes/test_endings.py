@@ -13,7 +13,8 @@ from pipeline.shm.segment import SHM_DIR
 from pipeline.state import statefile
 from tests.processes.sidecar import COMMAND, Sidecar, running
 from tests.processes.stream import Stream
-from tests.processes.test_restarts import base_model, streamed
+from tests.processes.test_base_changes import base_model
+from tests.processes.test_restarts import streamed
 
 pytestmark = pytest.mark.processes
 

@@ -1,6 +1,8 @@
 """State files: what is written is read back; what is broken is told apart, and the one before it is used."""
 
+import errno
 import hashlib
+import os
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.state import statefile
+from pipeline.shm.rows import row_words
+from pipeline.state import savedstate, statefile
+from pipeline.state.savedstate import SavedRows, SavedState
 from tests.exporter.dying import completes, kill, refuse
 
 META = {"base": "abc", "step": 12, "nested": {"groups": [1, 2]}}
@@ -31,7 +35,7 @@ def save(directory: Path, number: int = 0) -> Path:
         "empty": b"",
         "no rows": np.zeros((0, 7), np.float32),
     }
-    return statefile.write(directory, META | {"number": number}, sections)
+    return statefile.write(directory, META | {"number": number}, sections)[0]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -136,3 +140,68 @@ def test_no_fault_at_any_change_to_the_disk_costs_a_state(tmp_path: Path, fault:
             assert step > 4, "a save changes the disk more often than this"
             return
     pytest.fail("the save never came to its end")
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """By the next save; a directory of such a name, and the files of others, stay."""
+    (tmp_path / ".state-000000001.bin.abcdefgh.tmp").write_bytes(b"half")
+    (tmp_path / ".state-x.tmp").mkdir()
+    (tmp_path / ".history.tmp").touch()
+    save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".history.tmp", ".state-x.tmp", "state-000000001.bin"]
+
+
+def test_no_number_is_given_twice(tmp_path: Path) -> None:
+    """Not that of a file set aside, nor that of something that is no file; and nine digits are not the end."""
+    aside = statefile.set_aside(save(tmp_path, 1))
+    assert save(tmp_path, 2).name == "state-000000002.bin"
+    assert aside.exists()
+    (tmp_path / "state-000000007.bin").mkdir()
+    assert save(tmp_path, 3).name == "state-000000008.bin"
+    (tmp_path / "state-000000008.bin").rename(tmp_path / "state-999999999.bin")
+    assert save(tmp_path, 4).name == "state-1000000000.bin"
+    saved, rejected = newest(tmp_path)
+    assert saved is not None
+    assert (saved.meta["number"], rejected) == (4, [])
+
+
+def test_what_cannot_be_read_now_is_not_called_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An I/O error may pass: who reads can ask again, and the file is neither removed nor taken for corrupt."""
+    for number in (1, 2):
+        save(tmp_path, number)
+    last = tmp_path / "state-000000002.bin"
+    read_bytes = Path.read_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: _refuse() if path == last else read_bytes(path))
+        saved, rejected = newest(tmp_path)
+    assert saved is not None
+    assert saved.meta["number"] == 1
+    assert [(each.path, each.is_broken) for each in rejected] == [(last, False)]
+    last.write_bytes(b"no state")
+    assert [each.is_broken for each in newest(tmp_path)[1]] == [True]
+
+
+def _refuse() -> bytes:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def state(samples: int, step: int) -> SavedState:
+    """Make a state that is so far."""
+    rows = SavedRows(np.zeros((0, row_words(6)), np.float32), samples)
+    return SavedState(6, "", {"ring": rows}, msgspec.msgpack.encode({"step": step}))
+
+
+@pytest.mark.parametrize("later", [(10, 500), (1000, 5), (10, 5)])
+def test_a_state_that_is_further_on_is_set_aside_not_removed(tmp_path: Path, later: tuple[int, int]) -> None:
+    """After more samples or steps: both good files are there, and whole, however often an emptier state is saved."""
+    for _ in range(2):
+        assert savedstate.save(tmp_path, state(1000, 500)) == []
+    aside = [path for _ in range(4) for path in savedstate.save(tmp_path, state(*later))]
+    assert [path.name for path in aside] == ["state-000000001.bin.broken", "state-000000002.bin.broken"]
+    assert [savedstate.parse(statefile.read(path)).regions["ring"].count for path in aside] == [1000, 1000]
+    assert [path.name for path in statefile.files(tmp_path)] == ["state-000000005.bin", "state-000000006.bin"]
+
+
+def test_a_state_that_goes_on_makes_the_old_ones_go(tmp_path: Path) -> None:
+    """Nothing is set aside in a life in which all goes well."""
+    assert [savedstate.save(tmp_path, state(100 * n, n)) for n in range(1, 6)] == [[]] * 5
