@@ -93,4 +93,4 @@ def _n_bytes(tensor: TensorProto, name: str) -> int:
         raise UnusableModel(name, f"tensor {tensor.name!r} has the unknown type {tensor.data_type}") from None
     if any(dimension < 0 for dimension in tensor.dims):
         raise UnusableModel(name, f"tensor {tensor.name!r} has the shape {list(tensor.dims)}")
-    return item * math.prod(tensor.dims)
+    return int(item * math.prod(tensor.dims))
