@@ -1,7 +1,7 @@
 """Who may write to a checkpoint directory: one exporter for as long as it lives, one change at a time.
 
-Both are locks on files (flock), which the kernel releases when their holder dies. Only their owner can open these files:
-whoever may read a file can lock it, with flock as with fcntl, where a read lock keeps writers out.
+Both are locks on files (flock), which the kernel releases when their holder dies. Only their owner can open these
+files: whoever may read a file can lock it, with flock as with fcntl, where a read lock keeps writers out.
 """
 
 import fcntl

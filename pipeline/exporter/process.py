@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from types import FrameType
 
 from pipeline.exporter.candidate import Refused
+from pipeline.exporter.checkpoint import CheckpointError
 from pipeline.exporter.locks import DirectoryTaken
 from pipeline.exporter.names import file_of
 from pipeline.exporter.pins import PinsError
 from pipeline.exporter.schedule import BackOff, Schedule
-from pipeline.exporter.store import Overview
+from pipeline.exporter.settle import Overview
 from pipeline.exporter.work import NotReady, Work
 from pipeline.exporter.worker import Worker
 from pipeline.lifecycle import Ending, ExitCode
@@ -32,10 +34,14 @@ _KINDS: dict[type[Exception], str] = {
     OSError: "disk",
     RegistryError: "directory",
     PinsError: "directory",
+    CheckpointError: "directory",
     Refused: "refused",
     UnusableModel: "refused",
     NotReady: "not ready",
+    Exception: "unexpected",
 }
+_TOLD = 3
+"""So many of the things that are wrong in the directory are told at once."""
 
 
 class ExportRequest:
@@ -66,13 +72,13 @@ class _Exporter:
         self._process, self._request = process, request
         work = Work(settings, process.board, process.log)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
-        self._back_off = {name: BackOff() for name in self._jobs}
+        self._back_off = {name: BackOff() for name in (*self._jobs, "directory")}
         self._worker: Worker[Overview] = Worker()
         self._job = ""
         self._began = 0.0
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
-        self._in_order = False
+        self._was_looked_at = self._in_order = False
         self._upkept_at = float("-inf")
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
@@ -103,15 +109,15 @@ class _Exporter:
         self._report()
 
     def _due(self) -> str | None:
-        if not self._in_order:
-            return "upkeep" if self._back_off["upkeep"].over else None
-        if self._request.is_set:
+        now, settings = time.monotonic(), self._process.settings
+        if not self._in_order and self._back_off["upkeep"].over:
+            return "upkeep"
+        if self._was_looked_at and self._request.is_set:
             self._request.is_set = False
             return "export"
-        now, settings = time.monotonic(), self._process.settings
         self._trainer.refresh()
         wanted = {
-            "export": self._schedule.is_due(self._trainer.report.cursor),
+            "export": self._was_looked_at and self._schedule.is_due(self._trainer.report.cursor),
             "save": now - self._saved_at >= settings.state_interval_s,
             "upkeep": now - self._upkept_at >= _UPKEEP_INTERVAL_S,
         }
@@ -126,20 +132,26 @@ class _Exporter:
             overview = self._worker.result()
         except DirectoryTaken as error:
             raise Ending(ExitCode.ALREADY_RUNNING, str(error)) from None
-        except tuple(_KINDS) as error:
+        except Exception as error:
             self._failed(error)
         else:
             if overview is not None:
                 self._succeeded(overview)
 
     def _failed(self, error: Exception) -> None:
-        kind = next(kind for family, kind in _KINDS.items() if isinstance(error, family))
+        """Note that the job in hand has failed; what nobody expected fails the job, too, and not the process."""
+        self._back_off[self._job].failed()
+        self._in_order = False
+        self._tell(self._job, [error])
+
+    def _tell(self, job: str, errors: Sequence[Exception]) -> None:
+        """Count, show and log what is wrong."""
+        kind = next(kind for family, kind in _KINDS.items() if isinstance(errors[0], family))
+        reason, unexpected = _in_a_line(errors), errors[0] if kind == "unexpected" else None
         failures = self._process.report.failures
         failures[kind] = failures.get(kind, 0) + 1
-        self._back_off[self._job].failed()
-        self._problems[self._job] = f"{self._job}: {error}"
-        self._in_order = False
-        self._process.log.error("failed", job=self._job, kind=kind, reason=str(error))
+        self._problems[job] = f"{job}: {reason}"
+        self._process.log.error("failed", job=job, kind=kind, reason=reason, exc_info=unexpected)
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
@@ -154,8 +166,18 @@ class _Exporter:
             report.export_seconds = now - self._began
             self._in_order = False
         else:
-            self._upkept_at, self._in_order = now, True
+            self._upkept_at, self._in_order, self._was_looked_at = now, True, True
             self._describe(overview)
+            self._look_at(overview.problems)
+
+    def _look_at(self, problems: Sequence[Exception]) -> None:
+        """Tell what is wrong in the directory, ever more seldom while it stays."""
+        if not problems:
+            self._problems.pop("directory", None)
+            self._back_off["directory"].succeeded()
+        elif self._back_off["directory"].over or "directory" not in self._problems:
+            self._back_off["directory"].failed()
+            self._tell("directory", problems)
 
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
@@ -175,3 +197,10 @@ class _Exporter:
         if (self._process.report.phase, self._process.report.problem) != ("running", problem):
             self._process.phase("running", problem)
         self._process.reporter.beat()
+
+
+def _in_a_line(errors: Sequence[Exception]) -> str:
+    """Return what went wrong, in a line that fits into a report."""
+    told = [str(error) or type(error).__name__ for error in errors[:_TOLD]]
+    more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
+    return "; ".join(each[:500] for each in (*told, *more))
