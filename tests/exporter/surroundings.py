@@ -51,11 +51,16 @@ class Surroundings:
         self.ring, _ = regions.own_ring(self.settings)
         self.reservoir, _ = regions.own_reservoir(self.settings, "reservoir", self.settings.reservoir_capacity)
         self.holdout, _ = regions.own_reservoir(self.settings, "holdout", self.settings.holdout_capacity)
-        served = handoff.encode(ServedModel(name=self.base.name, digest=self.base.digest, onnx=self.base.serialized))
-        self._model, _ = regions.own_mailbox(self.settings, "model", len(served))
-        self._model.publish(served)
+        self._model, _ = regions.own_mailbox(self.settings, "model", 1 << 16)
+        self.serve(self.base)
         self._weights, _ = regions.own_mailbox(self.settings, "weights", 1 << 16)
         self.set_ingest_phase("accepting")
+
+    def serve(self, base: BaseModel) -> None:
+        """Have the trainer serve a base model."""
+        self.base = base
+        served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
+        self._model.publish(served)
 
     def set_ingest_phase(self, phase: str) -> None:
         """Have ingest report a phase."""
