@@ -253,7 +253,7 @@ class LiveDirectory(RuleBasedStateMachine):
         if how == "directory":
             target.mkdir()
         else:
-            target.symlink_to({"nowhere": "nowhere", "itself": target.name, "another": another}[how])
+            target.symlink_to({"nowhere": "nowhere", "itself": target.name, "another": str(another)}[how])
 
     @rule(what=st.integers(0, 999), to=st.sampled_from(STRANGE + OURS), how=st.sampled_from(("duplicate", "rename")))
     def spread(self, what: int, to: str, how: str) -> None:
@@ -317,12 +317,12 @@ class LiveDirectory(RuleBasedStateMachine):
         except EXPECTED:
             return None
         finally:
-            for version in before.difference(filter(self._is_whole, self._listed())):
+            for version in before.difference(v for v in self._listed() if self._is_whole(v)):
                 self._check_removal(version, newest)
         return result if isinstance(result, Overview) else None
 
     def _check_removal(self, version: int, newest: list[int]) -> None:
-        """A stable checkpoint that was not hit makes room for two newer ones of its base model only."""
+        """Check that a stable checkpoint that was not hit made room for two newer ones of its base model."""
         if version in self.hit:
             return
         newer = [v for v in self._stable(self.given[version].base_sha256) if v > version]
@@ -460,10 +460,15 @@ def _batches(wanted: int) -> Iterator[int]:
         yield mutations.total()
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
     for done in _batches(int(sys.argv[1])):
-        print(f"{done:,} mutations", flush=True)
+        _say(f"{done:,} mutations")
         run(20, repeatable=False)
-    print(f"{mutations.total():,} mutations, every promise held:")
+    _say(f"{mutations.total():,} mutations, every promise held:")
     for kind, count in mutations.most_common():
-        print(f"{count:7,} {kind}")
+        _say(f"{count:7,} {kind}")
