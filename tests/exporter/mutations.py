@@ -15,10 +15,10 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import structlog
 from hypothesis import HealthCheck, Phase, settings
@@ -86,6 +86,23 @@ EDITS: tuple[dict[str, object], ...] = (
     {"metrics": [[]]},
 )
 
+Change = tuple[str, int, Any]
+"""What happens, to which of the things that are there, by a number, and how."""
+
+
+def _changes(what: str, how: Sequence[object]) -> st.SearchStrategy[Change]:
+    return st.tuples(st.just(what), st.integers(0, 999), st.sampled_from(how))
+
+
+CHANGES = st.one_of(
+    _changes("damage", ("delete", "delete", "truncate", "garble", "chmod")),
+    _changes("replace", ("directory", "nowhere", "itself", "another")),
+    _changes("rename", STRANGE + OURS),
+    _changes("duplicate", STRANGE + OURS),
+    _changes("leave", STRANGE),
+    _changes("edit", EDITS),
+)
+
 mutations: Counter[str] = Counter()
 """How many changes of each kind were made."""
 
@@ -137,6 +154,11 @@ class LiveDirectory(RuleBasedStateMachine):
         self.export(True)
         self.export(True)
 
+    @rule(job=st.sampled_from(("upkeep", "save", "restart", "roll_back", "change_base")))
+    def work_on(self, job: str) -> None:
+        """Do one of the other jobs."""
+        getattr(self, job)()
+
     @rule(good=st.booleans())
     def export(self, good: bool) -> None:
         """Export, and bring in line at once, as the exporter's loop does."""
@@ -153,7 +175,6 @@ class LiveDirectory(RuleBasedStateMachine):
             assert _holds(file_of(self.directory, made.version))
         self.upkeep()
 
-    @rule()
     def upkeep(self) -> None:
         """Bring in line; pointers, registry, retention and the verifier are right then."""
         overview = self._attempt(self.work.upkeep)
@@ -165,7 +186,6 @@ class LiveDirectory(RuleBasedStateMachine):
         self._check_pointers(overview)
         self._check_verifier()
 
-    @rule()
     def save(self) -> None:
         """Save the state: it needs nothing but the right to the directory and a place to write to."""
         self.around.feed(1)
@@ -175,14 +195,12 @@ class LiveDirectory(RuleBasedStateMachine):
         if self._attempt(self.work.save) is None:
             assert not free, "the state was not saved, and nothing was in the way"
 
-    @rule()
     def restart(self) -> None:
         """End the exporter, and start another."""
         self.work.close()
         self.work = self._start()
         self.upkeep()
 
-    @rule()
     def roll_back(self) -> None:
         """Withdraw what is stable."""
         self._attempt(lambda: operate.roll_back(self.directory))
@@ -193,7 +211,6 @@ class LiveDirectory(RuleBasedStateMachine):
         """Keep a version, or no longer."""
         self._attempt(lambda: (operate.pin if on else operate.unpin)(self.directory, version))
 
-    @rule()
     def change_base(self) -> None:
         """Have the trainer serve the other base model."""
         self.around.serve(BASES[self.base.digest == BASES[0].digest])
@@ -229,8 +246,13 @@ class LiveDirectory(RuleBasedStateMachine):
 
     # What may happen to it.
 
-    @rule(what=st.integers(0, 999), how=st.sampled_from(("delete", "truncate", "garble", "chmod")))
-    def damage(self, what: int, how: str) -> None:
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
+    def happen(self, changes: list[Change]) -> None:
+        """Have a few of these happen before the exporter looks again."""
+        for change, what, how in changes:
+            getattr(self, f"_{change}")(what, how)
+
+    def _damage(self, what: int, how: str) -> None:
         """Damage one file, or whatever lies there."""
         target = self._target(what)
         self._hits(target, how)
@@ -243,8 +265,7 @@ class LiveDirectory(RuleBasedStateMachine):
             data = target.read_bytes()
             target.write_bytes(data[: len(data) // 2] if how == "truncate" else b"\0garbled\xff" + data[8:])
 
-    @rule(what=st.integers(0, 999), how=st.sampled_from(("directory", "nowhere", "itself", "another")))
-    def replace(self, what: int, how: str) -> None:
+    def _replace(self, what: int, how: str) -> None:
         """Put a directory or a link in the place of a file."""
         target = self._target(what)
         self._hits(target, how)
@@ -255,8 +276,13 @@ class LiveDirectory(RuleBasedStateMachine):
         else:
             target.symlink_to({"nowhere": "nowhere", "itself": target.name, "another": str(another)}[how])
 
-    @rule(what=st.integers(0, 999), to=st.sampled_from(STRANGE + OURS), how=st.sampled_from(("duplicate", "rename")))
-    def spread(self, what: int, to: str, how: str) -> None:
+    def _rename(self, what: int, to: str) -> None:
+        self._spread(what, to, "rename")
+
+    def _duplicate(self, what: int, to: str) -> None:
+        self._spread(what, to, "duplicate")
+
+    def _spread(self, what: int, to: str, how: str) -> None:
         """Give a file another name, or a second one."""
         source, target = self._target(what), self.directory / to
         if source == target or source.is_dir():
@@ -270,9 +296,9 @@ class LiveDirectory(RuleBasedStateMachine):
                 target.unlink(missing_ok=True)
                 shutil.copy(source, target)
 
-    @rule(name=st.sampled_from(STRANGE), how=st.sampled_from(("directory", "file", "full directory")))
-    def leave(self, name: str, how: str) -> None:
+    def _leave(self, what: int, name: str) -> None:
         """Leave something of somebody else's."""
+        how = ("directory", "file", "full directory")[what % 3]
         target = self.directory / name
         self._hits(target, f"foreign {how}")
         with suppress(OSError):
@@ -283,8 +309,7 @@ class LiveDirectory(RuleBasedStateMachine):
                 if how == "full directory":
                     (target / "theirs").touch()
 
-    @rule(what=st.integers(0, 999), edit=st.sampled_from(EDITS))
-    def edit(self, what: int, edit: dict[str, object]) -> None:
+    def _edit(self, what: int, edit: dict[str, object]) -> None:
         """Change what a sidecar says."""
         sidecars = sorted(path for path in self.directory.glob("model_v*.json") if _is_regular(path))
         if sidecars:
@@ -383,11 +408,18 @@ class LiveDirectory(RuleBasedStateMachine):
         return any(version in self.hit for version in (*self.given, 0))
 
 
+_held: dict[tuple[bytes, bytes], bool] = {}
+
+
 def _holds(path: Path) -> bool:
+    """Whether a model verifies; the same bytes are not tried twice."""
     try:
-        return all(check.passed for check in verify(path))
+        content = path.read_bytes(), path.with_name(f"{path.name}.sha256").read_bytes()
+        if content not in _held:
+            _held[content] = all(check.passed for check in verify(path))
     except OSError:
         return False
+    return _held[content]
 
 
 def _is_regular(path: Path) -> bool:
