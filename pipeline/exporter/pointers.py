@@ -36,7 +36,10 @@ def point(directory: Path, pointer: str, version: int | None) -> None:
         pair.unlink()
     pair.mkdir(exist_ok=True)
     for suffix in _PAIR:
-        replace_link(pair / f"model{suffix}", f"../{stem(version)}{suffix}")
+        link = pair / f"model{suffix}"
+        if link.is_dir() and not link.is_symlink():  # nobody else has any business here
+            shutil.rmtree(link)
+        replace_link(link, f"../{stem(version)}{suffix}")
     replace_link(directory / f".{pointer}", pair.name)
     for suffix in _PAIR:
         replace_link(directory / f"{pointer}{suffix}", f".{pointer}/model{suffix}")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -293,3 +294,23 @@ def test_what_is_broken_keeps_nothing_else_from_being_done(tmp_path: Path) -> No
         assert name in problems(overview)
     assert published(tmp_path) == [1, 2, 3]
     assert stable_pointer(tmp_path) == 3
+
+
+def test_a_pointer_that_was_tampered_with_is_mended(tmp_path: Path) -> None:
+    """A directory or a link in the place of the links, or of the directory that they are in."""
+    publish_one(tmp_path)
+    settled(tmp_path)
+    pair = tmp_path / ".v000001"
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (pair / "model.onnx").unlink()
+    (pair / "model.onnx").mkdir()
+    (tmp_path / "latest.onnx").unlink()
+    (tmp_path / "latest.onnx").write_bytes(b"not a link")
+    settled(tmp_path)
+    assert (tmp_path / "latest.onnx").resolve() == file_of(tmp_path, 1).resolve()
+    shutil.rmtree(pair)
+    pair.symlink_to(outside)
+    settled(tmp_path)
+    assert stable_pointer(tmp_path) == 1
+    assert list(outside.iterdir()) == []
