@@ -230,7 +230,7 @@ class Settings:
         "VMAFX_SIDECAR_FIXTURE",
         "",
         _optional_path,
-        "scored rows to judge checkpoints on (.npz, .csv, .parquet)",
+        "scored rows to judge checkpoints on (.npz or .csv; .parquet needs the extra corpus)",
     )
     fixture_target: str = _setting(
         "VMAFX_SIDECAR_FIXTURE_TARGET", "vmaf", _name, "the fixture's column that holds the true score"

@@ -9,10 +9,25 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.telemetry import ROLES, Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
+from pipeline.telemetry import (
+    ROLES,
+    UNTRAINED,
+    Board,
+    ExporterReport,
+    IngestReport,
+    MonitorReport,
+    Report,
+    TrainerReport,
+)
 
 STALE_S = 15.0
 """A report older than this, in seconds, is no sign of progress."""
+
+UNLIKE_RMSE = 50.0
+"""Whoever says 50 whatever comes is off by 50 at most: a base model that is off by more does not know its features."""
+
+UNLIKE_ROWS = 500
+"""Samples that it takes to say so."""
 
 PIPELINE = ROLES[:3]
 """The roles without which there is no sidecar."""
@@ -81,6 +96,10 @@ class Health(msgspec.Struct, frozen=True):
         at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
         return "running" if at_work else "initializing"
 
+    def has_problem(self, role: str) -> bool:
+        """Whether something is wrong with the process of `role`, though it may be at work."""
+        return bool(_problem(self.roles[role]))
+
     @property
     def problems(self) -> list[str]:
         """What is wrong, a line for each process that has a problem."""
@@ -92,6 +111,9 @@ def examine(board: Board) -> Health:
     reports = (board.ingest(), board.trainer(), board.exporter(), board.monitor())
     restarts = reports[3].restarts
     roles = {role: _judge(report, restarts.get(role, 0)) for role, report in zip(ROLES, reports, strict=True)}
+    trainer = roles["trainer"]
+    if trainer.progressing and not trainer.problem:
+        roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))
     return Health(roles, *reports)
 
 
@@ -110,6 +132,17 @@ def _judge(report: Report, restarts: int) -> RoleHealth:
         restarts=restarts,
         heartbeat_age=round(age, 3),
         uptime=round(now - report.started, 3) if alive else 0.0,
+    )
+
+
+def _features_unlike(report: TrainerReport) -> str:
+    """Say so where the base model is further off than no model at all could be, as with features in another order."""
+    rmse, rows = report.metrics.get("prequential_base_rmse", 0.0), report.metrics.get("prequential_rows", 0)
+    if report.base_model in {"", UNTRAINED} or rows < UNLIKE_ROWS or rmse <= UNLIKE_RMSE:
+        return ""
+    return (
+        f"features look unlike those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
+        f"points (RMSE); compare their order and scale with what {report.base_model} expects"
     )
 
 

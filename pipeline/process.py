@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic
+from dataclasses import dataclass, field
+from typing import Generic, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -16,15 +17,35 @@ from pipeline import config, logs, regions
 from pipeline.config import ConfigError, Settings
 from pipeline.journal import open_journals
 from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
-from pipeline.shm.segment import SharedMemoryUnusable, open_lock
+from pipeline.shm.bell import Bell
+from pipeline.shm.segment import Segment, SharedMemoryUnusable, open_lock
 from pipeline.state import resume
 from pipeline.telemetry import Board, R, Reporter
 
 # How long a starting process waits for a predecessor that is still on its way out, in seconds.
 _PREDECESSOR_WAIT_S = 10.0
+# How often a process that has nothing to do shows that it lives, in seconds.
+_TICK_S = 1.0
 
 
-@dataclass(frozen=True)
+class Named(Protocol):
+    """What others find by a name that anybody may remove: a region, a bell, a socket."""
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        ...
+
+    def is_current(self) -> bool:
+        """Whether the name still leads here."""
+        ...
+
+
+class Lost(Exception):
+    """What a process owns is no longer to be found by others: it has to start anew. The message says what."""
+
+
+@dataclass
 class Process(Generic[R]):
     """A running process's surroundings."""
 
@@ -33,6 +54,9 @@ class Process(Generic[R]):
     board: Board
     reporter: Reporter[R]
     log: FilteringBoundLogger
+    bell: Bell
+    _owned: list[Named] = field(default_factory=list)
+    _looked_at: float = 0.0
 
     @property
     def report(self) -> R:
@@ -45,6 +69,35 @@ class Process(Generic[R]):
             self.log.info("phase", phase=phase, **({"problem": problem} if problem else {}))
         self.report.phase, self.report.problem = phase, problem
         self.reporter.publish()
+
+    @property
+    def tick(self) -> float:
+        """How long to wait at most, in seconds, so that neither a look at what is owned nor a heartbeat comes late."""
+        return min(_TICK_S, self.settings.hang_s / 4)
+
+    def wait(self, seconds: float | None = None, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait for a ring or a signal, at most `seconds` (default, and the most: a tick); not if `unless()` holds."""
+        self.bell.wait(self.tick if seconds is None else min(seconds, self.tick), lambda: bool(self.stop) or unless())
+
+    def own(self, *named: Named) -> None:
+        """Have `look_after` look after these, too."""
+        self._owned.extend(named)
+
+    def look_after(self) -> None:
+        """See once a tick that others still find what this process owns. Raises Lost.
+
+        What a region holds is put back first, so that the next start finds all that was there.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < self.tick:
+            return
+        self._looked_at = now
+        lost = [each for each in self._owned if not each.is_current()]
+        for each in lost:
+            if isinstance(each, Segment):
+                each.put_back()
+        if lost:
+            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by somebody else")
 
     def should_stop(self) -> bool:
         """Whether to end: a signal said so, or the supervisor that started this process is gone."""
@@ -67,6 +120,8 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
     try:
         lock = _claim(settings, role)
         board = regions.open_board(settings)
+        bell = regions.bell(settings, board, role)
+        signal.set_wakeup_fd(bell.fd, warn_on_full_buffer=False)
         logs.configure(settings, open_journals(settings).writer(role))
     except (Ending, SharedMemoryUnusable) as error:
         log.error("ending", reason=str(error))
@@ -76,7 +131,9 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
         resume.fill_report(board, role, resume.load(settings, log))
     reporter = Reporter(board, role, kind)
     hold_back(reporter.report, reporter.previous, stop, reporter.publish)
-    code = _serve(Process(settings, stop, board, reporter, log), serve)
+    process = Process(settings, stop, board, reporter, log, bell)
+    process.own(board.segment, bell)
+    code = _serve(process, serve)
     os.close(lock)
     return code
 
@@ -90,6 +147,10 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
         process.log.error("ending", reason=str(error), code=int(code))
         process.phase("failed", str(error))
         return code
+    except Lost as error:
+        process.log.error("lost", reason=str(error))
+        process.phase("crashed", str(error))
+        return ExitCode.FAILED
     except Exception as error:
         process.log.exception("crashed")
         process.phase("crashed", f"{type(error).__name__}: {error}")

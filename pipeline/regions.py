@@ -4,6 +4,8 @@ telemetry, journal                     all roles, one mailbox each
 ring                                   ingest
 reservoir, holdout, weights, model     trainer
 stable                                 exporter
+
+Beside them each role has a bell, which ends its wait.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import msgspec
 from pipeline import telemetry
 from pipeline.config import Settings
 from pipeline.shm import segment
+from pipeline.shm.bell import Bell
 from pipeline.shm.mailbox import Mailbox
 from pipeline.shm.reservoir import KIND as RESERVOIR_KIND
 from pipeline.shm.reservoir import Reservoir
@@ -50,6 +53,11 @@ def attach_board(instance: str) -> Board:
     """Attach to the telemetry region of a running sidecar. Raises SegmentError where there is none."""
     layout = telemetry.layout()
     return Board(segment.attach(name(instance, "telemetry"), layout.kind, layout.shape))
+
+
+def bell(settings: Settings, board: Board, role: str) -> Bell:
+    """Open the bell of `role`, making it where there is none."""
+    return Bell(name(settings.instance_name, f"{role}.bell"), board.waiting(role))
 
 
 def own_ring(settings: Settings) -> tuple[Ring, Opened]:

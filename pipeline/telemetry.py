@@ -14,11 +14,16 @@ import msgspec
 
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
+from pipeline.shm.words import CACHE_LINE, Word
 
 ROLES = ("ingest", "trainer", "exporter", "monitor")
 KIND = "telemetry"
+UNTRAINED = "untrained network"
+"""What `TrainerReport.base_model` is where the settings name no file."""
 # The largest report there is room for, in bytes.
 REPORT_CAPACITY = 16384
+# A role's place: a word that says whether it waits to be rung for, then its report.
+_PLACE = CACHE_LINE + Mailbox.size(REPORT_CAPACITY)
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -116,22 +121,25 @@ _TYPES: dict[str, type[Report]] = {
 
 def layout() -> Layout:
     """Return the layout of the telemetry region."""
-    return Layout(KIND, (len(ROLES), REPORT_CAPACITY), len(ROLES) * Mailbox.size(REPORT_CAPACITY))
+    return Layout(KIND, (len(ROLES), REPORT_CAPACITY, _PLACE), len(ROLES) * _PLACE)
 
 
 class Board:
-    """The telemetry region: one mailbox a role."""
+    """The telemetry region: for each role one mailbox, and a word for its bell."""
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
-        size = Mailbox.size(REPORT_CAPACITY)
-        self._boxes = {
-            role: Mailbox(segment.body[i * size : (i + 1) * size], REPORT_CAPACITY) for i, role in enumerate(ROLES)
-        }
+        places = {role: segment.body[i * _PLACE : (i + 1) * _PLACE] for i, role in enumerate(ROLES)}
+        self._boxes = {role: Mailbox(place[CACHE_LINE:], REPORT_CAPACITY) for role, place in places.items()}
+        self._waiting = {role: Word(place, 0) for role, place in places.items()}
 
     def box(self, role: str) -> Mailbox:
         """Return the mailbox of `role`."""
         return self._boxes[role]
+
+    def waiting(self, role: str) -> Word:
+        """Return the word that is 1 while `role` waits to be rung for; written by that role alone."""
+        return self._waiting[role]
 
     def read(self, role: str, kind: type[R]) -> R:
         """Return the latest report of `role`; one with default values where there is none that this version reads."""
@@ -200,9 +208,14 @@ class Reporter(Generic[R]):
         )
 
     @property
+    def due_in(self) -> float:
+        """Seconds until the last publication is old enough for another; not above 0 where it is."""
+        return self._published + self._interval - time.monotonic()
+
+    @property
     def due(self) -> bool:
         """Whether the last publication is old enough for another."""
-        return time.monotonic() - self._published >= self._interval
+        return self.due_in <= 0
 
     def beat(self) -> None:
         """Publish the report as a sign of progress, if that is due."""

@@ -1,6 +1,8 @@
 """Settings: the contract's names and defaults, every problem at once, each told by name, value and expectation."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config
+from pipeline import config, regions
 from pipeline.cli import cli
 from pipeline.config import ConfigError, load
 
@@ -64,7 +66,7 @@ def test_every_problem_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("name", "values"),
     {
-        "REPLAY_CAPACITY": ["63", "-1", "1e4", "", "many"][:3],
+        "REPLAY_CAPACITY": ["63", "-1", "1e4", "many", "10000001"],
         "REPLAY_MIX": ["1", "-0.1", "nan", "inf"],
         "EMA_DECAY": ["1", "1.5", "NaN"],
         "LR": ["0", "-1", "nan", "1e400"],
@@ -108,6 +110,22 @@ def test_two_sockets_have_two_instances() -> None:
 def test_a_misspelt_variable_is_noticed() -> None:
     """A warning, not an error: a newer chart may set what this version does not know."""
     assert config.unknown({"VMAFX_SIDECAR_LERNRATE": "1", "VMAFX_OTHER": "1"}) == ["VMAFX_SIDECAR_LERNRATE"]
+
+
+@pytest.mark.processes
+def test_run_ends_at_once_where_the_fixture_cannot_be_used(tmp_path: Path) -> None:
+    """A mistyped path: code 78 and one line that names setting and file, before anything is started."""
+    environ = os.environ | {
+        "VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"),
+        "VMAFX_SIDECAR_FIXTURE": str(tmp_path / "mistyped.npz"),
+        "VMAFX_SIDECAR_N_FEATURES": "6",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "pipeline", "run"], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 78
+    assert ran.stderr == f"vmafx-sidecar: VMAFX_SIDECAR_FIXTURE: {tmp_path}/mistyped.npz: no such file\n"
+    assert not regions.leftovers(load(environ).instance_name)
 
 
 def test_run_ends_with_the_documented_code_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,16 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pipeline.health import kernel_state
 from pipeline.lifecycle import LONGEST_HOLD_S, StopFlag, hold_back, hold_back_seconds
 from pipeline.telemetry import IngestReport, Report
-from tests.ingest.process import Ingest, running
+from tests.ingest.process import Ingest, running, wait_for
 
 
 def died(after: float, short_lives: int = 0, phase: str = "accepting") -> Report:
@@ -66,18 +68,23 @@ def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
     """When supervisord is killed, its children end by themselves instead of serving on unseen."""
     ingest = Ingest(tmp_path)
     ingest.environment["SUPERVISOR_ENABLED"] = "1"
-    child = os.fork()
-    if child == 0:
+    supervisor = os.fork()
+    if supervisor == 0:
         ingest.launch()
-        time.sleep(600)
+        signal.pause()
+        os._exit(0)
     try:
-        while ingest.report().phase != "accepting":
-            time.sleep(0.02)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        while ingest.report().phase != "stopped":
-            time.sleep(0.02)
+        wait_for(lambda: ingest.report().phase == "accepting", ingest.log)
     finally:
+        os.kill(supervisor, signal.SIGKILL)
+        os.waitpid(supervisor, 0)
+    pid = ingest.report().pid
+    try:
+        wait_for(lambda: kernel_state(pid)[0] in {"", "Z"}, ingest.log)
+        assert ingest.report().phase == "stopped"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         ingest.clean()
 
 

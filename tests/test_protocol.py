@@ -46,11 +46,15 @@ def test_a_job_is_read_out_of_a_broken_line(job: str, rest: str) -> None:
     assert job_id_of(line) == job
 
 
-@given(st.binary(max_size=200))
-def test_any_bytes_have_a_job_or_none(line: bytes) -> None:
-    """Reading a job never raises."""
-    found = job_id_of(line)
-    assert found is None or isinstance(found, str)
+@given(st.sampled_from([b"", b'{"job_id": ', b'{"job_id": "', b'{"job_id": "\\ud8']), st.binary(max_size=200))
+@example(b'{"job_id": "', b'\xff"}')
+@example(b'{"job_id": "', b'\\ud800", broken')
+@example(b"[" * 200, b'"job_id": "deep"')
+def test_whatever_the_bytes_the_job_read_from_them_can_be_answered(start: bytes, rest: bytes) -> None:
+    """Reading a job never raises, and what was read, or that there is none, is what the sender gets back."""
+    found = job_id_of(start + rest)
+    answer = json.loads(refused("why", found))
+    assert answer == {"ok": False, "error": "why"} | ({} if found is None else {"job_id": found})
 
 
 def test_numbers_in_answers_are_finite() -> None:

@@ -20,8 +20,9 @@ from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
+from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.poller import PromptPoller
-from pipeline.lifecycle import ExitCode
+from pipeline.lifecycle import Ending, ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, open_lock
 
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
@@ -55,6 +56,9 @@ def _supervise(settings: Settings) -> int:
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     # Matrices are small here: threads would only spin, on cores that are the encoder's.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if problem := _fixture_problem(settings):
+        click.echo(f"vmafx-sidecar: {problem}", err=True)
+        return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
         click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
         return ExitCode.NO_SHARED_MEMORY
@@ -72,6 +76,15 @@ def _supervise(settings: Settings) -> int:
     return regions.open_board(settings).monitor().verdict
 
 
+def _fixture_problem(settings: Settings) -> str:
+    """Say why the fixture cannot be used. Asked once, at the start: one that breaks later must not end the sidecar."""
+    if settings.fixture is None:
+        return ""
+    from pipeline.exporter.fixture import Fixture
+
+    return Fixture(settings.fixture, settings.fixture_target, settings.n_features).problem()
+
+
 def _made_private(directory: Path) -> bool:
     """Make a directory that only this user can enter; return whether it is one, had it been there before."""
     with contextlib.suppress(FileExistsError):
@@ -86,6 +99,17 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
     def __init__(self, options: Any, settings: Settings) -> None:
         super().__init__(options)
         self._settings = settings
+        self._listener: HeldListener | None = None
+
+    def add_process_group(self, config: Any) -> bool:
+        """Add a program; ingest is one that gets the socket."""
+        added: bool = super().add_process_group(config)
+        if config.name == "ingest" and self._listener is not None:
+            group = self.process_groups[config.name]
+            group.processes = {each.name: ActivatedProcess(each, self._listener) for each in config.process_configs}
+            for process in group.processes.values():
+                process.group = group
+        return added
 
     def run(self) -> None:
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
@@ -94,11 +118,18 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             regions.forget_verdict(regions.open_board(self._settings))
             self.options.poller = PromptPoller(self.options)
+            self._listener = HeldListener(self._settings)
         except BlockingIOError:
             click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
             sys.exit(ExitCode.ALREADY_RUNNING)
         except SegmentError as error:
             click.echo(f"vmafx-sidecar: {error}", err=True)
             sys.exit(ExitCode.NO_SHARED_MEMORY)
-        with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
-            super().run()
+        except Ending as ending:
+            click.echo(f"vmafx-sidecar: {ending}", err=True)
+            sys.exit(ending.code)
+        try:
+            with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
+                super().run()
+        finally:
+            self._listener.close()

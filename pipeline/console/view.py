@@ -6,7 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +35,7 @@ def processes(health: Health) -> Table:
         state = health.roles[role]
         what = "\n".join(filter(None, [_summary(role, health), state.problem]))
         phase = Text(state.phase, style=_style(role, state))
-        table.add_row(role, phase, str(state.pid or "-"), str(state.restarts), _age(state.heartbeat_age), escape(what))
+        table.add_row(role, phase, str(state.pid or "-"), str(state.restarts), _age(state.heartbeat_age), Text(what))
     return table
 
 

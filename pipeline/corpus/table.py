@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 FEATURES = ("adm2", "vif_scale0", "vif_scale1", "vif_scale2", "vif_scale3", "motion2")
 TARGETS = ("vmaf", "vmaf_neg", "vmaf_phone")
+COLUMNS = (*FEATURES, *TARGETS, "source", "clip_id", "codec", "frame", "part")
+"""What is read of a table; other columns are ignored."""
 
 
 class CorpusError(Exception):
@@ -91,8 +93,8 @@ def corpus_from_columns(columns: Mapping[str, npt.NDArray[Any]], path: Path) -> 
         features=np.column_stack([_numbers(columns, name, path) for name in FEATURES]),
         targets=targets,
         source=source,
-        clip=columns.get("clip_id", np.unique(source, return_inverse=True)[1]).astype(np.int64),
-        frame=columns.get("frame", np.arange(n)).astype(np.int64),
+        clip=_integers("clip_id", columns.get("clip_id", np.unique(source, return_inverse=True)[1]), path),
+        frame=_integers("frame", columns.get("frame", np.arange(n)), path),
         codec=columns.get("codec", np.full(n, "unknown")).astype(np.str_),
         part=columns.get("part", np.full(n, "")).astype(np.str_),
     )
@@ -107,3 +109,10 @@ def _numbers(columns: Mapping[str, npt.NDArray[Any]], name: str, path: Path) -> 
     if len(bad):
         raise CorpusError(f"{path}: column {name}, row {bad[0]}: {numbers[bad[0]]} is not a finite number")
     return numbers
+
+
+def _integers(name: str, values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int64]:
+    try:
+        return values.astype(np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CorpusError(f"{path}: column {name} does not hold whole numbers") from error

@@ -52,7 +52,8 @@ def _on_state(command: Callable[..., object]) -> Callable[..., None]:
             raise click.ClickException(str(error)) from error
         except OSError as error:
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            raise click.ClickException(message) from error
+            hint = "" if cache_dir else "; --cache-dir or XDG_CACHE_HOME says where state may lie"
+            raise click.ClickException(message + hint) from error
         click.echo(msgspec.json.encode(answer))
 
     return wrapped

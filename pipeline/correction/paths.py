@@ -24,7 +24,9 @@ def default_cache_dir() -> Path:
     try:
         return Path.home() / ".cache" / "vmaf-tune" / "sidecar"
     except RuntimeError as error:
-        raise CorrectionError("there is no home directory: set XDG_CACHE_HOME or give a cache directory") from error
+        raise CorrectionError(
+            "there is no home directory: say where state may lie with --cache-dir or XDG_CACHE_HOME"
+        ) from error
 
 
 def state_path(cache_dir: Path, predictor_version: str, codec: str) -> Path:

@@ -46,7 +46,7 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
     from pipeline.demo.sidecar import SidecarEndedError
     from pipeline.lifecycle import StopFlag
 
-    console = Console()
+    console = Console(emoji=False)
     stop = StopFlag()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
             judged = judge_all(BASE_MODEL, script.checkpoint_dir, judge, began)
             console.print(table(judged, target))
             plot(judged, target, out / "demo.png")
-            console.print(f"plot: {out / 'demo.png'}", highlight=False)
+            console.print(f"plot: {out / 'demo.png'}", highlight=False, markup=False)
             if reason := failure(judged):
                 raise DemoFailedError(reason)
     except (CorpusError, DemoFailedError, SidecarEndedError, OSError) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -56,7 +57,7 @@ class Display(AbstractContextManager["Display"]):
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, moment: Moment) -> None:
         """Show where the demo is."""
@@ -72,7 +73,7 @@ def _panel(moment: Moment) -> Table:
     panel.add_row("stream", ProgressBar(moment.total, min(moment.elapsed, moment.total), width=40))
     panel.add_row("samples in", f"{moment.samples:,}")
     panel.add_row("trainer step", f"{moment.step:,}")
-    panel.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{moment.model}[/bold]")
+    panel.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{escape(moment.model)}[/bold]")
     panel.add_row(
         "RMSE on unseen sources", f"[bold]{moment.live.rmse:.2f}[/bold], the base model's is {moment.base.rmse:.2f}"
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.demo.judge import Figures
@@ -56,14 +57,14 @@ def _judged(directory: Path, version: int, judge: Judge, began: float) -> Judged
 
 def table(judged: Sequence[Judged], target: str) -> Table:
     """Return one row a model, the base model first."""
-    columns = Table(title=f"{target} on sources that were never sent")
+    columns = Table(title=f"{escape(target)} on sources that were never sent")
     columns.add_column("model")
     for heading in ("samples", "step", "state", "RMSE", "PLCC", "SROCC"):
         columns.add_column(heading, justify="right")
     for model in judged:
         figures = model.figures
         columns.add_row(
-            model.path.stem,
+            escape(model.path.stem),
             f"{model.samples:,}",
             f"{model.step:,}",
             model.state,

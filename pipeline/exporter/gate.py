@@ -2,7 +2,8 @@
 
 A candidate is stable only if, on a gate set with enough of both rows and content groups,
 
-- its PLCC is at most `delta` below that of the last stable model (before the first: of the base model);
+- its PLCC is not negative, where the scores differ enough to tell, and at most `delta` below that of the last stable
+  model (before the first: of the base model);
 - its RMSE is not higher than that model's, nor than the base model's, beyond noise;
 - its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, contents counting alike, and not
   higher without the quarter of the contents that it helps most: what a few gain at the cost of the others, as by one
@@ -27,6 +28,9 @@ MIN_GAIN = 0.2
 """Score points. What is gained on the contents of one stream may be lost on others: a base model that is nearly right
 has little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
 
+MIN_SIGNAL = 1.0
+"""Standard deviation of the scores, in points, from which on the sign of a correlation means something."""
+
 WORSE_CONFIDENCE = 0.95
 BETTER_CONFIDENCE = 0.99
 
@@ -44,6 +48,14 @@ class GateSet:
     group: npt.NDArray[np.integer]
 
 
+def too_small(on: GateSet) -> str:
+    """Say what a gate set lacks to be judged on; empty where it lacks nothing."""
+    rows, groups = len(on.score), len(np.unique(on.group))
+    if rows >= MIN_ROWS and groups >= MIN_GROUPS:
+        return ""
+    return f"{rows} rows of {groups} contents; at least {MIN_ROWS} rows of {MIN_GROUPS} contents needed"
+
+
 def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Sequence[GateSet], delta: float) -> Verdict:
     """Judge a candidate on every set: unstable where one says so, stable where one does and none is against it."""
     verdicts = [_judge(candidate, base, stable, each, delta) for each in sets]
@@ -56,9 +68,8 @@ def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Seque
 
 def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float) -> Verdict:
     rows, groups = len(on.score), len(np.unique(on.group))
-    if rows < MIN_ROWS or groups < MIN_GROUPS:
-        reason = f"{rows} rows of {groups} contents; at least {MIN_ROWS} rows of {MIN_GROUPS} contents needed."
-        return Verdict("unproven", f"{on.name}: {reason}", {on.name: GateMetrics(rows, groups)})
+    if lacking := too_small(on):
+        return Verdict("unproven", f"{on.name}: {lacking}.", {on.name: GateMetrics(rows, groups)})
     ours, base_model = _Result(candidate, on), _Result(base, on)
     last = None if stable is None else _Result(stable, on)
     objection = next(_objections(ours, base_model, last, on, delta), "")
@@ -84,6 +95,8 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
     if not ours.finite:
         yield "predictions are not all finite."
         return
+    if ours.plcc < 0 and on.score.std(dtype=np.float64) >= MIN_SIGNAL:
+        yield f"PLCC {ours.plcc:.5f}: scores that rise where the true ones fall."
     rivals = [("base model", base)] if last is None else [("last stable", last), ("base model", base)]
     whose, reference = rivals[0]
     if not (np.isnan(reference.plcc) or ours.plcc >= reference.plcc - delta):

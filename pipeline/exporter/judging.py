@@ -7,40 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import CorpusError
 from pipeline.exporter.checkpoint import Checkpoint, Verdict
+from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate import GateSet, Predict, judge
 from pipeline.exporter.names import file_of
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.shm.rows import RowBatch
-
-
-class Fixture:
-    """The operator's scored rows, read again whenever the file changes."""
-
-    def __init__(self, path: Path, target: str) -> None:
-        self._path, self._target = path, target
-        self._stamp: tuple[int, int] | None = None
-        self._rows: GateSet | None = None
-
-    def rows(self, n_features: int) -> GateSet:
-        """Return the rows. Raises CorpusError where they cannot be used for a model of `n_features`."""
-        try:
-            status = self._path.stat()
-        except OSError as error:
-            raise CorpusError(f"{self._path}: {error.strerror}") from None
-        stamp = status.st_mtime_ns, status.st_size
-        if self._rows is None or stamp != self._stamp:
-            corpus = load_corpus(self._path)
-            source = np.unique(corpus.source, return_inverse=True)[1]
-            self._rows = GateSet("fixture", corpus.features, corpus.target(self._target), source)
-            self._stamp = stamp
-        if self._rows.features.shape[1] != n_features:
-            raise CorpusError(f"{self._path}: {self._rows.features.shape[1]} features, the model takes {n_features}")
-        return self._rows
 
 
 class Judging:
@@ -68,9 +43,9 @@ class Judging:
         missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:
-                sets.append(self._fixture.rows(base.n_features))
+                sets.append(self._fixture.rows())
             except CorpusError as error:
-                missing.append(f"fixture: {error}.")
+                missing.append(f"{error}.")
         last: Predict | None = None
         try:
             last = None if stable is None else self._load(stable).predict

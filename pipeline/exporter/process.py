@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Sequence
@@ -23,8 +24,7 @@ from pipeline.process import Process
 from pipeline.registry.registry import RegistryError
 from pipeline.telemetry import ExporterReport, Follower, TrainerReport
 
-_TURN_S = 0.1
-_UPKEEP_INTERVAL_S = 2.0
+_UPKEEP_INTERVAL_S = 5.0
 # A job that runs longer than this waits for a disk, in seconds.
 _SLOW_S = 2.0
 # How long the end may take, in seconds: less than the supervisor waits before it kills.
@@ -60,7 +60,8 @@ def serve(process: Process[ExporterReport], request: ExportRequest) -> None:
     exporter = _Exporter(process, request)
     while not process.should_stop():
         exporter.turn()
-        process.stop.wait(_TURN_S)
+        process.look_after()
+        process.wait(exporter.due_in, unless=lambda: request.is_set)
     exporter.finish()
 
 
@@ -70,10 +71,10 @@ class _Exporter:
     def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
         settings = process.settings
         self._process, self._request = process, request
-        work = Work(settings, process.board, process.log)
+        self._work = work = Work(settings, process.board, process.log)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in (*self._jobs, "directory")}
-        self._worker: Worker[Overview] = Worker()
+        self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
         self._job = ""
         self._began = 0.0
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
@@ -85,7 +86,9 @@ class _Exporter:
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
-        self._take_in()
+        if self._take_in():
+            self._report()
+            self._process.reporter.publish()
         if not self._worker.busy:
             due = self._due()
             if due:
@@ -101,33 +104,45 @@ class _Exporter:
                 self._start(last_job)
             while self._worker.busy and time.monotonic() < until:
                 self._process.reporter.beat()
-                time.sleep(0.01)
+                self._process.bell.wait(min(self._process.tick, max(0.0, until - time.monotonic())))
             if self._worker.busy:
                 self._process.log.error("abandoned", job=self._job, seconds=round(self._worker.busy_seconds, 1))
                 return
             self._take_in()
         self._report()
 
-    def _due(self) -> str | None:
-        now, settings = time.monotonic(), self._process.settings
-        if not self._in_order and self._back_off["upkeep"].over:
-            return "upkeep"
-        if self._was_looked_at and self._request.is_set:
-            self._request.is_set = False
-            return "export"
+    @property
+    def due_in(self) -> float:
+        """Seconds until there is something to do, or to look for; a job in hand rings when it is done."""
+        return math.inf if self._worker.busy else max(0.0, min(self._due_times().values()))
+
+    def _due_times(self) -> dict[str, float]:
+        """Return in how many seconds each job is due, by name, the most urgent first."""
         self._trainer.refresh()
+        now, settings = time.monotonic(), self._process.settings
         wanted = {
-            "export": self._was_looked_at and self._schedule.is_due(self._trainer.report.cursor),
-            "save": now - self._saved_at >= settings.state_interval_s,
-            "upkeep": now - self._upkept_at >= _UPKEEP_INTERVAL_S,
+            "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now if self._in_order else 0.0,
+            "export": self._schedule.due_in(self._trainer.report.cursor),
+            "save": self._saved_at + settings.state_interval_s - now,
         }
-        return next((name for name, is_due in wanted.items() if is_due and self._back_off[name].over), None)
+        due = {job: max(seconds, self._back_off[job].seconds) for job, seconds in wanted.items()}
+        if self._request.is_set:
+            due["export"] = 0.0
+        if not self._was_looked_at:  # what is there says since when samples count
+            del due["export"]
+        return due
+
+    def _due(self) -> str | None:
+        return next((job for job, seconds in self._due_times().items() if seconds <= 0), None)
 
     def _start(self, job: str) -> None:
+        if job == "export":
+            self._request.is_set = False
         self._job, self._began = job, time.monotonic()
         self._worker.start(self._jobs[job])
 
-    def _take_in(self) -> None:
+    def _take_in(self) -> bool:
+        """Take in the outcome of a job that has ended; return whether there was one."""
         try:
             overview = self._worker.result()
         except DirectoryTaken as error:
@@ -135,8 +150,10 @@ class _Exporter:
         except Exception as error:
             self._failed(error)
         else:
-            if overview is not None:
-                self._succeeded(overview)
+            if overview is None:
+                return False
+            self._succeeded(overview)
+        return True
 
     def _failed(self, error: Exception) -> None:
         """Note that the job in hand has failed; what nobody expected fails the job, too, and not the process."""
@@ -171,13 +188,17 @@ class _Exporter:
             self._look_at(overview.problems)
 
     def _look_at(self, problems: Sequence[Exception]) -> None:
-        """Tell what is wrong in the directory, ever more seldom while it stays."""
+        """Tell what is wrong in the directory: when it is new, and ever more seldom while it stays."""
         if not problems:
             self._problems.pop("directory", None)
             self._back_off["directory"].succeeded()
-        elif self._back_off["directory"].over or "directory" not in self._problems:
+            return
+        is_news = self._problems.get("directory") != f"directory: {_in_a_line(problems)}"
+        if is_news or self._back_off["directory"].seconds <= 0:
             self._back_off["directory"].failed()
             self._tell("directory", problems)
+        if any(isinstance(each, OSError) for each in problems):  # the disk refuses: leave it alone for as long
+            self._upkept_at += self._back_off["directory"].seconds
 
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
@@ -191,7 +212,7 @@ class _Exporter:
             report.samples_at_checkpoint = overview.latest.samples
 
     def _report(self) -> None:
-        problem = "; ".join(self._problems.values())
+        problem = "; ".join(filter(None, [*self._problems.values(), self._work.problem]))
         if self._worker.busy_seconds > _SLOW_S:
             problem = f"{self._job}: waiting for the disk"
         if (self._process.report.phase, self._process.report.problem) != ("running", problem):

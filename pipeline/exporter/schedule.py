@@ -1,5 +1,6 @@
 """When the next checkpoint is due."""
 
+import math
 import time
 from datetime import datetime
 
@@ -27,11 +28,14 @@ class Schedule:
             self._since = time.monotonic() - max(0.0, age)
             self._version, self._samples = last.version, last.samples
 
-    def is_due(self, samples: int) -> bool:
-        """Tell whether a checkpoint is due, `samples` being the number that the trainer has taken in so far."""
+    def due_in(self, samples: int) -> float:
+        """Seconds until a checkpoint is due, not above 0 where it is; infinite while samples are missing.
+
+        `samples` is the number that the trainer has taken in so far.
+        """
         # Fewer than at the last checkpoint: shared memory was lost, and the count began anew.
         new = samples - self._samples if samples >= self._samples else samples
-        return new >= self._min_samples and time.monotonic() - self._since >= self._interval_s
+        return self._since + self._interval_s - time.monotonic() if new >= self._min_samples else math.inf
 
 
 class BackOff:
@@ -51,6 +55,6 @@ class BackOff:
         self._failures, self._until = 0, 0.0
 
     @property
-    def over(self) -> bool:
-        """Whether it may be tried again."""
-        return time.monotonic() >= self._until
+    def seconds(self) -> float:
+        """Seconds until it may be tried again; not above 0 where it may."""
+        return self._until - time.monotonic()

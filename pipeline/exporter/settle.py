@@ -11,10 +11,13 @@ from pathlib import Path
 from pipeline.durable import sync_directory
 from pipeline.exporter import catalogue, counter, pins, pointers
 from pipeline.exporter.catalogue import Digests, Published
-from pipeline.exporter.checkpoint import Checkpoint, CheckpointError
+from pipeline.exporter.checkpoint import Checkpoint, CheckpointError, State
 from pipeline.exporter.names import SUFFIXES, file_of, identifier, stem, version_of_identifier, versions
 from pipeline.model.operators import OPSET
 from pipeline.registry import registry
+
+NOT_KNOWN_TO_BE_BAD: frozenset[State] = frozenset({"stable", "unproven"})
+PROVEN: frozenset[State] = frozenset({"stable"})
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,20 @@ class Overview:
 
 
 def settle(
-    directory: Path, keep: int | None, base: str | None, *, floor: int = 0, digests: Digests | None = None
+    directory: Path,
+    keep: int | None,
+    base: str | None,
+    *,
+    floor: int = 0,
+    announce: frozenset[State] = NOT_KNOWN_TO_BE_BAD,
+    digests: Digests | None = None,
 ) -> Overview:
     """Point, register and remove, each as far as it goes; return what is there then, and what is wrong.
 
     `base` is the digest of the current base model: only a stable checkpoint of it is led to. While it is not known
     (None), `latest-stable` stays with the base model that it leads to, and nothing is removed. `keep` is the number of
-    newest versions that stay (`catalogue.kept`), None removes none. No version up to `floor` is given again.
+    newest versions that stay (`catalogue.kept`), None removes none. No version up to `floor` is given again. Nodes are
+    told of checkpoints of the current base model whose state is in `announce`.
 
     The caller holds the directory (`locks.locked`). Raises OSError where the directory cannot be listed.
     """
@@ -73,21 +83,15 @@ def settle(
     left = [each for each in known if each.version in stays]
     attempt(lambda: _register(directory, left, floor))
     attempt(lambda: pointers.remove_unused(directory))
-    return _overview(left, stable, base or catalogue.base_of(known, pointed), base, problems)
-
-
-def _overview(
-    left: list[Published], stable: int | None, judged: str | None, base: str | None, problems: list[Exception]
-) -> Overview:
     readable = [each.described for each in left if each.described is not None]
     states = [each.state for each in readable]
-    announced = (each.described for each in reversed(left) if each.is_whole and each.described)
+    may_be_told = [each.described for each in reversed(left) if each.is_whole and each.described is not None]
     return Overview(
         latest=readable[-1] if readable else None,
         stable=next((each for each in readable if each.version == stable), None),
-        announced=next((each for each in announced if each.state != "unstable" and each.base_sha256 == base), None),
+        announced=next((each for each in may_be_told if each.state in announce and each.base_sha256 == base), None),
         states={state: states.count(state) for state in sorted(set(states))},
-        incomparable=catalogue.incomparable(left, stable, judged),
+        incomparable=catalogue.incomparable(left, stable, base or catalogue.base_of(known, pointed)),
         problems=tuple(problems),
     )
 

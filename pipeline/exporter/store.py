@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.exporter.catalogue import Digests
-from pipeline.exporter.checkpoint import Checkpoint, Verdict
+from pipeline.exporter.checkpoint import Checkpoint, State, Verdict
 from pipeline.exporter.locks import Claim, locked
 from pipeline.exporter.publish import publish
-from pipeline.exporter.settle import Overview, settle
+from pipeline.exporter.settle import NOT_KNOWN_TO_BE_BAD, Overview, settle
 
 _NOT_OURS = frozenset({"state"})
 
@@ -21,13 +21,19 @@ _Seen = tuple[str | None, frozenset[tuple[str | int, ...]]]
 class Store:
     """Publishes into `directory` and keeps the newest `keep` versions there; none up to `floor` is given again.
 
-    `overview` is what was seen last.
+    Nodes are told of those whose state is in `announce`. `overview` is what was seen last.
     """
 
-    def __init__(self, directory: Path, keep: int, floor: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        announce: frozenset[State] = NOT_KNOWN_TO_BE_BAD,
+        floor: int = 0,
+    ) -> None:
         self.directory = directory
         self.overview = Overview()
-        self._keep, self._floor = keep, floor
+        self._keep, self._announce, self._floor = keep, announce, floor
         self._claim = Claim(directory)
         self._digests = Digests()
         self._seen: _Seen | None = None
@@ -51,7 +57,14 @@ class Store:
         seen = (base, _fingerprint(self.directory))
         if seen != self._seen or self.overview.problems:
             with locked(self.directory):
-                self.overview = settle(self.directory, self._keep, base, floor=self._floor, digests=self._digests)
+                self.overview = settle(
+                    self.directory,
+                    self._keep,
+                    base,
+                    floor=self._floor,
+                    announce=self._announce,
+                    digests=self._digests,
+                )
             self._seen = seen
         return self.overview
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.exporter import pointers
@@ -16,12 +17,12 @@ _COLOURS = {"stable": "green", "unstable": "red", "unproven": "yellow"}
 
 def print_table(table: Table) -> None:
     """Print to the terminal; without colour where it is none."""
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 def listing(directory: Path, known: list[Checkpoint], pinned: set[int]) -> Table:
     """Return one row a checkpoint: what it is of, how it does on the first gate set, and who points at it."""
-    table = Table(title=str(directory), box=box.SIMPLE, padding=0, collapse_padding=True)
+    table = Table(title=escape(str(directory)), box=box.SIMPLE, padding=0, collapse_padding=True)
     for heading in ("v", "created (UTC)", "step", "samples", "state", "RMSE", "base", "PLCC", ""):
         numeric = heading in {"v", "step", "samples", "RMSE", "base", "PLCC"}
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=bool(heading), overflow="fold")
@@ -32,7 +33,7 @@ def listing(directory: Path, known: list[Checkpoint], pinned: set[int]) -> Table
         marks += ["pinned"] if each.version in pinned else []
         table.add_row(
             str(each.version),
-            each.created[:16].replace("T", " "),
+            escape(each.created[:16].replace("T", " ")),
             f"{each.step:,}",
             f"{each.samples:,}",
             f"[{_COLOURS[each.state]}]{each.state}",
@@ -58,13 +59,14 @@ def details(*known: Checkpoint) -> Table:
 def _facts(each: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "version", str(each.version)
     yield "state", f"[{_COLOURS[each.state]}]{each.state}"
-    yield "reason", each.reason
-    yield "created", each.created
+    yield "reason", escape(each.reason)
+    yield "created", escape(each.created)
     yield "step", f"{each.step:,}"
     yield "samples", f"{each.samples:,}"
-    yield "base model", f"{each.base_model} {each.base_sha256[:12]}"
-    yield "SHA-256", each.sha256
+    yield "base model", escape(f"{each.base_model} {each.base_sha256[:12]}")
+    yield "SHA-256", escape(each.sha256)
     for name, gate in each.metrics.items():
+        name = escape(name)
         yield f"{name}: rows, contents", f"{gate.samples:,}, {gate.groups:,}"
         for whose, figures in (("candidate", gate.candidate), ("base", gate.base), ("last stable", gate.stable)):
             if figures is not None:
@@ -80,7 +82,7 @@ def weight_changes(moved: list[Change]) -> Table:
     for each in moved:
         share = f"{each.moved / each.norm:.2%}" if each.norm else ""
         shape = " x ".join(map(str, each.shape))
-        table.add_row(each.name, shape, f"{each.norm:.4g}", f"{each.moved:.4g}", share)
+        table.add_row(escape(each.name), shape, f"{each.norm:.4g}", f"{each.moved:.4g}", share)
     return table
 
 

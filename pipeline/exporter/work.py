@@ -8,10 +8,11 @@ from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
 from pipeline.exporter.candidate import Refused, make
+from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.handback import Handback
-from pipeline.exporter.judging import Fixture, Judging
+from pipeline.exporter.judging import Judging
 from pipeline.exporter.saver import Saver
-from pipeline.exporter.settle import Overview
+from pipeline.exporter.settle import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.store import Store
 from pipeline.handoff import TrainerSnapshot
@@ -28,13 +29,17 @@ class Work:
     """Everything that one exporter does to its directory."""
 
     def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger) -> None:
-        fixture = Fixture(settings.fixture, settings.fixture_target) if settings.fixture else None
+        self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
-        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, floor=board.exporter().version)
-        self._judging = Judging(settings.checkpoint_dir, fixture, settings.stability_plcc_delta)
+        announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
+        floor = board.exporter().version
+        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced, floor)
+        self._judging = Judging(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
         self._saver = Saver(settings, self._sources, board, log)
         self._handback = Handback(settings)
         self._log = log
+        self.problem = ""
+        """What stands in the way of a verdict, since the last `upkeep`; empty for nothing."""
 
     def close(self) -> None:
         """Leave the directory to others."""
@@ -44,6 +49,7 @@ class Work:
         """Bring the directory in line with what is in it and with the base model that the trainer serves."""
         base = self._sources.base_model()
         overview = self._store.in_line(base.digest if base else None)
+        self._look_at_fixture()
         try:
             self._handback.follow(overview.stable)
         except (OSError, UnusableModel) as error:
@@ -74,6 +80,12 @@ class Work:
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         return self._store.overview
+
+    def _look_at_fixture(self) -> None:
+        problem = self._fixture.problem() if self._fixture else ""
+        if problem and problem != self.problem:
+            self._log.warning("fixture_unusable", reason=problem)
+        self.problem = problem
 
     def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
         newest, base = self._sources.snapshot(), self._sources.base_model()

@@ -11,17 +11,18 @@ T = TypeVar("T")
 
 
 class Worker(Generic[T]):
-    """Runs one job at a time in a thread that does not keep the process alive."""
+    """Runs one job at a time in a thread that does not keep the process alive, and calls `when_done` after each."""
 
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+    def __init__(self, when_done: Callable[[], None] = lambda: None) -> None:
+        self._when_done = when_done
+        self._busy = False
         self._started = 0.0
         self._outcome: T | BaseException | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a job runs."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._busy
 
     @property
     def busy_seconds(self) -> float:
@@ -30,9 +31,8 @@ class Worker(Generic[T]):
 
     def start(self, job: Callable[[], T]) -> None:
         """Run `job`, which returns a result; only when not busy."""
-        self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._run, args=(job,), name="disk", daemon=True)
-        self._thread.start()
+        self._busy, self._started = True, time.monotonic()
+        threading.Thread(target=self._run, args=(job,), name="disk", daemon=True).start()
 
     def result(self) -> T | None:
         """Return the result of a job that has ended, once; raise what it raised. None while there is none."""
@@ -48,3 +48,5 @@ class Worker(Generic[T]):
             self._outcome = job()
         except BaseException as error:
             self._outcome = error
+        self._busy = False
+        self._when_done()

@@ -7,35 +7,43 @@ import sys
 from pipeline import regions
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
-from pipeline.ingest.listener import Listener
+from pipeline.ingest.listener import obtain
 from pipeline.ingest.resends import Resends
 from pipeline.ingest.server import Server
 from pipeline.process import Process, main
 from pipeline.state import resume
 from pipeline.telemetry import IngestReport
 
-_POLL_S = 0.2
 _DRAIN_S = 2.0
 
 
 def serve(process: Process[IngestReport]) -> None:
     """Take samples from the socket into the ring until told to stop."""
     settings = process.settings
-    ring, _ = regions.own_ring(settings)
+    ring, opened = regions.own_ring(settings)
     restored = not ring.head and resume.fill_ring(ring, resume.load(settings, process.log))
     newest, _ = ring.snapshot()
     admission = Admission(ring, Resends(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
-    listener = Listener(settings)
+    listener = obtain(settings)
     server = Server(settings, listener, admission, AnswerPrefix(process.board))
+    server.wake_for(process.bell)
+    process.own(opened.segment, listener)
     report = process.report
     report.socket, report.n_features, report.capacity = str(settings.socket), settings.n_features, ring.capacity
     count = _Counts(process, server, admission, ring.head)
     process.log.info("listening", socket=str(settings.socket), samples=ring.head, restored=restored)
     process.phase("accepting")
+    trainer = regions.bell(settings, process.board, "trainer")
+    unreported = False
     while not process.should_stop():
-        server.round(_POLL_S)
+        head = ring.head
+        unreported |= server.round(process.reporter.due_in if unreported else process.tick)
+        if ring.head != head:
+            trainer.ring_if_waiting()
         if process.reporter.due:
             count.report(ring.head)
+            unreported = False
+        process.look_after()
     process.phase("draining")
     server.drain(_DRAIN_S)
     count.report(ring.head)

@@ -1,4 +1,8 @@
-"""The listening socket: who may come in, and never at the expense of a sidecar that is alive."""
+"""The listening socket: who may come in, and never at the expense of a sidecar that is alive.
+
+The supervisor opens it, and hands it to each ingest as standard input, as inetd does: so it outlives ingest, and nobody
+is refused while ingest is started again. An ingest that was handed none opens its own.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from pathlib import Path
 from pipeline.config import Settings
 from pipeline.lifecycle import Ending, ExitCode
 
+TOKEN = "VMAFX_SIDECAR_LISTENING"  # noqa: S105  a file's identity
+"""The variable that tells ingest that its standard input is the listening socket, and which one."""
+
 _BACKLOG = 512
 _UCRED = struct.Struct("3i")
 # How long to wait for others that are starting in the same directory, in seconds.
@@ -25,17 +32,38 @@ _NO_GROUP = 2**32 - 1
 
 
 class Listener:
-    """A bound and listening Unix socket. Its path is removed on close, if it is still ours."""
+    """A listening Unix socket: `inherited`, where given, else bound here. Raises Ending where that is impossible."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, inherited: socket.socket | None = None) -> None:
         self.path = settings.socket
         self._allowed_uids = frozenset(settings.allowed_uids)
+        self._bound_here = inherited is None
+        if inherited is not None:
+            self._socket, self._identity = inherited, _identity(self.path)
+            return
         with _one_at_a_time(self.path.parent):
             _make_way(self.path)
             self._socket = _bind(settings)
             self._identity = _identity(self.path)
             self._socket.setblocking(False)
             self._socket.listen(_BACKLOG)
+
+    @property
+    def name(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+    @property
+    def token(self) -> str:
+        """Which file the socket is: tells an heir whether the path still leads to it."""
+        return _token(self._identity)
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to this socket."""
+        try:
+            return _identity(self.path) == self._identity
+        except OSError:
+            return False
 
     def fileno(self) -> int:
         """Return the socket's descriptor."""
@@ -51,16 +79,28 @@ class Listener:
         return sock
 
     def close(self) -> None:
-        """Stop listening and remove the path, unless somebody has put something else there."""
+        """Listen no longer. A path that was bound here is removed, unless somebody has put something else there."""
         self._socket.close()
-        with contextlib.suppress(OSError):
-            if _identity(self.path) == self._identity:
-                self.path.unlink()
+        if self._bound_here and self.is_current():
+            self.path.unlink(missing_ok=True)
+
+
+def obtain(settings: Settings) -> Listener:
+    """Return the listener that standard input is, where the path still leads to it; else a new one."""
+    token = os.environ.get(TOKEN, "")
+    with contextlib.suppress(OSError):
+        if token and token == _token(_identity(settings.socket)):
+            return Listener(settings, socket.socket(fileno=os.dup(0)))
+    return Listener(settings)
 
 
 def _identity(path: Path) -> tuple[int, int]:
     status = path.lstat()
     return status.st_dev, status.st_ino
+
+
+def _token(identity: tuple[int, int]) -> str:
+    return ":".join(map(str, identity))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import select
 import time
+from collections.abc import Callable
 
 from pipeline.config import Settings
 from pipeline.ingest.admission import Admission
@@ -12,6 +13,7 @@ from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.connection import Connection
 from pipeline.ingest.framing import Block
 from pipeline.ingest.listener import Listener
+from pipeline.shm.bell import Bell
 
 _ACCEPTS_PER_ROUND = 64
 # Bytes taken in a round, shared by the connections that have some: enough for throughput, and so few that even where
@@ -34,6 +36,7 @@ class Server:
         self._epoll = select.epoll()
         self._epoll.register(listener.fileno(), select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
+        self._others: dict[int, Callable[[], None]] = {listener.fileno(): self._accept}
         self._accept_again_at = 0.0
         self._now = self._swept_at = time.monotonic()
         self.connections_total = 0
@@ -49,6 +52,11 @@ class Server:
         """Number of clients that have to read their answers before they are read from again."""
         return sum(not connection.watching & select.EPOLLIN for connection in self._connections.values())
 
+    def wake_for(self, bell: Bell) -> None:
+        """Have `bell` end a round's wait."""
+        self._others[bell.fd] = bell.silence
+        self._epoll.register(bell.fd, select.EPOLLIN)
+
     def round(self, timeout: float) -> bool:
         """Serve whoever is ready, waiting up to `timeout` seconds for one; return whether anybody was."""
         events = self._poll(timeout)
@@ -61,7 +69,9 @@ class Server:
         return bool(events)
 
     def _poll(self, timeout: float) -> list[tuple[int, int]]:
-        events = self._epoll.poll(timeout)
+        if self._accept_again_at:
+            timeout = min(timeout, self._accept_again_at - time.monotonic())
+        events = self._epoll.poll(max(0.0, timeout))
         self._now = time.monotonic()
         self._answers.refresh()
         return events
@@ -69,7 +79,7 @@ class Server:
     def _serve(self, fd: int, mask: int, share: int) -> tuple[Connection, list[Block]] | None:
         connection = self._connections.get(fd)
         if connection is None:
-            self._accept()
+            self._others[fd]()
             return None
         if not mask & ~select.EPOLLOUT:
             return connection, []

@@ -19,14 +19,13 @@ from pipeline.monitor.watchdog import Watchdog
 from pipeline.process import Process, main
 from pipeline.telemetry import MonitorReport
 
-_POLL_S = 0.5
 _BIND_AGAIN_S = 5.0
 _LAST_SAVE_S = 1.5
 
 
 def serve(process: Process[MonitorReport]) -> None:
     """Follow events and heartbeats, and answer HTTP, until the supervisor goes."""
-    events = EventStream()
+    events = EventStream(bell=process.bell)
     watchdog = Watchdog(process.board, process.settings.hang_s, process.log)
     watchdog.restarts = _restarts(process)
     record = Record()
@@ -35,14 +34,17 @@ def serve(process: Process[MonitorReport]) -> None:
     archive.start()
     process.phase("watching")
     while not (process.should_stop() or events.ended):
-        event = events.poll(_POLL_S)
+        event = events.poll(process.tick)
         if event is not None:
             watchdog.on_event(event)
         watchdog.check()
         process.report.restarts = watchdog.restarts
         _end_if_beyond_restart(process, watchdog.verdict)
-        record.sample(examine(process.board))
+        health = examine(process.board)
+        record.sample(health)
+        archive.notice(health.exporter)
         web.keep_up()
+        process.look_after()
         _report_problems(process, web.problem, archive.problem)
         process.reporter.beat()
     web.stop()
@@ -86,6 +88,8 @@ class _Web:
 
     def keep_up(self) -> None:
         """Start the server if it is not running; where that fails, say why and try again later."""
+        if self._server is not None:
+            self._server.close_overdue()
         address = self._process.settings.http
         if address is None or self._server is not None or time.monotonic() < self._try_at:
             return

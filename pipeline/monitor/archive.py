@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.monitor.record import Record
 
-_TURN_S = 1.0
-_TURNS_BETWEEN_SAVES = 30
+_SAVE_INTERVAL_S = 30.0
 _NEWEST = 50
 
 
@@ -41,23 +41,34 @@ class Archive:
         self.problem = ""
         self._loaded = False
         self._log = log
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
+    def notice(self, report: ExporterReport) -> None:
+        """Have the thread look, if the exporter reports something else than at its last look."""
+        if _exported(report) != self._looked_at:
+            self._wake.set()
+
     def stop(self, seconds: float) -> None:
         """Save once more and end; wait for that at most `seconds`."""
-        self._stop.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        turn = 0
-        while not self._stop.wait(_TURN_S):
-            self.turn(save=turn % _TURNS_BETWEEN_SAVES == 0)
-            turn += 1
+        save_at = time.monotonic()
+        while not self._stopping:
+            due = time.monotonic() >= save_at
+            self.turn(save=due)
+            if due:
+                save_at = time.monotonic() + _SAVE_INTERVAL_S
+            self._wake.wait(max(0.0, save_at - time.monotonic()))
+            self._wake.clear()
         self.turn(save=True)
 
     def turn(self, *, save: bool) -> None:
@@ -78,8 +89,7 @@ class Archive:
     def _look(self) -> None:
         """Read the newest sidecars where the exporter reports something else than at the last look."""
         self._exporter.refresh()
-        report = self._exporter.report
-        exported = (report.pid, report.version, report.stable_version, report.published)
+        exported = _exported(self._exporter.report)
         if exported == self._looked_at:
             return
         found = {version: self._read(version) for version in names.published(self._directory)[-_NEWEST:]}
@@ -112,6 +122,10 @@ class Archive:
         known = filter(None, map(_decoded, file.checkpoints()))
         self._record.put_checkpoints({each.version: each for each in known} | self._record.checkpoints)
         self._record.prepend(file.evaluations())
+
+
+def _exported(report: ExporterReport) -> object:
+    return report.pid, report.version, report.stable_version, report.published
 
 
 def _decoded(sidecar: bytes) -> Checkpoint | None:

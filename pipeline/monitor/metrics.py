@@ -54,6 +54,12 @@ class SidecarCollector(Collector):
             "process_up", "Whether the process is alive and progresses.", _by_role(health, "progressing"), "process"
         )
         yield _gauge(
+            "process_problem",
+            "1 while the process has a problem, which `vmafx-sidecar status` words.",
+            [((role,), float(health.has_problem(role))) for role, _ in roles],
+            "process",
+        )
+        yield _gauge(
             "process_heartbeat_age_seconds",
             "Time since the process last reported.",
             [((role,), state.heartbeat_age) for role, state in roles if state.pid],

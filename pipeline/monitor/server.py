@@ -6,6 +6,7 @@ However many clients dawdle, the next one is served: when all places are taken, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import socketserver
 import threading
@@ -22,6 +23,8 @@ DEADLINE_S = 10.0
 """Longest life of a connection, in seconds."""
 
 _LONGEST_WAIT_S = 5.0
+_ACCEPT_PAUSE_S = 0.5
+_SHUT_DOWN = {errno.EINVAL, errno.EBADF}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -66,12 +69,26 @@ class HttpServer(socketserver.ThreadingTCPServer):
         return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
     def start(self) -> None:
-        """Serve from now on, in a thread."""
-        threading.Thread(target=self.serve_forever, name="http", daemon=True).start()
+        """Serve from now on, in a thread. Not `serve_forever`, which looks up again and again."""
+        threading.Thread(target=self._accept, name="http", daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                request, client_address = self.get_request()
+            except OSError as error:
+                if error.errno in _SHUT_DOWN:
+                    return
+                time.sleep(_ACCEPT_PAUSE_S)  # no descriptors are left
+                continue
+            try:
+                self.process_request(request, client_address)
+            except Exception:  # no thread is left: this request alone pays
+                self.shutdown_request(request)
 
     def stop(self) -> None:
         """Serve no longer."""
-        self.shutdown()
+        self.socket.shutdown(socket.SHUT_RDWR)  # which ends the wait in `accept`
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -84,8 +101,8 @@ class HttpServer(socketserver.ThreadingTCPServer):
             self._open[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def service_actions(self) -> None:
-        """Close what is beyond its deadline."""
+    def close_overdue(self) -> None:
+        """Close what is beyond its deadline; to be called once a second or so."""
         overdue = time.monotonic() - DEADLINE_S
         with self._places:
             for connection, since in self._open.items():

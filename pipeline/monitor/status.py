@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.exporter import names
-from pipeline.health import Health
+from pipeline.health import Health, RoleHealth
 
 _LONGEST_PROBLEM = 300
 
@@ -42,15 +42,19 @@ def rfc3339(at: float) -> str:
 
 def liveness(health: Health) -> tuple[bool, str]:
     """Return whether all three processes are alive and progressing, and a line on each."""
-    lines = (
-        f"{role}: {'ok' if state.progressing else state.problem or 'no sign of progress'} ({state.phase})"
-        for role, state in health.roles.items()
-        if role != "monitor"
-    )
+    lines = (_line(role, state) for role, state in health.roles.items() if role != "monitor")
     return health.healthy, "\n".join(lines) + "\n"
+
+
+def _line(role: str, state: RoleHealth) -> str:
+    if state.progressing:
+        return f"{role}: ok ({state.phase})" + (f"; {state.problem}" if state.problem else "")
+    return f"{role}: {state.problem or 'no sign of progress'} ({state.phase})"
 
 
 def readiness(health: Health) -> tuple[bool, str]:
     """Return whether samples are taken and the base model is loaded, and a line on it."""
-    waiting = "; ".join(health.problems) or "starting"
-    return health.ready, "ready\n" if health.ready else f"not ready: {waiting}\n"
+    problems = "; ".join(health.problems)
+    if health.ready:
+        return True, f"ready; {problems}\n" if problems else "ready\n"
+    return False, f"not ready: {problems or 'starting'}\n"

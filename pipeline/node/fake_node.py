@@ -23,6 +23,8 @@ from pipeline.node.watcher import CheckpointWatcher
 
 log = structlog.get_logger()
 
+_FULL_S = 0.02  # between two looks at a queue that is full
+
 RECENT = 1000
 """Frames sent last, on which a swap is judged."""
 
@@ -82,10 +84,17 @@ class FakeNode:
         self.close()
 
     def stream(self, stop: Stop, *, rate: float, samples: int | None = None, loop: bool = False) -> None:
-        """Send frames, ``rate`` a second, until ``samples`` are sent, the corpus is at its end, or told to stop."""
+        """Send frames, ``rate`` a second, until ``samples`` are sent, the corpus is at its end, or told to stop.
+
+        Where the sidecar takes them more slowly, the stream waits: none is dropped.
+        """
         frames = islice(interleave(self._corpus, self._lanes, loop=loop), samples)
         for lane, row in paced(frames, rate, stop):
-            self._send(self._clients[lane], row)
+            client = self._clients[lane]
+            while not client.room():
+                if stop.wait(_FULL_S):
+                    return
+            self._send(client, row)
 
     def drain(self, stop: Stop) -> None:
         """Wait until every frame is answered, for as long as that takes, or told to stop."""

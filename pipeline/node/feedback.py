@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ log = structlog.get_logger()
 QUEUE_CAPACITY = 1000
 LOCK_STEP = 1
 """The window of a client that waits for each answer before it writes the next message."""
+
+DROP_NOTE_S = 10.0
+"""Seconds between two lines of the log that say how many messages were dropped."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class FeedbackClient:
         self._reachable = True
         self._pause = self._patience.first_pause
         self._last_rejection = ""
+        self._noting = threading.Lock()
+        self._next_note = 0.0
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
         self._thread.start()
 
@@ -71,9 +77,13 @@ class FeedbackClient:
         true_score: float,
         *,
         job_id: str | None = None,
+        wait: bool = False,
         **details: Detail,
     ) -> bool:
         """Queue one scored frame; tell whether it was queued.
+
+        Where the queue is full the frame is dropped, counted and logged; with ``wait``, which is for imports and not
+        for an encoder, `send` returns when there is room, or false once the client is closed.
 
         features: in the order of the model's input; true_score: 0 to 100; details: the optional
         fields of the wire (``source_id``, ``codec``, …), of which those that are None or not finite are left
@@ -83,7 +93,14 @@ class FeedbackClient:
         if message is None:
             self._outbox.refuse()
             return False
-        return self._outbox.put(message)
+        queued = self._outbox.put(message, wait=wait)
+        if not queued:
+            self._note_drop()
+        return queued
+
+    def room(self) -> int:
+        """Return how many more messages the queue takes now."""
+        return self._outbox.room
 
     def delivered(self) -> int:
         """Messages that were answered ``ok: true``."""
@@ -109,6 +126,8 @@ class FeedbackClient:
         if link := self._link:
             link.hang_up()
         self._thread.join()
+        if self.dropped():
+            log.warning("samples_dropped", dropped=self.dropped(), pending=0)
         return drained
 
     def _run(self) -> None:
@@ -159,6 +178,14 @@ class FeedbackClient:
         if answer.error != self._last_rejection:  # a whole stream can be wrong in the same way
             self._last_rejection = answer.error
             log.warning("sample_rejected", job_id=message.job_id, error=answer.error)
+
+    def _note_drop(self) -> None:
+        with self._noting:
+            now = time.monotonic()
+            if now < self._next_note:
+                return
+            self._next_note = now + DROP_NOTE_S
+        log.warning("samples_dropped", dropped=self.dropped(), pending=self.pending())
 
     def _note_loss(self, error: OSError) -> None:
         if self._reachable and not self._closed.is_set():  # once, not at every dial

@@ -28,10 +28,20 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: Message) -> bool:
-        """Queue a message; False, and counted as dropped, when the queue is full or closed. Never waits."""
+    @property
+    def room(self) -> int:
+        """How many more messages the queue takes now."""
+        return max(0, self._capacity - len(self._messages))
+
+    def put(self, message: Message, *, wait: bool = False) -> bool:
+        """Queue a message; False, and counted as dropped, when the queue is full or closed.
+
+        With ``wait`` a full queue is waited for, as long as it is not closed; without, `put` never waits.
+        """
         with self._changed:
-            if self._closed or len(self._messages) >= self._capacity:
+            if wait:
+                self._changed.wait_for(lambda: self._closed or self.room)
+            if self._closed or not self.room:
                 self.dropped += 1
                 return False
             self._messages.append(message)

@@ -31,7 +31,7 @@ class Policy:
         raise ValueError(f"policy {text!r}: expected {LATEST}, {LATEST_STABLE} or {PINNED}:VERSION")
 
     def candidates(self, directory: Path) -> list[Path]:
-        """Return the checkpoints to try, best first; empty where there is none, or no directory."""
+        """Return the checkpoints to try, best first; empty where there is none. OSError where nobody can tell."""
         published = _published(directory)
         if self.kind == PINNED:
             return [path for path in published if version_of(path) == self.version]
@@ -47,7 +47,8 @@ def version_of(path: Path) -> int:
 
 
 def _published(directory: Path) -> list[Path]:
-    return sorted(filter(version_of, directory.glob("model_v*.onnx")), key=version_of, reverse=True)
+    with os.scandir(directory) as entries:
+        return sorted(filter(version_of, (directory / entry.name for entry in entries)), key=version_of, reverse=True)
 
 
 def _stable(directory: Path, published: list[Path]) -> list[Path]:
@@ -67,5 +68,5 @@ def _link_target(link: Path) -> Path | None:
 def _is_marked_stable(path: Path) -> bool:
     try:
         return bool(json.loads(path.with_suffix(".json").read_bytes())["state"] == "stable")
-    except (OSError, ValueError, LookupError, TypeError):
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         return False

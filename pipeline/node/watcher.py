@@ -26,6 +26,9 @@ class CheckpointWatcher:
     new predictions go to it. Predictions under way hold on to the model they began with, whose session is freed
     when the last of them returns. ``on_swap(before, after)`` is called on the watcher's thread.
 
+    Where the policy leaves no checkpoint that can be used, as when the only one was withdrawn, it goes back to the base
+    model. A directory or a file that cannot be read withdraws nothing.
+
     A checkpoint that fails is never tried again. Raises `UnusableModel` where the base model cannot be used.
     """
 
@@ -89,11 +92,24 @@ class CheckpointWatcher:
             self._wake.clear()
 
     def _look(self) -> None:
-        for path in self._policy.candidates(self._directory):
-            if path.name == self._current.name or self._take(path):
-                return
+        try:
+            candidates = self._policy.candidates(self._directory)
+        except OSError as error:  # a directory that is away, or not there yet, says nothing about what is in use
+            log.debug("directory_unreadable", directory=str(self._directory), reason=str(error))
+            return
+        all_read = True
+        for path in candidates:
+            try:
+                if path.name == self._current.name or self._take(path):
+                    return
+            except OSError as error:  # retention may have removed it since it was listed
+                all_read = False
+                log.info("checkpoint_unreadable", checkpoint=path.name, reason=str(error))
+        if all_read:
+            self._go_back_to_base()
 
     def _take(self, path: Path) -> bool:
+        """Change to a checkpoint; tell whether it can be used. OSError where it cannot be read (now)."""
         if path.name in self._failed:
             return False
         try:
@@ -102,13 +118,24 @@ class CheckpointWatcher:
             self._failed.add(path.name)
             log.warning("checkpoint_refused", checkpoint=path.name, reason=str(error))
             return False
-        except OSError as error:  # retention may have removed it since it was listed
-            log.info("checkpoint_unreadable", checkpoint=path.name, reason=str(error))
-            return False
+        self._change_to(model)
+        return True
+
+    def _go_back_to_base(self) -> None:
+        if self._current.name == self._base.name:
+            return
+        try:
+            base = NodeModel.load(self._base)
+        except UnusableModel as error:
+            log.error("checkpoint_refused", checkpoint=self._base.name, reason=str(error))
+            return
+        log.warning("checkpoint_withdrawn", checkpoint=self._current.name, to=base.name)
+        self._change_to(base)
+
+    def _change_to(self, model: NodeModel) -> None:
         with self._changing:
             before = self._replace_by(model)
         self._tell(before, model)
-        return True
 
     def _replace_by(self, model: NodeModel) -> NodeModel:
         before, self._current = self._current, model

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.corpus.table import Corpus
@@ -38,5 +39,5 @@ def _show(reports: Sequence[Report]) -> None:
     for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for report in reports:
-        table.add_row(*row(report))
-    Console(width=160).print(table)
+        table.add_row(*map(escape, row(report)))
+    Console(width=160, emoji=False).print(table)

@@ -114,6 +114,17 @@ class Segment:
         except FileNotFoundError:
             return False
 
+    def put_back(self) -> None:
+        """Make it anew with the content that it has, where somebody removed it; for its writer, which then attaches.
+
+        Raises SharedMemoryUnusable where that is impossible.
+        """
+        with _creating(self.name):
+            if not (SHM_DIR / self.name).exists():
+                made = create(self.name, self.layout)
+                made.body[:] = self.body
+                made.close()
+
     def close(self) -> None:
         """Detach. Views that still exist keep the mapping alive until they go."""
         with contextlib.suppress(BufferError):

@@ -27,8 +27,7 @@ from pipeline.trainer.stable import StableWeights
 
 # Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
 _ROWS_PER_TURN = 64
-# How long to sleep when there is nothing new: the latency from data to training.
-_IDLE_S = 0.05
+_LOOK_FOR_RING_S = 0.05
 _FIGURES_INTERVAL_S = 0.25
 _EVALUATION_INTERVAL_S = 2.0
 
@@ -45,14 +44,15 @@ def serve(process: Process[TrainerReport]) -> None:
     ring, ring_region = attached
     device, note = choose_device(settings)
     recipe = Recipe.from_settings(settings)
-    reservoir, _ = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
-    holdout, _ = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
+    reservoir, first = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
+    holdout, second = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
     try:
         training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
         check_parity(base, training.learner)
     except UnusableModel as error:
         raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
     handover = Handover(settings, base, training, ring)
+    process.own(first.segment, second.segment, *handover.segments)
     resume(process, handover, training, ring, {"reservoir": reservoir, "holdout": holdout})
     report = process.report
     report.device, report.device_note, report.recipe = device, note, settings.recipe
@@ -70,7 +70,7 @@ def _wait_for_ring(process: Process[TrainerReport]) -> tuple[Ring, Segment] | No
             return regions.attach_ring(process.settings)
         except (SegmentAbsent, SegmentMismatch) as error:
             process.phase("initializing", f"waiting for ingest: {error}")
-            process.stop.wait(_IDLE_S)
+            process.wait(_LOOK_FOR_RING_S)
     return None
 
 
@@ -80,7 +80,7 @@ def _train(
     budget = CpuBudget(process.settings.cpu_share)
     stable = StableWeights(process)
     report = _Progress(process, training, handover, ring, budget)
-    evaluated_at, evaluated_step = time.monotonic(), -1
+    evaluation = _Evaluation(process, training)
     process.phase("running")
     while not process.should_stop():
         observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
@@ -89,19 +89,39 @@ def _train(
         if process.reporter.due:
             report.publish()
             stable.follow(training)
-        if time.monotonic() - evaluated_at >= _EVALUATION_INTERVAL_S and training.total_steps != evaluated_step:
-            if training.evaluate():
-                process.log.error("rolled_back", to="last stable weights", rollbacks=training.rollbacks)
+        if evaluation.due_in <= 0:
+            evaluation.make()
             report.measure()
-            evaluated_at, evaluated_step = time.monotonic(), training.total_steps
+        process.look_after()
         if not observed:
             if not ring_region.is_current():
                 process.log.warning("ring_replaced")
                 return
-            process.stop.wait(_IDLE_S)
+            process.wait(min(report.due_in, evaluation.due_in), unless=lambda: ring.head > training.cursor)
     handover.publish()
     report.measure()
     report.publish()
+
+
+class _Evaluation:
+    """Judges the models on the held-out rows, at most every two seconds, and only after further steps."""
+
+    def __init__(self, process: Process[TrainerReport], training: OnlineTraining) -> None:
+        self._process, self._training = process, training
+        self._made_at, self._made_step = time.monotonic(), -1
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the next one; not above 0 where it is due."""
+        if self._training.total_steps == self._made_step:
+            return math.inf
+        return self._made_at + _EVALUATION_INTERVAL_S - time.monotonic()
+
+    def make(self) -> None:
+        """Judge now."""
+        if self._training.evaluate():
+            self._process.log.error("rolled_back", to="last stable weights", rollbacks=self._training.rollbacks)
+        self._made_at, self._made_step = time.monotonic(), self._training.total_steps
 
 
 class _Progress:
@@ -119,6 +139,16 @@ class _Progress:
         self._ring, self._budget = ring, budget
         self.measure()
         self._drift_events = int(self._figures.get("drift_events", 0))
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until there is something to publish that has not been; infinite where there is nothing."""
+        reporter, cursor = self._process.reporter, self._training.cursor
+        if reporter.report.cursor != cursor:
+            return reporter.due_in
+        if self._measured_cursor != cursor:
+            return max(reporter.due_in, self._measured_at + _FIGURES_INTERVAL_S - time.monotonic())
+        return math.inf
 
     def measure(self) -> None:
         """Take the figures anew, which costs as much as a score of steps."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ from pipeline.lifecycle import Ending, ExitCode
 from pipeline.model.default_network import from_state_dict, two_layer
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, load_base_model
+from pipeline.telemetry import UNTRAINED
 
 if TYPE_CHECKING:
     from pipeline.process import Process
     from pipeline.telemetry import TrainerReport
 
-UNTRAINED = "untrained network"
 _LONGEST_WAIT_S = 10.0
+_WARNING_INTERVAL_S = 300.0
 _STATE_DICT_SUFFIXES = {".pt", ".pth"}
 
 
@@ -29,15 +31,17 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
     settings = process.settings
     if settings.base_model is None:
         return BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED)
-    wait = 0.25
+    wait, warn_at = 0.25, time.monotonic()
     while not process.should_stop():
         try:
             base = _read(settings.base_model)
         except OSError as error:
-            process.phase(
-                "initializing", f"VMAFX_BASE_MODEL_PATH={settings.base_model}: {error.strerror}; waiting for it"
-            )
-            process.stop.wait(wait)
+            problem = f"VMAFX_BASE_MODEL_PATH={settings.base_model}: {error.strerror}; waiting for it"
+            process.phase("initializing", problem)
+            if time.monotonic() >= warn_at:
+                process.log.warning("base_model_missing", path=str(settings.base_model), reason=error.strerror)
+                warn_at = time.monotonic() + _WARNING_INTERVAL_S
+            process.wait(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
             continue
         except UnusableModel as error:

@@ -12,6 +12,7 @@ from pipeline import handoff, regions
 from pipeline.config import Settings
 from pipeline.handoff import ServedModel, TrainerSnapshot
 from pipeline.model.graph import BaseModel
+from pipeline.regions import Opened
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
@@ -34,18 +35,18 @@ class Handover:
         self._step = -1
         self._cursor = -1
         served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
-        self._model, _ = regions.own_mailbox(settings, "model", len(served))
+        self._model, model = regions.own_mailbox(settings, "model", len(served))
         self._model.publish(served)
-        self._weights = self._own_weights()
+        self._weights, weights = self._own_weights()
+        self.segments = (model.segment, weights.segment)
 
-    def _own_weights(self) -> Mailbox:
+    def _own_weights(self) -> tuple[Mailbox, Opened]:
         """Open the weights region, with room for a snapshot at its fullest."""
         meta, vectors = self._training.state()
         size = sum(array.nbytes for array in vectors.values()) + 4 * self._base.n_parameters * 4
         probe = _PROBE_ROWS * (self._settings.n_features + 1) * 4
         capacity = size + probe + len(msgspec.msgpack.encode(meta)) + (1 << 16)
-        weights, _ = regions.own_mailbox(self._settings, "weights", capacity)
-        return weights
+        return regions.own_mailbox(self._settings, "weights", capacity)
 
     def left_in_memory(self) -> TrainerSnapshot | None:
         """Return what the life before published, if it is of this base model and whole."""

@@ -174,6 +174,7 @@ class OnlineTraining:
             "evicted_untrained": self.evicted_untrained,
             "rollbacks": self.rollbacks,
             "drift_events": self._drift.detected,
+            "prequential_rows": min(self._prequential.count, _WINDOW),
             "rows_trained": self._holdout.trained,
             "rows_held_out": self._holdout.diverted,
             "reservoir_rows": len(self._reservoir),

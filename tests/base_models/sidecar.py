@@ -47,7 +47,9 @@ def send(path: Path, features: NDArray[np.float32], scores: NDArray[np.float32])
             client.sendall("".join(json.dumps(message) + "\n" for message in messages).encode())
             answers = b""
             while answers.count(b"\n") < len(messages):
-                answers += client.recv(1 << 16)
+                received = client.recv(1 << 16)
+                assert received, "the sidecar closed the connection"
+                answers += received
             assert answers.count(b'"ok":true') == len(messages), answers
 
 

@@ -133,7 +133,8 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
     while b"held out" not in shown and time.monotonic() < give_up and readable.poll(30_000):
         shown += os.read(terminal, 65536)
     process.send_signal(signal.SIGINT)
-    while process.poll() is None:
+    give_up = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < give_up:
         if readable.poll(100):
             os.read(terminal, 65536)
     assert process.stderr is not None

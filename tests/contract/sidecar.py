@@ -2,12 +2,11 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,14 @@ class Sidecar:
                 [*COMMAND, "run"], env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_until_listening(self) -> None:
-        """Wait until a client can connect."""
+    def wait_until_served(self) -> None:
+        """Wait until a client is not only let in, but answered."""
         give_up = time.monotonic() + START_S
         while time.monotonic() < give_up and self.process.poll() is None:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(str(self.socket)) == 0:
+            with suppress(json.JSONDecodeError):
+                if self.status()["ingest"]["phase"] == "accepting":
                     return
-            time.sleep(0.05)
-        pytest.fail(f"the sidecar does not listen:\n{self.log.read_text()}")
+        pytest.fail(f"the sidecar serves nobody:\n{self.log.read_text()}")
 
     def status(self) -> dict[str, Any]:
         """Return what `vmafx-sidecar status --json` says."""
@@ -89,7 +87,7 @@ def running(directory: Path, **settings: str) -> Iterator[Sidecar]:
     """Run a sidecar for a while; it has to stop with exit code 0."""
     sidecar = Sidecar(directory, **settings)
     try:
-        sidecar.wait_until_listening()
+        sidecar.wait_until_served()
         yield sidecar
     finally:
         code = sidecar.stop()

@@ -1,6 +1,8 @@
 """Reading corpora: every format gives the same rows, and what cannot be read is named."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,46 @@ def test_formats_agree(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_array_equal(read.features, np.array([[0.5 + 0.1 * row] * 6 for row in range(4)], np.float32))
         assert read.source.tolist() == ["a", "b", "a", "b"]
         assert read.codec.tolist() == ["unknown"] * 4
+
+
+def as_csv(*, heading: str = ",".join(columns()), rows: int = 4, line: str = "") -> str:
+    """Return a table as text, with a heading of its own and one more line at its end."""
+    table = columns(rows).values()
+    return "\n".join([heading, *(",".join(map(str, row)) for row in zip(*table, strict=True)), line]) + "\n"
+
+
+def test_a_csv_is_read_without_pyarrow(tmp_path: Path) -> None:
+    """As in the image; a mark of byte order, a quoted name, an unknown column and an empty line are no obstacle."""
+    path = tmp_path / "corpus.csv"
+    text = as_csv().strip().replace("source", '"source"').replace("\n", ",\r\n").replace("frame,", "frame,remark")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b",\r\n\r\n")
+    script = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from pathlib import Path; from pipeline.corpus.read import load_corpus\n"
+        "found = load_corpus(Path(sys.argv[1])); print(len(found), found.sources(), found.clip.tolist())"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    assert ran.stdout == "4 ['a', 'b'] [0, 1, 0, 1]\n", ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "column adm2, .* is missing"),
+        (as_csv(line="0.5,0.5"), "line 6 has 2 values, the heading 12 names"),
+        (as_csv(heading=",".join(columns()).replace("motion2", "motion")), "column motion2 is missing"),
+        (as_csv(rows=0), "no rows"),
+        (as_csv().replace("0.6,0.6", "0.6,", 1), "column vif_scale0 is not numeric"),
+        (as_csv().replace("0.6,0.6", "0.6,nan", 1), "column vif_scale0, row 1: nan is not a finite number"),
+        (as_csv().replace(",a,0,0", ",a,0.5,0"), "column clip_id does not hold whole numbers"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    """The message names the file and the line or the column."""
+    path = tmp_path / "corpus.csv"
+    path.write_text(text)
+    with pytest.raises(CorpusError, match=f"corpus.csv: {reason}"):
+        load_corpus(path)
 
 
 def write_parquet(path: Path, **changes: list[object] | None) -> None:

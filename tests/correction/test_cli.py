@@ -48,6 +48,20 @@ def test_predict_record_predict(tmp_path: Path) -> None:
     assert warm["corrected"] == warm["predicted"] + warm["correction"]
 
 
+@pytest.mark.parametrize("command", ["record", "status"])
+def test_without_a_home_directory_the_error_names_the_option(tmp_path: Path, command: str) -> None:
+    """As in the image, where the home directory does not exist and cannot be made."""
+    environ = {"HOME": "/proc/nonexistent", "XDG_CACHE_HOME": None}
+    result = CliRunner().invoke(correct, [command, "--codec", "libx264"], input=json.dumps(CAPTURE), env=environ)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: /proc/nonexistent: No such file or directory; --cache-dir or XDG_CACHE_HOME says where state may lie\n"
+    )
+    elsewhere = {**environ, "XDG_CACHE_HOME": str(tmp_path)}
+    result = CliRunner().invoke(correct, [command, "--codec", "libx264"], input=json.dumps(CAPTURE), env=elsewhere)
+    assert result.exit_code == 0
+
+
 def test_features_as_an_array(tmp_path: Path) -> None:
     """Plain values are taken too; then it is their number that must stay."""
     assert answer(call(tmp_path, "record", {**CAPTURE, "features": [24, 1920]}))["features"] == ["f0", "f1"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,11 @@ def test_a_reader_sees_whole_states_only_and_never_an_older_one(tmp_path: Path) 
     store = CorrectionStore("v1", tmp_path, LINEAR)
     process = start(tmp_path, 0, 100)
     seen = [0]
-    while process.poll() is None:
+    give_up = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < give_up:
         seen.append(store.load("libx264").captures)
-    process.communicate()
+    process.communicate(timeout=60)
+    assert len(seen) > 1
     assert seen == sorted(seen)
     assert store.load("libx264").captures == 100
 

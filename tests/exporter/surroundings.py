@@ -81,17 +81,19 @@ class Surroundings:
         batch.group[:] = np.repeat(np.arange(groups), rows)
         self.holdout.offer(batch, Random(0))
 
-    def train(self, weights: npt.NDArray[np.float32], step: int, *, error: float = 0.0, digest: str = "") -> None:
-        """Publish weights as the trainer does; its probe scores are off by `error`."""
-        probe = np.random.default_rng(1).normal(0, 1, (8, N_FEATURES)).astype(np.float32)
-        scores = OnnxModel(self.base.with_weights(np.nan_to_num(weights))).predict(probe) + np.float32(error)
+    def train(
+        self, weights: npt.NDArray[np.float32], step: int, *, error: float = 0.0, digest: str = "", probe: bytes = b""
+    ) -> None:
+        """Publish weights as the trainer does; its probe scores are off by `error`, its probe may be no rows at all."""
+        rows = np.random.default_rng(1).normal(0, 1, (8, N_FEATURES)).astype(np.float32)
+        scores = OnnxModel(self.base.with_weights(np.nan_to_num(weights))).predict(rows) + np.float32(error)
         snapshot = TrainerSnapshot(
             step=step,
             samples=self.ring.head,
             base_digest=digest or self.base.digest,
             n_features=N_FEATURES,
             export=weights.tobytes(),
-            probe=probe.tobytes(),
+            probe=probe or rows.tobytes(),
             probe_scores=scores.tobytes(),
             meta={"step": step},
             vectors={},

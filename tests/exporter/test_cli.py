@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -61,6 +62,19 @@ def test_show_and_diff(directory: Path) -> None:
     assert all(each["moved"] > 0 for each in moved)
     same = json.loads(call(directory, "checkpoints", "diff", "1", "1", "--json").output)["weights"]
     assert all(each["moved"] == 0 for each in same)
+
+
+def test_what_others_have_written_is_shown_as_it_is(tmp_path: Path) -> None:
+    """Brackets and colons in a reason, a model's name or a directory are no instructions to the terminal."""
+    directory = tmp_path / "models [red]"
+    directory.mkdir()
+    made = publish_one(directory, "unproven", seed=0)
+    reason = "needs pyarrow (pip install 'vmafx-sidecar[corpus]') [/] :fire:"
+    sidecar.rewrite(directory, msgspec.structs.replace(made, reason=reason, base_model="tiny[v2].onnx"))
+    shown = call(directory, "checkpoints", "show", "1").output
+    assert reason in shown
+    assert "tiny[v2].onnx" in shown
+    assert "models [red]" in "".join(call(directory, "checkpoints").output.split("\n"))
 
 
 def test_a_pinned_checkpoint_outlives_the_others(directory: Path) -> None:

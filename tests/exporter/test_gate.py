@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.exporter.checkpoint import Verdict
@@ -65,8 +65,8 @@ def test_a_nearly_right_base_is_never_replaced_by_a_worse_model(seed: int, bias:
     shift = np.repeat(rng.normal(bias, 0.5, groups), 30)
     candidate = (on.score + shift).astype(np.float32)
     base = (on.score + rng.normal(0, 0.5, len(on.score))).astype(np.float32)
-    if np.mean((candidate - on.score) ** 2) >= np.mean((base - on.score) ** 2):
-        assert judge(lambda _: candidate, lambda _: base, None, [on], DELTA).state == "unstable"
+    assume(np.mean((candidate - on.score) ** 2) >= np.mean((base - on.score) ** 2))
+    assert judge(lambda _: candidate, lambda _: base, None, [on], DELTA).state == "unstable"
 
 
 def test_worse_than_the_last_stable_is_unstable() -> None:
@@ -95,6 +95,29 @@ def test_a_constant_model_is_unstable_though_its_error_is_smaller() -> None:
     found = judge(lambda x: np.full(len(x), 57, np.float32), off_by(60), None, [gate_set()], DELTA)
     assert found.state == "unstable"
     assert "PLCC nan" in found.reason
+
+
+def test_a_model_whose_scores_rise_where_the_true_ones_fall_is_never_stable() -> None:
+    """Its error is smaller than the base model's, and the base model is as inverted: PLCC alone tells."""
+    on = gate_set()
+    mean = on.score.mean()
+
+    def inverted(bias: float) -> Callable[[Rows], Rows]:
+        return lambda x: (2 * mean - x[:, 0] + bias).astype(np.float32)
+
+    found = judge(inverted(0), inverted(60), None, [on], DELTA)
+    assert found.state == "unstable"
+    assert found.reason == "held-out: PLCC -1.00000: scores that rise where the true ones fall."
+
+
+def test_where_all_scores_are_alike_the_sign_of_plcc_is_chance() -> None:
+    """Scores that differ by less than a point: a model that is right to a tenth is stable, whichever way it errs."""
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(20), 30)
+    score = rng.normal(95, 0.1, 600).astype(np.float32)
+    on = GateSet("held-out", score[:, None], score, group)
+    found = judge(lambda x: 190 - x[:, 0], lambda x: 200 - x[:, 0], None, [on], DELTA)
+    assert found.state == "stable"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

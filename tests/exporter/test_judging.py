@@ -1,18 +1,15 @@
-"""The operator's fixture: a file of scored rows, by which candidates are judged whatever comes in."""
+"""Judging on the operator's fixture, whatever comes in."""
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.corpus.table import CorpusError
 from pipeline.data import BASE_MODEL, CORPUS
-from pipeline.exporter.judging import Fixture, Judging
+from pipeline.exporter.fixture import Fixture
+from pipeline.exporter.judging import Judging
 from pipeline.model.graph import BaseModel, load_base_model, parse_base_model
 from pipeline.model.runtime import OnnxModel
-from tests.exporter.making import small_model
 
 DELTA = 0.005
 
@@ -36,7 +33,7 @@ def biased(good: BaseModel) -> BaseModel:
 
 def test_rows_of_a_fixture_decide(good: BaseModel, biased: BaseModel, tmp_path: Path) -> None:
     """The right model in the place of a biased one is stable, without any held-out rows; the other way round never."""
-    judging = Judging(tmp_path, Fixture(CORPUS, "vmaf"), DELTA)
+    judging = Judging(tmp_path, Fixture(CORPUS, "vmaf", 6), DELTA)
     found = judging.verdict(OnnxModel(good.serialized), biased, None, None)
     assert found.state == "stable"
     assert found.metrics["fixture"].groups > 4
@@ -45,26 +42,9 @@ def test_rows_of_a_fixture_decide(good: BaseModel, biased: BaseModel, tmp_path: 
     assert worse.reason.startswith("fixture: RMSE 2")
 
 
-def test_a_fixture_that_changes_is_read_again(tmp_path: Path) -> None:
-    """The same file gives the same rows; a removed one is an error, and once it is back it is read."""
-    path = tmp_path / "fixture.npz"
-    shutil.copy(CORPUS, path)
-    fixture = Fixture(path, "vmaf")
-    rows = fixture.rows(6)
-    assert fixture.rows(6) is rows
-    path.unlink()
-    with pytest.raises(CorpusError, match=r"fixture\.npz"):
-        fixture.rows(6)
-    shutil.copy(CORPUS, path)
-    os.utime(path, ns=(1, 1))
-    assert fixture.rows(6) is not rows
-
-
-def test_a_fixture_of_other_features_proves_nothing(tmp_path: Path) -> None:
-    """Nor does one without the score that was asked for; the reason names the file."""
-    with pytest.raises(CorpusError, match="6 features, the model takes 80"):
-        Fixture(CORPUS, "vmaf").rows(80)
-    judging = Judging(tmp_path, Fixture(CORPUS, "mos"), DELTA)
-    found = judging.verdict(OnnxModel(small_model().serialized), small_model(seed=1), None, None)
+def test_without_its_fixture_nothing_is_called_stable(good: BaseModel, biased: BaseModel, tmp_path: Path) -> None:
+    """Not even the right model in the place of a biased one; the reason names setting and file."""
+    judging = Judging(tmp_path, Fixture(tmp_path / "gone.npz", "vmaf", 6), DELTA)
+    found = judging.verdict(OnnxModel(good.serialized), biased, None, None)
     assert found.state == "unproven"
-    assert found.reason.startswith("fixture: no target 'mos' in this corpus")
+    assert found.reason == f"VMAFX_SIDECAR_FIXTURE: {tmp_path}/gone.npz: no such file."

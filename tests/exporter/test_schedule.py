@@ -30,10 +30,10 @@ def test_both_conditions_have_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     schedule = Schedule(interval_s=600, min_samples=1000)
     monkeypatch.setattr(time, "monotonic", lambda: now + 599)
-    assert not schedule.is_due(5000)
+    assert schedule.due_in(5000) > 0
     monkeypatch.setattr(time, "monotonic", lambda: now + 601)
-    assert not schedule.is_due(999)
-    assert schedule.is_due(1000)
+    assert schedule.due_in(999) > 0
+    assert schedule.due_in(1000) <= 0
 
 
 def test_the_age_of_the_last_checkpoint_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +41,10 @@ def test_the_age_of_the_last_checkpoint_counts(monkeypatch: pytest.MonkeyPatch) 
     now = time.monotonic()
     schedule = Schedule(interval_s=600, min_samples=1000)
     schedule.follow(checkpoint(7, samples=4000, age_s=590))
-    assert not schedule.is_due(9000)
+    assert schedule.due_in(9000) > 0
     monkeypatch.setattr(time, "monotonic", lambda: now + 11)
-    assert not schedule.is_due(4999)
-    assert schedule.is_due(5000)
+    assert schedule.due_in(4999) > 0
+    assert schedule.due_in(5000) <= 0
 
 
 def test_a_clock_that_was_stepped_back_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,9 +52,9 @@ def test_a_clock_that_was_stepped_back_does_not_block(monkeypatch: pytest.Monkey
     now = time.monotonic()
     schedule = Schedule(interval_s=600, min_samples=0)
     schedule.follow(checkpoint(7, samples=0, age_s=-1e6))
-    assert not schedule.is_due(0)
+    assert schedule.due_in(0) > 0
     monkeypatch.setattr(time, "monotonic", lambda: now + 601)
-    assert schedule.is_due(0)
+    assert schedule.due_in(0) <= 0
 
 
 def test_a_stepped_clock_does_not_hurry() -> None:
@@ -62,15 +62,15 @@ def test_a_stepped_clock_does_not_hurry() -> None:
     schedule = Schedule(interval_s=600, min_samples=0)
     schedule.follow(checkpoint(7, samples=0, age_s=0))
     schedule.follow(checkpoint(7, samples=0, age_s=1e6))
-    assert not schedule.is_due(0)
+    assert schedule.due_in(0) > 0
 
 
 def test_a_count_that_began_anew_counts_from_zero() -> None:
     """Shared memory and state were lost: 1,000 samples of the new life are enough."""
     schedule = Schedule(interval_s=0, min_samples=1000)
     schedule.follow(checkpoint(7, samples=50_000, age_s=1))
-    assert not schedule.is_due(999)
-    assert schedule.is_due(1000)
+    assert schedule.due_in(999) > 0
+    assert schedule.due_in(1000) <= 0
 
 
 def test_back_off_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,12 +82,12 @@ def test_back_off_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(8):
         back_off.failed()
         began = now
-        while not back_off.over:
+        while back_off.seconds > 0:
             now += 0.5
         waited.append(now - began)
     assert waited == [1, 2, 4, 8, 16, 32, 60, 60]
     back_off.succeeded()
     back_off.failed()
-    assert not back_off.over
+    assert back_off.seconds > 0
     now += 1
-    assert back_off.over
+    assert back_off.seconds <= 0

@@ -130,6 +130,7 @@ def test_without_its_fixture_nothing_is_called_stable(tmp_path: Path, instance: 
     assert overview.latest is not None
     assert overview.latest.state == "unproven"
     assert "gone.npz" in overview.latest.reason
+    assert overview.announced is None
 
 
 def test_the_saved_state_holds_everything(around: Surroundings) -> None:

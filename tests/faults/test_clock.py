@@ -38,8 +38,7 @@ def test_a_stepped_clock_neither_stops_nor_hurries(tmp_path: Path, library: Path
             clock.write_text(str(days * DAY_S))
             stream.wait_for_more(100)
             version += 2
-            while sidecar.reported().exporter.version < version:
-                stream.wait_for_more(10)
+            sidecar.wait_for(lambda least=version: sidecar.reported().exporter.version >= least)  # type: ignore[misc]
         arrivals = sidecar.rows().arrival
         assert arrivals.max() - arrivals.min() > 1000 * DAY_S, "the clock was never stepped"
         assert {role: state.pid for role, state in sidecar.reported().roles.items()} == pids

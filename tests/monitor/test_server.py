@@ -71,6 +71,7 @@ def test_a_dawdling_request_meets_its_deadline(server: HttpServer, monkeypatch: 
 
         def drip() -> None:
             while not stop.wait(0.05):
+                server.close_overdue()
                 try:
                     slow.sendall(b"x")
                 except OSError:

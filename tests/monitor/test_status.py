@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.health import STALE_S, examine
 from pipeline.monitor import status
-from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
+from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -100,10 +100,52 @@ def test_not_ready_without_a_base_model(get: Get, board: Board) -> None:
     publish(
         board, TrainerReport(role="trainer", phase="initializing", problem="VMAFX_BASE_MODEL_PATH=/m: no such file")
     )
-    assert get("/healthz")[0] == 200
+    code, body = get("/healthz")
+    assert code == 200
+    assert b"trainer: ok (initializing); VMAFX_BASE_MODEL_PATH=/m: no such file" in body
+    assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
     code, body = get("/readyz")
     assert code == 503
     assert b"VMAFX_BASE_MODEL_PATH=/m" in body
+
+
+def problems(board: Board, **metrics: float) -> list[str]:
+    """Return the problems while the trainer reports such figures."""
+    publish(board, TrainerReport(role="trainer", phase="running", base_model="base.onnx", metrics=metrics))
+    return examine(board).problems
+
+
+def test_features_unlike_the_base_models_are_a_problem(get: Get, board: Board) -> None:
+    """Features in another order, at which the base model is off by 137 points: said wherever one may look."""
+    (problem,) = problems(board, prequential_base_rmse=137.0, prequential_rows=4096.0)
+    assert problem.startswith("trainer: features look unlike those of the base model: on the newest 4,096 samples")
+    code, body = get("/status")
+    assert json.loads(body)["problems"] == [problem]
+    assert json.loads(body)["phase"] == "running"
+    for path in ("/healthz", "/readyz"):
+        code, body = get(path)
+        assert (code, b"features look unlike" in body) == (200, True)
+    assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {},
+        {"prequential_base_rmse": 137.0, "prequential_rows": 499.0},  # too few to tell
+        {"prequential_base_rmse": 26.1, "prequential_rows": 4096.0},  # the worst clip towards another target
+    ],
+)
+def test_a_base_model_of_another_target_is_no_problem(board: Board, metrics: dict[str, float]) -> None:
+    """Nor is one of which little is known yet."""
+    assert problems(board, **metrics) == []
+
+
+def test_a_network_that_was_never_trained_knows_no_features(board: Board) -> None:
+    """Without a base model, the beginning says nothing about the features."""
+    figures = {"prequential_base_rmse": 137.0, "prequential_rows": 4096.0}
+    publish(board, TrainerReport(role="trainer", phase="running", base_model=UNTRAINED, metrics=figures))
+    assert examine(board).problems == []
 
 
 @pytest.fixture

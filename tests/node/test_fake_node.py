@@ -55,6 +55,28 @@ def test_the_stream_is_the_corpus(options: NodeOptions) -> None:
     assert len({m["job_id"] for m in received}) == 100
 
 
+def test_a_stream_that_is_faster_than_the_sidecar_loses_nothing(options: NodeOptions) -> None:
+    """More frames than a queue holds, as fast as can be: the stream waits for the sidecar."""
+    with ScriptedSidecar(options.socket), FakeNode(STREAM, "vmaf", options) as node:
+        node.stream(threading.Event(), rate=1e9, samples=3000)
+        node.drain(threading.Event())
+        assert (node.counts().delivered, node.counts().dropped) == (3000, 0)
+
+
+def test_a_stream_that_waits_can_be_stopped(options: NodeOptions) -> None:
+    """No sidecar at all: the queue is full, and the stream ends when it is told to."""
+    stop = threading.Event()
+    with FakeNode(STREAM, "vmaf", options) as node:
+        streaming = threading.Thread(target=node.stream, args=[stop], kwargs={"rate": 1e9})
+        streaming.start()
+        assert eventually(lambda: node.counts().pending == 1000)
+        stop.set()
+        streaming.join(timeout=10)
+        assert not streaming.is_alive()
+        assert node.counts().sent == 1000
+        node.close(drain_timeout=0.0)
+
+
 def test_connections_run_side_by_side(options: NodeOptions) -> None:
     """Three encodes at once use three connections, and the counts are of all."""
     three = NodeOptions(options.socket, options.checkpoint_dir, options.base_model, connections=3)

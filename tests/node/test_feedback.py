@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from pipeline.node.feedback import FeedbackClient, Patience
 from tests.node.scripted_sidecar import Message, ScriptedSidecar, ok, refusal
@@ -92,6 +93,42 @@ def test_send_never_waits_and_counts_what_it_drops(path: Path) -> None:
     assert (client.dropped(), client.pending()) == (25, 0)
     assert not client.send(FEATURES, 50.0)
     assert client.dropped() == 26
+
+
+def test_what_is_dropped_is_in_the_log(path: Path) -> None:
+    """At once, then now and then, and at the end: how many by now; not a line for each."""
+    with structlog.testing.capture_logs() as logs:
+        client = client_of(path, capacity=10)
+        for _ in range(1000):
+            client.send(FEATURES, 50.0)
+        client.close(drain_timeout=0.0)
+    dropped = [event["dropped"] for event in logs if event["event"] == "samples_dropped"]
+    assert dropped[0] == 1
+    assert dropped[-1] == 1000
+    assert len(dropped) < 20
+
+
+def test_an_import_can_wait_for_room(path: Path) -> None:
+    """Fed in bulk through a small queue, every message is delivered."""
+    with ScriptedSidecar(path) as sidecar:
+        client = client_of(path, capacity=10)
+        jobs = [f"job-{index}" for index in range(2000)]
+        assert all(client.send(FEATURES, 50.0, job_id=job, wait=True) for job in jobs)
+        assert client.close()
+        assert sidecar.jobs() == jobs
+        assert (client.delivered(), client.dropped()) == (2000, 0)
+
+
+def test_who_waits_for_room_is_let_go_by_close(path: Path) -> None:
+    """With nobody listening, a waiting `send` ends when another thread closes the client, and is counted."""
+    client = client_of(path, capacity=1)
+    assert client.send(FEATURES, 50.0)
+    waiting = threading.Thread(target=client.send, args=[FEATURES, 50.0], kwargs={"wait": True})
+    waiting.start()
+    assert not client.close(drain_timeout=0.05)
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+    assert client.dropped() == 2
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])

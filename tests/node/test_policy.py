@@ -74,8 +74,10 @@ def test_versions_are_numbers(tmp_path: Path) -> None:
 
 
 def test_no_directory_yet(tmp_path: Path) -> None:
-    """A directory that the sidecar has not made yet holds no candidate."""
-    assert picked(tmp_path / "absent", "latest") == []
+    """Of a directory that is not there nobody can tell: not the same as one that holds no candidate."""
+    with pytest.raises(FileNotFoundError):
+        picked(tmp_path / "absent", "latest")
+    assert picked(tmp_path, "latest") == []
 
 
 @pytest.mark.parametrize("mark", ["", "[]", "{}", '{"state": "unstable"}', "null"])

@@ -62,10 +62,13 @@ def test_a_loop_begins_again(corpus: Corpus) -> None:
 def test_the_pace_is_kept_on_average() -> None:
     """Items do not come before their time, however late the ones before were taken."""
     start = time.monotonic()
+    taken = 0
     for index, _ in enumerate(paced(repeat(None, 20), 100.0, threading.Event())):
+        taken += 1
         assert time.monotonic() - start >= index / 100.0
         if index == 5:
             time.sleep(0.05)
+    assert taken == 20
 
 
 def test_a_stop_ends_the_stream_at_once() -> None:

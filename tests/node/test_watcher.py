@@ -85,6 +85,46 @@ def test_the_stable_link_can_go_back(directory: Path) -> None:
         assert eventually(lambda: score(watcher) == 61.0)
 
 
+def test_a_withdrawn_checkpoint_is_left_for_the_base_model(directory: Path) -> None:
+    """The only stable checkpoint is rolled back while the node predicts with it: the base model serves again."""
+    publish(directory, 1, constant_model(61.0))
+    swaps: list[tuple[str, str]] = []
+    with watching(directory, on_swap=lambda old, new: swaps.append((old.name, new.name))) as watcher:
+        assert eventually(lambda: score(watcher) == 61.0)
+        publish(directory, 1, constant_model(61.0), state="unstable")
+        watcher.hint("again")
+        assert eventually(lambda: score(watcher) == BASE_SCORE)
+        assert eventually(lambda: len(swaps) == 2)
+        assert swaps[1] == ("model_v000001.onnx", str(directory.parent / "base.onnx"))
+        watcher.hint(str(publish(directory, 2, constant_model(62.0))))
+        assert eventually(lambda: score(watcher) == 62.0)
+
+
+def test_a_withdrawn_checkpoint_is_left_though_another_one_is_bad(directory: Path) -> None:
+    """What is left cannot be used: the base model it is, not the one that was withdrawn."""
+    publish(directory, 2, constant_model(62.0))
+    with watching(directory) as watcher:
+        assert eventually(lambda: score(watcher) == 62.0)
+        publish(directory, 1, b"not a model")
+        publish(directory, 2, constant_model(62.0), state="unstable")
+        watcher.hint("again")
+        assert eventually(lambda: score(watcher) == BASE_SCORE)
+
+
+def test_a_disk_that_is_away_withdraws_nothing(directory: Path) -> None:
+    """Neither a directory that is gone for a while nor a checkpoint that cannot be read just now."""
+    path = publish(directory, 1, constant_model(61.0))
+    with watching(directory, poll_s=0.02) as watcher:
+        assert eventually(lambda: score(watcher) == 61.0)
+        away = directory.rename(directory.parent / "away")
+        assert not eventually(lambda: score(watcher) != 61.0, at_most_s=0.2)
+        Path(away / f"{path.name}.sha256").unlink()
+        (away / path.name).rename(away / "model_v000002.onnx")
+        (away / "model_v000002.json").write_text('{"state": "stable"}')
+        away.rename(directory)
+        assert not eventually(lambda: score(watcher) != 61.0, at_most_s=0.2)
+
+
 def test_a_swap_is_told_with_both_models(directory: Path) -> None:
     """The callback gets the model before and the one after, both able to predict."""
     swaps: list[tuple[str, float, str, float]] = []

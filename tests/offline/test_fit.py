@@ -90,7 +90,9 @@ def test_training_stops_when_nothing_improves(corpus: Corpus, schedule: str) -> 
 
 def test_a_source_left_out_is_never_seen(corpus: Corpus) -> None:
     """Neither training nor validation rows of a member are of its left-out source, and they share no clip."""
-    for member in members(corpus, [(source,) for source in corpus.sources()], 2):
+    made = members(corpus, [(source,) for source in corpus.sources()], 2)
+    assert {member.left_out for member in made} == {(source,) for source in corpus.sources()}
+    for member in made:
         seen = np.concatenate([member.training, member.validation])
         assert not set(corpus.source[seen]) & set(member.left_out)
         assert not set(corpus.clip[member.training]) & set(corpus.clip[member.validation])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.shm import segment
 from pipeline.shm.mailbox import Letter, Mailbox, Torn
+from tests.node.waiting import eventually
 from tests.shm.mailbox_writer import value
 from tests.shm.processes import running
 
@@ -93,8 +94,7 @@ def test_a_writer_killed_while_writing_leaves_a_whole_value(segment_name: str) -
     for _ in range(5):
         with running("tests.shm.mailbox_writer", segment_name, str(CAPACITY)) as writer:
             box = attached(segment_name)
-            while box.version < last + 20:
-                time.sleep(0.001)
+            assert eventually(lambda box=box, before=last: box.version >= before + 20, 30.0)  # type: ignore[misc]
             writer.kill()
             writer.wait()
         letter = box.read()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.shm import segment
 from pipeline.shm.ring import KIND, SPARE_SLOTS, Ring
 from pipeline.shm.rows import RowBatch, sealed
+from tests.node.waiting import eventually
 from tests.shm.processes import running
 from tests.shm.rows import N_FEATURES, intact
 
@@ -24,8 +25,7 @@ def lapped_ring(name: str, *, sealing: bool) -> Iterator[Ring]:
     """Give a ring that another process writes to without pause, several times round already."""
     with running("tests.shm.ring_writer", name, str(CAPACITY), str(sealing)):
         ring = _attached(name)
-        while ring.head < 3 * ring.slots:
-            time.sleep(0.01)
+        assert eventually(lambda: ring.head >= 3 * ring.slots, PATIENCE_S)
         yield ring
 
 
@@ -102,8 +102,7 @@ def test_a_killed_writer_costs_nothing_that_was_published(segment_name: str) -> 
     for _ in range(5):
         with running("tests.shm.ring_writer", segment_name, str(CAPACITY), "False") as writer:
             ring = _attached(segment_name)
-            while ring.head <= head + 2 * ring.slots:
-                time.sleep(0.001)
+            assert eventually(lambda ring=ring, before=head: ring.head > before + 2 * ring.slots, PATIENCE_S)  # type: ignore[misc]
             writer.kill()
             writer.wait()
         assert ring.head > head

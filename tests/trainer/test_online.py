@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.corpus.table import Corpus
+from pipeline.health import UNLIKE_RMSE, UNLIKE_ROWS
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
 from pipeline.shm.rows import RowBatch
@@ -47,6 +49,21 @@ def test_does_no_harm_where_there_is_nothing_to_learn() -> None:
     for first in range(0, 4000, 500):
         stream.feed(STREAM, "vmaf", 500, first)
         assert stream.rmse(JUDGE, "vmaf") < before + 1.0
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "unlike"), [([5, 4, 3, 2, 1, 0], "vmaf", True), (None, "vmaf_phone", False)]
+)
+def test_the_base_models_own_error_tells_features_in_another_order(
+    features: list[int] | None, target: str, unlike: bool
+) -> None:
+    """It is absurd there, and far from that where only the target is another."""
+    sent = STREAM if features is None else replace(STREAM, features=STREAM.features[:, features])
+    stream = Stream()
+    stream.feed(sent, target, 600)
+    figures = stream.training.report()
+    assert figures["prequential_rows"] == 600 >= UNLIKE_ROWS
+    assert (figures["prequential_base_rmse"] > UNLIKE_RMSE) == unlike
 
 
 def test_learns_from_scratch() -> None:
