@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model bench bench-learning soak fuzz image compose-test helm-test clean
+.PHONY: help install run test lint types pytest base-model bench bench-learning soak fuzz mutate image compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,6 +57,10 @@ soak: install  ## load and random faults, every sample accounted for: ten minute
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
 	$(BIN)/python -m tests.hostile.fuzz_wire .fuzz/corpus -artifact_prefix=.fuzz/ -max_total_time=$(or $(FUZZ_SECONDS),60)
+
+MUTATIONS ?= 10000
+mutate: install  ## a live checkpoint directory, changed at random, keeps its promises: ten minutes, or make mutate MUTATIONS=100000
+	$(BIN)/python -m tests.exporter.mutations $(MUTATIONS)
 
 IMAGE ?= vmafx-sidecar
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py)
