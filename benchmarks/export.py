@@ -64,7 +64,7 @@ def publishing(directory: Path, n_features: int, hidden: int) -> Callable[[], ob
     """Return an action that does what the exporter does with a snapshot of a network in `directory`."""
     base = BaseModel(two_layer(n_features, hidden), "base")
     store = Store(directory, keep=20)
-    store.open()
+    store.in_line(base.digest)
     rows = np.random.default_rng(0).random((8, n_features), np.float32)
     snapshot = TrainerSnapshot(
         step=1,

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 Part = bytes | memoryview
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file to read; never a link, and never one that would block, as a pipe does.
+
+    Raises FileNotFoundError also where something else has that name.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _not_a_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _not_a_file(path)
+    return os.fdopen(handle, "rb")
+
+
+def _not_a_file(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
 
 
 def write_durably(path: Path, *parts: Part, mode: int = 0o644, replace: bool = True) -> None:

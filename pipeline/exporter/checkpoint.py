@@ -1,15 +1,21 @@
 """`model_v000042.json`: what is known of a checkpoint beside its weights."""
 
 import math
+import re
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pipeline.durable import write_durably
+from pipeline.durable import open_regular, write_durably
 from pipeline.exporter.names import file_of, published
 
 State = Literal["stable", "unstable", "unproven"]
+
+_LIMIT = 1 << 20
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class CheckpointError(Exception):
@@ -72,14 +78,36 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def read(directory: Path, version: int) -> Checkpoint:
-    """Read a checkpoint's sidecar; raises CheckpointError."""
+    """Read a checkpoint's sidecar; raises CheckpointError, also where a value cannot be."""
     path = file_of(directory, version, ".json")
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        with open_regular(path) as file:
+            checkpoint = msgspec.json.decode(file.read(_LIMIT), type=Checkpoint)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path}: {error}") from None
+    wrong = next(_wrong(checkpoint, version), None)
+    if wrong is not None:
+        raise CheckpointError(f"{path}: {wrong}")
+    return checkpoint
+
+
+def _wrong(checkpoint: Checkpoint, version: int) -> Iterator[str]:
+    if checkpoint.version != version:
+        yield f"version {checkpoint.version}, expected {version}"
+    if not _DIGEST.fullmatch(checkpoint.sha256):
+        yield f"sha256 {checkpoint.sha256[:80]!r}, expected 64 lower-case hex digits"
+    for name in ("step", "samples"):
+        if not 0 <= getattr(checkpoint, name) < 2**63:
+            yield f"{name} {getattr(checkpoint, name)}, expected a count"
+    try:
+        created = datetime.fromisoformat(checkpoint.created)
+        usable = created.tzinfo is not None and created.timestamp() >= 0
+    except (ValueError, OverflowError):
+        usable = False
+    if not usable:
+        yield f"created {checkpoint.created[:80]!r}, expected a time such as 2026-05-28T12:34:56Z"
 
 
 def rewrite(directory: Path, checkpoint: Checkpoint) -> None:
@@ -87,17 +115,13 @@ def rewrite(directory: Path, checkpoint: Checkpoint) -> None:
     write_durably(file_of(directory, checkpoint.version, ".json"), encode(checkpoint))
 
 
-def readable(directory: Path) -> list[Checkpoint]:
-    """Return the published checkpoints with a readable sidecar, oldest first."""
-    checkpoints = []
+def read_all(directory: Path) -> tuple[dict[int, Checkpoint], dict[int, str]]:
+    """Return the published checkpoints by version, ascending, and why the sidecars of the others cannot be used."""
+    checkpoints: dict[int, Checkpoint] = {}
+    unreadable: dict[int, str] = {}
     for version in published(directory):
         try:
-            checkpoints.append(read(directory, version))
-        except CheckpointError:
-            continue
-    return checkpoints
-
-
-def newest_stable(directory: Path) -> Checkpoint | None:
-    """Return the newest checkpoint that is stable."""
-    return next((each for each in reversed(readable(directory)) if each.state == "stable"), None)
+            checkpoints[version] = read(directory, version)
+        except CheckpointError as error:
+            unreadable[version] = str(error)
+    return checkpoints, unreadable

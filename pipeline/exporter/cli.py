@@ -76,7 +76,10 @@ def checkpoints(context: click.Context, directory: Path, as_json: bool) -> None:
     from pipeline.exporter.tables import listing, print_table
 
     with _mistakes():
-        known, pinned = sidecar.readable(directory), pins.read(directory)
+        readable, unreadable = sidecar.read_all(directory)
+        known, pinned = list(readable.values()), pins.read(directory)
+    for reason in unreadable.values():
+        click.echo(reason, err=True)
     if as_json:
         click.echo(msgspec.json.encode([{**msgspec.to_builtins(c), "pinned": c.version in pinned} for c in known]))
     elif known:
@@ -153,7 +156,10 @@ def rollback(directory: Path, as_json: bool) -> None:
     from pipeline.exporter.names import stem
 
     with _mistakes():
-        bad, stable = operate.roll_back(directory)
+        bad, after = operate.roll_back(directory)
+    for problem in after.problems:
+        click.echo(problem, err=True)
+    stable = after.stable
     if as_json:
         click.echo(msgspec.json.encode({"withdrawn": bad.version, "stable": stable.version if stable else None}))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -24,30 +25,40 @@ class Judging:
         self._directory, self._fixture, self._delta = directory, fixture, delta
 
     def verdict(
-        self, candidate: OnnxModel, base: BaseModel, stable: Checkpoint | None, holdout: RowBatch | None
+        self,
+        candidate: OnnxModel,
+        base: BaseModel,
+        stable: Checkpoint | None,
+        holdout: RowBatch | None,
+        incomparable: str = "",
     ) -> Verdict:
-        """Judge a candidate on the rows there are. Without the fixture that was asked for, none is called stable."""
+        """Judge a candidate on the rows there are.
+
+        Without the fixture that was asked for, and without the last stable model where there is one, none is called
+        stable. `incomparable` says why there is one that cannot be compared with, empty where that is not so.
+        """
         sets: list[GateSet] = []
         if holdout is not None:
             sets.append(GateSet("held-out", np.ascontiguousarray(holdout.features), holdout.score, holdout.group))
-        missing = ""
+        missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:
                 sets.append(self._fixture.rows())
             except CorpusError as error:
-                missing = f"{error}."
-        base_model = OnnxModel(base.serialized)
-        verdict = judge(candidate.predict, base_model.predict, self._last_stable(stable, base), sets, self._delta)
+                missing.append(f"{error}.")
+        last: Predict | None = None
+        try:
+            last = None if stable is None else self._load(stable).predict
+        except (UnusableModel, OSError) as error:
+            missing.append(f"last stable checkpoint: {error}.")
+        verdict = judge(candidate.predict, OnnxModel(base.serialized).predict, last, sets, self._delta)
         if missing and verdict.state != "unstable":
-            return Verdict("unproven", missing, verdict.metrics)
+            return Verdict("unproven", " ".join(missing), verdict.metrics)
         return verdict
 
-    def _last_stable(self, stable: Checkpoint | None, base: BaseModel) -> Predict | None:
-        """Load the last stable model; one that is gone or takes other features is nothing to compare with."""
-        if stable is None:
-            return None
-        try:
-            model = OnnxModel(file_of(self._directory, stable.version).read_bytes())
-        except (UnusableModel, OSError):
-            return None
-        return model.predict if model.n_features == base.n_features else None
+    def _load(self, stable: Checkpoint) -> OnnxModel:
+        path = file_of(self._directory, stable.version)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != stable.sha256:
+            raise UnusableModel(path.name, "it is not what was published")
+        return OnnxModel(data)

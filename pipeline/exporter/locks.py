@@ -1,10 +1,12 @@
 """Who may write to a checkpoint directory: one exporter for as long as it lives, one change at a time.
 
-Both are locks on files (flock), which the kernel releases when their holder dies.
+Both are locks on files (flock), which the kernel releases when their holder dies. Only their owner can open these
+files: whoever may read a file can lock it, with flock as with fcntl, where a read lock keeps writers out.
 """
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 CHANGE_LOCK = ".change.lock"
 
+_MODE = 0o600
 _PATIENCE_S = 5.0
 _RETRY_S = 0.01
 
@@ -87,7 +90,14 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) != _MODE:
+            os.fchmod(handle, _MODE)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def _acquire(handle: int, directory: Path) -> None:

@@ -1,13 +1,25 @@
-"""What the files of a checkpoint directory are called, and which versions it has seen."""
+"""What the files of a checkpoint directory are called, and which versions it has.
 
+Only canonical names count: six digits, more without a leading zero, from 1 on; and only regular files are checkpoints.
+Whatever else lies here is somebody else's.
+"""
+
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = (".onnx", ".onnx.sha256", ".json")
 """The files of one checkpoint, in the order of removal: a reader that sees the model still finds its digest."""
 
-_FILE = re.compile(r"model_v(\d{6,12})(\.onnx|\.onnx\.sha256|\.json)")
-_ID = re.compile(r"model-v(\d{6,12})")
+HIGHEST = 999_999_999
+"""The last version that there can be: one a second for thirty years. A name beyond it is a mistake."""
+
+VERSION = r"(?!0{6})(\d{6}|[1-9]\d{6,8})"
+"""Matches a version in a canonical name."""
+
+_FILE = re.compile(rf"model_v{VERSION}(\.onnx|\.onnx\.sha256|\.json)")
+_ID = re.compile(rf"model-v{VERSION}")
 
 
 def stem(version: int) -> str:
@@ -31,16 +43,31 @@ def version_of_identifier(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def versions(directory: Path) -> dict[int, set[str]]:
-    """Return every version that has files here, with their suffixes."""
-    found: dict[int, set[str]] = {}
-    for path in directory.iterdir():
-        match = _FILE.fullmatch(path.name)
+def versions(directory: Path) -> dict[int, dict[str, bool]]:
+    """Return every version that has a name here, with its suffixes, and whether each is a regular file."""
+    found: dict[int, dict[str, bool]] = {}
+    for name, is_regular in _entries(directory):
+        match = _FILE.fullmatch(name)
         if match:
-            found.setdefault(int(match[1]), set()).add(match[2])
+            found.setdefault(int(match[1]), {})[match[2]] = is_regular
     return found
 
 
 def published(directory: Path) -> list[int]:
     """Return the versions whose model is here, ascending."""
-    return sorted(version for version, suffixes in versions(directory).items() if ".onnx" in suffixes)
+    return sorted(version for version, suffixes in versions(directory).items() if suffixes.get(".onnx"))
+
+
+def strange(directory: Path) -> dict[str, str]:
+    """Return what looks like a checkpoint's file and is none, by name, with the reason."""
+    return {
+        name: "no regular file" if _FILE.fullmatch(name) else "no canonical name: model_v and six digits expected"
+        for name, is_regular in _entries(directory)
+        if name.startswith("model_v") and not (is_regular and _FILE.fullmatch(name))
+    }
+
+
+def _entries(directory: Path) -> Iterator[tuple[str, bool]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name, entry.is_file(follow_symlinks=False)

@@ -13,7 +13,7 @@ from pipeline.exporter import pins
 from pipeline.exporter.checkpoint import Checkpoint, CheckpointError
 from pipeline.exporter.locks import locked
 from pipeline.exporter.names import published, stem
-from pipeline.exporter.settle import settle
+from pipeline.exporter.settle import Overview, settle
 
 
 def pin(directory: Path, version: int) -> None:
@@ -33,17 +33,22 @@ def unpin(directory: Path, version: int) -> None:
         pins.write(directory, pinned - {version})
 
 
-def roll_back(directory: Path) -> tuple[Checkpoint, Checkpoint | None]:
-    """Withdraw the newest stable checkpoint; return it, and the one that is the newest stable now.
+def roll_back(directory: Path) -> tuple[Checkpoint, Overview]:
+    """Withdraw the checkpoint that `latest-stable` leads to; return it, and what is there then.
 
-    It is marked unstable, and stays where it is. Raises CheckpointError where none is stable.
+    It is marked unstable, and stays where it is; the pointer goes to the one before of the same base model. Raises
+    CheckpointError where there is none to withdraw, OSError where that cannot be done.
     """
     with locked(directory):
-        bad = sidecar.newest_stable(directory)
+        before = settle(directory, keep=None, base=None)
+        bad = before.stable
         if bad is None:
-            raise CheckpointError(f"{directory}: no checkpoint is stable")
+            raise CheckpointError(before.incomparable or f"{directory}: no checkpoint is stable")
         when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         reason = f"Withdrawn by an operator at {when}; before: {bad.reason}"
         sidecar.rewrite(directory, msgspec.structs.replace(bad, state="unstable", reason=reason))
-        settle(directory, keep=None)
-        return bad, sidecar.newest_stable(directory)
+        after = settle(directory, keep=None, base=bad.base_sha256)
+    for problem in after.problems:
+        if isinstance(problem, OSError):
+            raise problem
+    return bad, after

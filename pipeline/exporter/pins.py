@@ -29,7 +29,9 @@ def read(directory: Path) -> set[int]:
         return set(msgspec.json.decode(path.read_bytes(), type=Pins).pinned)
     except FileNotFoundError:
         return set()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PinsError(f"{path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PinsError(f"{path}: {error}") from None
 
 

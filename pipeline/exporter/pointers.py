@@ -11,16 +11,18 @@ Two names cannot be replaced at once, but one link to a directory can (Kubernete
 A reader that wants both files of one version resolves `latest.onnx` first (realpath) and takes the digest beside it.
 """
 
+import re
 import shutil
 from pathlib import Path
 
 from pipeline.durable import replace_link, sync_directory
-from pipeline.exporter.names import stem
+from pipeline.exporter.names import VERSION, stem
 
 LATEST = "latest"
 LATEST_STABLE = "latest-stable"
 
 _PAIR = (".onnx.sha256", ".onnx")
+_PAIR_NAME = re.compile(rf"\.v{VERSION}")
 
 
 def point(directory: Path, pointer: str, version: int | None) -> None:
@@ -30,9 +32,14 @@ def point(directory: Path, pointer: str, version: int | None) -> None:
             (directory / name).unlink(missing_ok=True)
         return
     pair = directory / f".v{version:06d}"
+    if pair.is_symlink() or pair.is_file():  # a link could lead anywhere
+        pair.unlink()
     pair.mkdir(exist_ok=True)
     for suffix in _PAIR:
-        replace_link(pair / f"model{suffix}", f"../{stem(version)}{suffix}")
+        link = pair / f"model{suffix}"
+        if link.is_dir() and not link.is_symlink():  # nobody else has any business here
+            shutil.rmtree(link)
+        replace_link(link, f"../{stem(version)}{suffix}")
     replace_link(directory / f".{pointer}", pair.name)
     for suffix in _PAIR:
         replace_link(directory / f"{pointer}{suffix}", f".{pointer}/model{suffix}")
@@ -41,15 +48,19 @@ def point(directory: Path, pointer: str, version: int | None) -> None:
 def pointed(directory: Path, pointer: str) -> int | None:
     """Return the version that `pointer` leads to; None where it leads nowhere."""
     try:
-        return int((directory / f".{pointer}").readlink().name.removeprefix(".v"))
-    except (OSError, ValueError):
+        match = _PAIR_NAME.fullmatch(str((directory / f".{pointer}").readlink()))
+    except OSError:
         return None
+    return int(match[1]) if match else None
 
 
 def remove_unused(directory: Path) -> None:
     """Remove the directories of pairs that no pointer leads to."""
     used = {pointed(directory, LATEST), pointed(directory, LATEST_STABLE)}
-    for pair in directory.glob(".v[0-9]*"):
-        if pair.is_dir() and not pair.is_symlink() and int(pair.name.removeprefix(".v")) not in used:
+    matches = ((_PAIR_NAME.fullmatch(path.name), path) for path in directory.glob(".v[0-9]*"))
+    unused = [path for match, path in matches if match and int(match[1]) not in used]
+    for pair in unused:
+        if pair.is_dir() and not pair.is_symlink():
             shutil.rmtree(pair, ignore_errors=True)
-    sync_directory(directory)
+    if unused:
+        sync_directory(directory)

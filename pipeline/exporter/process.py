@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
 from pipeline.exporter.candidate import Refused
+from pipeline.exporter.checkpoint import CheckpointError
 from pipeline.exporter.locks import DirectoryTaken
 from pipeline.exporter.names import file_of
 from pipeline.exporter.pins import PinsError
 from pipeline.exporter.schedule import BackOff, Schedule
-from pipeline.exporter.store import Overview
+from pipeline.exporter.settle import Overview
 from pipeline.exporter.work import NotReady, Work
 from pipeline.exporter.worker import Worker
 from pipeline.lifecycle import Ending, ExitCode
@@ -35,12 +37,16 @@ _KINDS: dict[type[Exception], str] = {
     OSError: "disk",
     RegistryError: "directory",
     PinsError: "directory",
+    CheckpointError: "directory",
     Refused: "refused",
     UnusableModel: "refused",
     NotReady: "not ready",
+    Exception: "unexpected",
 }
 _BLOCKING = {"disk", "directory"}
 """Kinds of failure for which nothing can be published or saved: phase `blocked` until it works again."""
+_TOLD = 3
+"""So many of the things that are wrong in the directory are told at once."""
 
 
 class ExportRequest:
@@ -75,14 +81,14 @@ class _Exporter:
             process.reporter.publish()
         self._work = work = Work(settings, process.board, process.log, process.saved)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
-        self._back_off = {name: BackOff() for name in self._jobs}
+        self._back_off = {name: BackOff() for name in (*self._jobs, "directory")}
         self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
         self._job = ""
         self._began = 0.0
         self._asked = False
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
-        self._in_order = False
+        self._was_looked_at = self._in_order = False
         self._upkept_at = float("-inf")
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
@@ -90,14 +96,14 @@ class _Exporter:
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
-        news = self._take_in()
+        if self._take_in():
+            self._report()
+            self._process.reporter.publish()
         if not self._worker.busy:
             due = self._due()
             if due:
                 self._start(due)
         self._report()
-        if news:
-            self._process.reporter.publish()
 
     def finish(self) -> None:
         """Let the job in hand end, save, and leave things in order; give up where the disk does not answer.
@@ -131,19 +137,20 @@ class _Exporter:
         return math.inf if self._worker.busy else max(0.0, min(self._due_times().values()))
 
     def _due_times(self) -> dict[str, float]:
-        """Return in how many seconds each job is due, by name."""
-        if not self._in_order:
-            return {"upkeep": self._back_off["upkeep"].seconds}
-        if self._request.is_set:
-            return {"export": 0.0}
+        """Return in how many seconds each job is due, by name, the most urgent first."""
         self._trainer.refresh()
         now, settings, trainer = time.monotonic(), self._process.settings, self._trainer.report
         wanted = {
+            "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now if self._in_order else 0.0,
             "export": self._schedule.due_in(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": self._saved_at + settings.state_interval_s - now,
-            "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now,
         }
-        return {job: max(seconds, self._back_off[job].seconds) for job, seconds in wanted.items()}
+        due = {job: max(seconds, self._back_off[job].seconds) for job, seconds in wanted.items()}
+        if self._request.is_set:
+            due["export"] = 0.0
+        if not self._was_looked_at:  # what is there says since when samples count
+            del due["export"]
+        return due
 
     def _due(self) -> str | None:
         return next((job for job, seconds in self._due_times().items() if seconds <= 0), None)
@@ -160,7 +167,7 @@ class _Exporter:
             overview = self._worker.result()
         except DirectoryTaken as error:
             raise Ending(ExitCode.ALREADY_RUNNING, str(error)) from None
-        except tuple(_KINDS) as error:
+        except Exception as error:
             self._failed(error)
         else:
             if overview is None:
@@ -169,18 +176,24 @@ class _Exporter:
         return True
 
     def _failed(self, error: Exception) -> None:
-        if isinstance(error, NotReady) and not self._asked:
-            self._back_off[self._job].failed()  # due, but the trainer is not: no fault
-            return
-        kind = next(kind for family, kind in _KINDS.items() if isinstance(error, family))
-        failures = self._process.report.failures
-        failures[kind] = failures.get(kind, 0) + 1
+        """Note that the job in hand has failed; what nobody expected fails the job, too, and not the process."""
         self._back_off[self._job].failed()
-        self._problems[self._job] = f"{self._job}: {error}"
+        if isinstance(error, NotReady) and not self._asked:
+            return  # due, but the trainer is not: no fault
+        self._in_order = False
+        kind = self._tell(self._job, [error])
         if kind in _BLOCKING and not self._asked:  # who asked for it is told, and may leave it at that
             self._blocked.add(self._job)
-        self._in_order = False
-        self._process.log.error("failed", job=self._job, kind=kind, reason=str(error))
+
+    def _tell(self, job: str, errors: Sequence[Exception]) -> str:
+        """Count, show and log what is wrong; return its kind."""
+        kind = next(kind for family, kind in _KINDS.items() if isinstance(errors[0], family))
+        reason, unexpected = _in_a_line(errors), errors[0] if kind == "unexpected" else None
+        failures = self._process.report.failures
+        failures[kind] = failures.get(kind, 0) + 1
+        self._problems[job] = f"{job}: {reason}"
+        self._process.log.error("failed", job=job, kind=kind, reason=reason, exc_info=unexpected)
+        return kind
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
@@ -196,8 +209,22 @@ class _Exporter:
             report.export_seconds = now - self._began
             self._in_order = False
         else:
-            self._upkept_at, self._in_order = now, True
+            self._upkept_at, self._in_order, self._was_looked_at = now, True, True
             self._describe(overview)
+            self._look_at(overview.problems)
+
+    def _look_at(self, problems: Sequence[Exception]) -> None:
+        """Tell what is wrong in the directory: when it is new, and ever more seldom while it stays."""
+        if not problems:
+            self._problems.pop("directory", None)
+            self._back_off["directory"].succeeded()
+            return
+        is_news = self._problems.get("directory") != f"directory: {_in_a_line(problems)}"
+        if is_news or self._back_off["directory"].seconds <= 0:
+            self._back_off["directory"].failed()
+            self._tell("directory", problems)
+        if any(isinstance(each, OSError) for each in problems):  # the disk refuses: leave it alone for as long
+            self._upkept_at += self._back_off["directory"].seconds
 
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
@@ -219,3 +246,10 @@ class _Exporter:
         if (self._process.report.phase, self._process.report.problem) != (phase, problem):
             self._process.phase(phase, problem)
         self._process.reporter.beat()
+
+
+def _in_a_line(errors: Sequence[Exception]) -> str:
+    """Return what went wrong, in a line that fits into a report."""
+    told = [str(error) or type(error).__name__ for error in errors[:_TOLD]]
+    more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
+    return "; ".join(each[:500] for each in (*told, *more))

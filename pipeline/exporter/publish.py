@@ -10,29 +10,48 @@ from pathlib import Path
 
 from pipeline.durable import write_durably
 from pipeline.exporter import checkpoint as sidecar
-from pipeline.exporter.checkpoint import Checkpoint, Verdict
-from pipeline.exporter.names import file_of, version_of_identifier, versions
+from pipeline.exporter import counter
+from pipeline.exporter.checkpoint import Checkpoint, CheckpointError, Verdict
+from pipeline.exporter.names import HIGHEST, file_of, stem, version_of_identifier, versions
 from pipeline.registry import registry
 
 
-def next_version(directory: Path) -> int:
-    """Return a version that no file and no registry entry has, complete or left behind by a dead writer."""
+def next_version(directory: Path, floor: int = 0) -> int:
+    """Return a version above `floor` that was never given: no name has it, no registry entry, and it is not counted.
+
+    Raises CheckpointError where none is left.
+    """
     try:
         listed = [version_of_identifier(entry.id) or 0 for entry in registry.load(directory).models]
     except registry.RegistryError:
         listed = []
-    return max([0, *versions(directory), *listed]) + 1
+    version = max([floor, counter.read(directory), *versions(directory), *listed]) + 1
+    if version > HIGHEST:
+        raise CheckpointError(
+            f"{directory}: {stem(HIGHEST)} is taken, and no version is left after it; "
+            f"remove what is no checkpoint, its entry in {registry.NAME}, and {counter.NAME}"
+        )
+    return version
 
 
 def publish(
-    directory: Path, model: bytes, verdict: Verdict, *, step: int, samples: int, created: str, base: tuple[str, str]
+    directory: Path,
+    model: bytes,
+    verdict: Verdict,
+    *,
+    step: int,
+    samples: int,
+    created: str,
+    base: tuple[str, str],
+    floor: int = 0,
 ) -> Checkpoint:
     """Publish `model` under the next version and return its sidecar; `base` is the base model's name and digest.
 
     The caller holds the directory (`locks.locked`). Raises OSError when the disk refuses; the directory then says
-    whether the model got there.
+    whether the model got there. Raises CheckpointError where no version is left above `floor`.
     """
-    version = next_version(directory)
+    version = next_version(directory, floor)
+    counter.raise_to(directory, version)
     digest = hashlib.sha256(model).hexdigest()
     checkpoint = Checkpoint(
         version=version,

@@ -1,69 +1,100 @@
-"""The checkpoint directory as its one writer uses it: claimed, locked for each change, settled after it."""
+"""The checkpoint directory as its one writer uses it: claimed, locked for each change, brought in line after it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.exporter import checkpoint as sidecar
+from pipeline.exporter.catalogue import Digests
 from pipeline.exporter.checkpoint import Checkpoint, State, Verdict
 from pipeline.exporter.locks import Claim, locked
 from pipeline.exporter.publish import publish
-from pipeline.exporter.settle import settle
+from pipeline.exporter.settle import NOT_KNOWN_TO_BE_BAD, Overview, settle
 
+_NOT_OURS = frozenset({"state"})
 
-@dataclass(frozen=True)
-class Overview:
-    """What is published: the newest checkpoint, the newest stable one, the newest that nodes are told of."""
-
-    latest: Checkpoint | None = None
-    stable: Checkpoint | None = None
-    announced: Checkpoint | None = None
-    states: dict[str, int] = field(default_factory=dict)
-
-
-NOT_KNOWN_TO_BE_BAD: frozenset[State] = frozenset({"stable", "unproven"})
-PROVEN: frozenset[State] = frozenset({"stable"})
+_Seen = tuple[str | None, frozenset[tuple[str | int, ...]]]
 
 
 class Store:
-    """Publishes into `directory` and keeps the newest `keep` versions there; nodes are told of those in `announce`."""
+    """Publishes into `directory` and keeps the newest `keep` versions there; none up to `floor` is given again.
 
-    def __init__(self, directory: Path, keep: int, announce: frozenset[State] = NOT_KNOWN_TO_BE_BAD) -> None:
+    Nodes are told of those whose state is in `announce`. `overview` is what was seen last.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        keep: int,
+        announce: frozenset[State] = NOT_KNOWN_TO_BE_BAD,
+        floor: int = 0,
+    ) -> None:
         self.directory = directory
-        self._keep = keep
-        self._announce = announce
+        self.overview = Overview()
+        self._keep, self._announce, self._floor = keep, announce, floor
         self._claim = Claim(directory)
-        self._settled = False
+        self._digests = Digests()
+        self._seen: _Seen | None = None
 
-    def open(self) -> None:
-        """Make sure that the directory is there, ours and in order.
-
-        Raises OSError, DirectoryTaken, or RegistryError and PinsError where those files are broken.
-        """
+    def claim(self) -> None:
+        """Make sure that the directory is there and ours. Raises OSError or DirectoryTaken."""
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         if self._claim.hold():
-            self._settled = False
-        if not self._settled:
+            self._seen = None
+
+    def in_line(self, base: str | None) -> Overview:
+        """Bring the directory in line where anything has changed in it, or was not as it should be the last time.
+
+        `base` is the digest of the current base model, None while that is not known. Raises OSError or DirectoryTaken.
+        """
+        self.claim()
+        seen = (base, _fingerprint(self.directory))
+        if seen != self._seen or self.overview.problems:
             with locked(self.directory):
-                settle(self.directory, self._keep)
-            self._settled = True
+                self.overview = settle(
+                    self.directory,
+                    self._keep,
+                    base,
+                    floor=self._floor,
+                    announce=self._announce,
+                    digests=self._digests,
+                )
+            self._seen = seen
+        return self.overview
 
     def publish(self, model: bytes, verdict: Verdict, *, step: int, samples: int, base: tuple[str, str]) -> Checkpoint:
-        """Publish a model. What follows from it is brought in line by the next `open`. Raises OSError."""
+        """Publish a model. What follows from it is brought in line by the next `in_line`.
+
+        Raises OSError, or CheckpointError where no version is left.
+        """
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with locked(self.directory):
-            self._settled = False
-            return publish(self.directory, model, verdict, step=step, samples=samples, created=created, base=base)
+            made = publish(
+                self.directory,
+                model,
+                verdict,
+                step=step,
+                samples=samples,
+                created=created,
+                base=base,
+                floor=self._floor,
+            )
+        self._floor = max(self._floor, made.version)
+        self.overview = replace(self.overview, latest=made)
+        return made
 
-    def overview(self) -> Overview:
-        """Read what is published."""
-        known = sidecar.readable(self.directory)
-        states = [each.state for each in known]
-        return Overview(
-            latest=known[-1] if known else None,
-            stable=next((each for each in reversed(known) if each.state == "stable"), None),
-            announced=next((each for each in reversed(known) if each.state in self._announce), None),
-            states={state: states.count(state) for state in sorted(set(states))},
-        )
+
+def _fingerprint(directory: Path) -> frozenset[tuple[str | int, ...]]:
+    """Return what tells that something has changed: names, and of each what changes with its content."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if entry.name not in _NOT_OURS]
+    found = []
+    for name in names:
+        try:
+            status = os.lstat(directory / name)
+        except FileNotFoundError:
+            continue
+        found.append((name, status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return frozenset(found)

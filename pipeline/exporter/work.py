@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
@@ -10,9 +12,11 @@ from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.handback import Handback
 from pipeline.exporter.judging import Judging
 from pipeline.exporter.saver import Saver
+from pipeline.exporter.settle import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
 from pipeline.exporter.sources import Sources
-from pipeline.exporter.store import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview, Store
+from pipeline.exporter.store import Store
 from pipeline.handoff import TrainerSnapshot
+from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
 from pipeline.state.resume import Saved
 from pipeline.telemetry import Board
@@ -29,7 +33,8 @@ class Work:
         self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
         announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
-        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced)
+        floor = board.exporter().version
+        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced, floor)
         self._judging = Judging(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
         self._saver = Saver(settings, self._sources, board, log, saved)
         self._handback = Handback(settings)
@@ -42,26 +47,31 @@ class Work:
         return "; ".join(filter(None, (self._fixture_problem, self._handback.problem)))
 
     def upkeep(self) -> Overview:
-        """Claim the directory and bring it in order, where that is not done, and look for changes by an operator."""
-        self._store.open()
-        overview = self._store.overview()
-        self._handback.follow(overview.stable)
+        """Bring the directory in line with what is in it and with the base model that the trainer serves."""
+        base = self._sources.base_model()
+        overview = self._store.in_line(base.digest if base else None)
         self._look_at_fixture()
+        try:
+            self._handback.follow(overview.stable)
+        except (OSError, UnusableModel) as error:
+            return replace(overview, problems=(*overview.problems, error))
         return overview
 
     def save(self) -> Overview:
-        """Save the state."""
-        self._store.open()
+        """Save the state: that needs the right to the directory, whatever else is wrong in it."""
+        self._store.claim()
         self._saver.save()
-        return self._store.overview()
+        return self._store.overview
 
     def export(self) -> Overview:
         """Make a candidate of the trainer's newest weights, judge it, and publish it; `upkeep` does the rest."""
-        self._store.open()
+        self._store.claim()
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
-        stable = self._store.overview().stable
-        verdict = self._judging.verdict(candidate.model, base, stable, self._sources.holdout(base.digest))
+        before = self._store.in_line(base.digest)
+        verdict = self._judging.verdict(
+            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable
+        )
         made = self._store.publish(
             candidate.onnx,
             verdict,
@@ -70,7 +80,7 @@ class Work:
             base=(base.name, base.digest),
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
-        return self._store.overview()
+        return self._store.overview
 
     def _look_at_fixture(self) -> None:
         problem = self._fixture.problem() if self._fixture else ""

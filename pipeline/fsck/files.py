@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.exporter import checkpoint as sidecar
-from pipeline.exporter import pins, pointers
-from pipeline.exporter.checkpoint import Checkpoint, CheckpointError
+from pipeline.exporter import catalogue, pins, pointers
+from pipeline.exporter.catalogue import Digests, Published
+from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.exporter.locks import CHANGE_LOCK, locked
-from pipeline.exporter.names import file_of, identifier, published
+from pipeline.exporter.names import file_of, identifier, strange
 from pipeline.fsck.finding import Finding
 from pipeline.model.verify import verify
 from pipeline.registry import registry
@@ -27,27 +28,29 @@ def check(directory: Path) -> Iterator[Finding]:
         if (directory / CHANGE_LOCK).exists():  # never made here: it would belong to whoever runs the verifier
             with contextlib.suppress(OSError):
                 stack.enter_context(locked(directory))
-        versions = published(directory)
-        yield from (_model(directory, version) for version in versions)
-        yield _index(directory, versions)
-        yield from (_pointer(directory, pointer, versions) for pointer in (pointers.LATEST, pointers.LATEST_STABLE))
+        known = catalogue.look(directory, Digests())
+        yield from (_model(directory, each) for each in known)
+        yield from (Finding(name, False, f"{reason}: ignored") for name, reason in strange(directory).items())
+        yield _index(directory, [each.version for each in known])
+        yield _pointer(directory, pointers.LATEST, lambda leads_to: catalogue.latest(known, leads_to))
+        yield _pointer(directory, pointers.LATEST_STABLE, lambda leads_to: catalogue.stable(known, leads_to, None))
         yield _pins(directory)
     yield from _state(directory / "state")
 
 
-def _model(directory: Path, version: int) -> Finding:
-    path = file_of(directory, version)
-    failed = [f"{each.name}: {each.detail}" for each in verify(path) if not each.passed]
+def _model(directory: Path, each: Published) -> Finding:
+    path = file_of(directory, each.version)
     try:
-        described = sidecar.read(directory, version)
-    except CheckpointError as error:
-        return Finding(path.name, False, str(error))
-    if (described.version, described.sha256) != (version, registry.digest_of(path)):
-        failed.append(f"its sidecar is of version {described.version}, digest {described.sha256[:12]}")
-    return Finding(path.name, not failed, "; ".join(failed) or _summary(described))
+        failed = [f"{check.name}: {check.detail}" for check in verify(path) if not check.passed]
+    except OSError as error:
+        failed = [f"{path}: {error.strerror}"]
+    if each.fault and each.fault not in failed:
+        failed.append(each.fault)
+    return Finding(path.name, not failed, "; ".join(failed) or _summary(each.described))
 
 
-def _summary(described: Checkpoint) -> str:
+def _summary(described: Checkpoint | None) -> str:
+    assert described is not None, "what has no fault has a sidecar"
     return f"verifies; {described.state}, step {described.step:,}, {described.samples:,} samples"
 
 
@@ -61,19 +64,20 @@ def _index(directory: Path, versions: list[int]) -> Finding:
     return Finding(registry.NAME, not faults, "; ".join(faults) or f"lists {len(listed)} models, each as it is")
 
 
-def _pointer(directory: Path, pointer: str, versions: list[int]) -> Finding:
+def _pointer(directory: Path, pointer: str, expect: Callable[[int | None], int | None]) -> Finding:
+    """Check that a pointer leads to what it may: `latest-stable` to the newest stable one of some base model."""
     leads_to = pointers.pointed(directory, pointer)
-    if pointer == pointers.LATEST:
-        expected = max(versions, default=None)
-    else:
-        stable = sidecar.newest_stable(directory)
-        expected = stable.version if stable else None
-    name = f"{pointer}.onnx"
+    name, expected = f"{pointer}.onnx", expect(leads_to)
     if leads_to != expected:
         return Finding(name, False, f"leads to version {leads_to}, expected {expected}")
-    if expected is not None and not (directory / name).samefile(file_of(directory, expected)):
-        return Finding(name, False, f"does not lead to {file_of(directory, expected).name}")
-    return Finding(name, True, "leads nowhere yet" if expected is None else f"leads to version {expected}")
+    if expected is None:
+        left = [path.name for path in (directory / name, directory / f".{pointer}") if os.path.lexists(path)]
+        return Finding(name, not left, f"leads nowhere, but {left[0]} is there" if left else "leads nowhere yet")
+    try:
+        same = (directory / name).samefile(file_of(directory, expected))
+    except OSError as error:
+        return Finding(name, False, f"{error.filename}: {error.strerror}")
+    return Finding(name, same, f"{'leads' if same else 'does not lead'} to version {expected}")
 
 
 def _pins(directory: Path) -> Finding:
@@ -92,6 +96,8 @@ def _state(directory: Path) -> Iterator[Finding]:
             yield Finding(path.name, False, str(error))
         except FileNotFoundError:
             continue  # an exporter at work has replaced it meanwhile
+        except OSError as error:
+            yield Finding(path.name, False, str(error))
         else:
             ring = state.regions.get("ring")
             held = f"{len(ring.words):,} rows up to sample {ring.count:,}" if ring else "no ring"

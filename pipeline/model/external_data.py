@@ -1,9 +1,11 @@
 """Reading weights that lie outside the ONNX file, without letting the file choose what is read.
 
 An ONNX tensor may name a file, an offset and a length. The name comes from the model, so it is not trusted: it has
-to stay inside the model's own directory, also after symbolic links, and the length has to be that of the tensor.
+to stay inside the model's own directory, also after symbolic links, and the length has to be that of the tensor. Many
+tensors may name the same bytes, so what they come to is bounded before any is read.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from pipeline.model.errors import UnusableModel
 
 def inline_external_data(model: ModelProto, name: str, directory: Path | None) -> None:
     """Move every external tensor into the model, in place; `directory` None means that there may be none."""
+    _check_total(model, name)
     for tensor in model_tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
             tensor.raw_data = _read(tensor, name, directory)
@@ -69,8 +72,18 @@ def _extent(entries: dict[str, str], tensor: TensorProto, name: str) -> tuple[in
     return offset, length
 
 
-MAX_TENSOR_BYTES = 64 << 20
-"""Tiny models have kilobytes; beyond this a tensor's shape is taken for a mistake, before any memory is asked for."""
+MAX_BYTES = 64 << 20
+"""Of all tensors together. Tiny models have kilobytes: beyond this a shape is taken for a mistake, before any memory is
+asked for."""
+
+
+def _check_total(model: ModelProto, name: str) -> None:
+    """Refuse a model whose tensors, inside and outside the file, come to more than `MAX_BYTES`."""
+    tensors = model_tensors(model)
+    total = sum(t.ByteSize() if t.data_location != TensorProto.EXTERNAL else _n_bytes(t, name) for t in tensors)
+    if total > MAX_BYTES:
+        reason = f"its {len(tensors)} tensors come to {total:,} bytes; at most {MAX_BYTES >> 20} MiB expected"
+        raise UnusableModel(name, reason)
 
 
 def _n_bytes(tensor: TensorProto, name: str) -> int:
@@ -78,11 +91,6 @@ def _n_bytes(tensor: TensorProto, name: str) -> int:
         item = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
     except KeyError:
         raise UnusableModel(name, f"tensor {tensor.name!r} has the unknown type {tensor.data_type}") from None
-    size = item
-    for dimension in tensor.dims:
-        size *= dimension
-    if not 0 <= size <= MAX_TENSOR_BYTES:
-        raise UnusableModel(
-            name, f"tensor {tensor.name!r} of shape {list(tensor.dims)}: at most {MAX_TENSOR_BYTES >> 20} MiB expected"
-        )
-    return size
+    if any(dimension < 0 for dimension in tensor.dims):
+        raise UnusableModel(name, f"tensor {tensor.name!r} has the shape {list(tensor.dims)}")
+    return int(item * math.prod(tensor.dims))

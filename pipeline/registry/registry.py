@@ -90,11 +90,14 @@ def _fault(directory: Path, entry: Entry) -> str | None:
         return f"{entry.onnx} lies outside {directory}"
     if not path.is_file():
         return f"{entry.onnx} is missing"
-    found = digest_of(path)
+    try:
+        found, twin = digest_of(path), Path(f"{path}.sha256")
+        said = twin.read_text(encoding="utf-8", errors="replace").strip() if twin.is_file() else entry.sha256
+    except OSError as error:
+        return f"{entry.onnx} cannot be read: {error.strerror}"
     if found != entry.sha256:
         return f"{entry.onnx} has digest {found}, registered is {entry.sha256}"
-    twin = Path(f"{path}.sha256")
-    if twin.is_file() and twin.read_text(encoding="utf-8", errors="replace").strip() != entry.sha256:
+    if said != entry.sha256:
         return f"{twin.name} differs from the registered digest {entry.sha256}"
     return None
 
@@ -105,7 +108,9 @@ def _document(directory: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except FileNotFoundError:
         return {"schema_version": 1, "models": []}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RegistryError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RegistryError(f"{path}: {error}") from error
 
 

@@ -26,11 +26,11 @@ def completes(job: Callable[[], object], n: int, fault: Callable[[], NoReturn]) 
     """Run `job` in a forked process with `fault` in the place of change `n`; return whether it ended before that."""
     child = os.fork()
     if child == 0:
-        _put_at(n, fault)
+        reached = _put_at(n, fault)
         status = 1
         try:
             job()
-            status = 0
+            status = _DISK_REFUSED if reached else 0
         except OSError as error:
             status = _DISK_REFUSED if error.errno == errno.EIO else 1
         finally:
@@ -40,18 +40,22 @@ def completes(job: Callable[[], object], n: int, fault: Callable[[], NoReturn]) 
     return status == 0
 
 
-def _put_at(n: int, fault: Callable[[], NoReturn]) -> None:
+def _put_at(n: int, fault: Callable[[], NoReturn]) -> list[str]:
+    """Have change `n` replaced; the list that is returned gets its name when it is reached."""
     left = n
+    reached: list[str] = []
 
-    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def instead(*args: Any, **kwargs: Any) -> Any:
             nonlocal left
             left -= 1
             if left == 0:
+                reached.append(name)
                 fault()
             return call(*args, **kwargs)
 
         return instead
 
     for name in CHANGES:
-        setattr(os, name, counted(getattr(os, name)))
+        setattr(os, name, counted(name, getattr(os, name)))
+    return reached

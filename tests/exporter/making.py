@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.exporter.checkpoint import Checkpoint, State, Verdict
 from pipeline.exporter.publish import publish
+from pipeline.exporter.settle import Overview, settle
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel, parse_base_model
 
@@ -21,3 +22,11 @@ def publish_one(directory: Path, state: State = "stable", seed: int = 0) -> Chec
     verdict = Verdict(state, "Because.")
     model = base.with_weights(small_model(seed).vector())
     return publish(directory, model, verdict, step=10, samples=100, created=CREATED, base=(base.name, base.digest))
+
+
+def settled(directory: Path, keep: int | None = 10, base: str | None = None) -> Overview:
+    """Bring a directory in line, for the small model where no other base is named; raise the first thing wrong."""
+    overview = settle(directory, keep, base or small_model().digest)
+    for problem in overview.problems:
+        raise problem
+    return overview

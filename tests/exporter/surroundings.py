@@ -52,11 +52,16 @@ class Surroundings:
         self.ring.begin()
         self.reservoir, _ = regions.own_reservoir(self.settings, "reservoir", self.settings.reservoir_capacity)
         self.holdout, _ = regions.own_reservoir(self.settings, "holdout", self.settings.holdout_capacity)
-        served = handoff.encode(ServedModel(name=self.base.name, digest=self.base.digest, onnx=self.base.serialized))
-        self._model, _ = regions.own_mailbox(self.settings, "model", len(served))
-        self._model.publish(served)
+        self._model, _ = regions.own_mailbox(self.settings, "model", 1 << 16)
+        self.serve(self.base)
         self._weights, _ = regions.own_mailbox(self.settings, "weights", 1 << 16)
         self.set_ingest_phase("accepting")
+
+    def serve(self, base: BaseModel) -> None:
+        """Have the trainer serve a base model."""
+        self.base = base
+        served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
+        self._model.publish(served)
 
     def set_ingest_phase(self, phase: str) -> None:
         """Have ingest report a phase."""
@@ -82,17 +87,19 @@ class Surroundings:
         batch.group[:] = np.repeat(np.arange(groups), rows)
         self.holdout.offer(batch, Random(0))
 
-    def train(self, weights: npt.NDArray[np.float32], step: int, *, error: float = 0.0, digest: str = "") -> None:
-        """Publish weights as the trainer does; its probe scores are off by `error`."""
-        probe = np.random.default_rng(1).normal(0, 1, (8, N_FEATURES)).astype(np.float32)
-        scores = OnnxModel(self.base.with_weights(np.nan_to_num(weights))).predict(probe) + np.float32(error)
+    def train(
+        self, weights: npt.NDArray[np.float32], step: int, *, error: float = 0.0, digest: str = "", probe: bytes = b""
+    ) -> None:
+        """Publish weights as the trainer does; its probe scores are off by `error`, its probe may be no rows at all."""
+        rows = np.random.default_rng(1).normal(0, 1, (8, N_FEATURES)).astype(np.float32)
+        scores = OnnxModel(self.base.with_weights(np.nan_to_num(weights))).predict(rows) + np.float32(error)
         snapshot = TrainerSnapshot(
             step=step,
             samples=self.ring.head,
             base_digest=digest or self.base.digest,
             n_features=N_FEATURES,
             export=weights.tobytes(),
-            probe=probe.tobytes(),
+            probe=probe or rows.tobytes(),
             probe_scores=scores.tobytes(),
             meta={"step": step},
             vectors={},

@@ -10,9 +10,8 @@ from click.testing import CliRunner, Result
 from pipeline.exporter import checkpoint as sidecar
 from pipeline.exporter import cli, pins
 from pipeline.exporter.names import file_of
-from pipeline.exporter.settle import settle
 from pipeline.registry import registry
-from tests.exporter.making import publish_one
+from tests.exporter.making import publish_one, settled
 
 COMMANDS = {"checkpoints": cli.checkpoints, "pin": cli.pin, "unpin": cli.unpin, "rollback": cli.rollback}
 
@@ -22,7 +21,7 @@ def directory(tmp_path: Path) -> Path:
     """Publish four checkpoints, the second and the last stable."""
     for seed, state in enumerate(("unproven", "stable", "unstable", "stable")):
         publish_one(tmp_path, state, seed)  # type: ignore[arg-type]
-    settle(tmp_path, keep=10)
+    settled(tmp_path, keep=10)
     return tmp_path
 
 
@@ -81,11 +80,11 @@ def test_what_others_have_written_is_shown_as_it_is(tmp_path: Path) -> None:
 def test_a_pinned_checkpoint_outlives_the_others(directory: Path) -> None:
     """Until it is unpinned."""
     assert call(directory, "pin", "v000001").exit_code == 0
-    settle(directory, keep=1)
+    settled(directory, keep=1)
     assert file_of(directory, 1).exists()
-    assert not file_of(directory, 2).exists()
+    assert not file_of(directory, 3).exists()
     assert call(directory, "unpin", "1").exit_code == 0
-    settle(directory, keep=1)
+    settled(directory, keep=1)
     assert not file_of(directory, 1).exists()
 
 

@@ -1,5 +1,6 @@
 """One exporter a directory, one change at a time."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -52,3 +53,37 @@ def test_a_link_in_the_locks_place_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         Claim(tmp_path).hold()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_consumer_cannot_hold_the_locks(tmp_path: Path) -> None:
+    """A reader's descriptor is enough for flock, so nobody else may get one; files that are there are put right."""
+    for name in (".exporter.lock", ".change.lock"):
+        (tmp_path / name).touch(mode=0o644)
+        (tmp_path / name).chmod(0o644)
+    claim = Claim(tmp_path)
+    claim.hold()
+    with locked(tmp_path):
+        assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+            ".exporter.lock": 0o600,
+            ".change.lock": 0o600,
+        }
+    claim.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_another_user_cannot_take_a_lock(tmp_path: Path) -> None:
+    """Not even by opening the file to read."""
+    claim = Claim(tmp_path)
+    claim.hold()
+    claim.release()
+    child = os.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            os.open(".exporter.lock", os.O_RDONLY)
+        except PermissionError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -215,6 +215,65 @@ def test_broken_files_of_others_are_reported_and_left(exporter: Exporter) -> Non
     exporter.until(lambda report: report.version == 2 and not report.problem)
 
 
+def truncate_stable(directory: Path) -> None:
+    """Cut the model short that `latest-stable` leads to."""
+    path = (directory / "latest-stable.onnx").resolve()
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def replace_pointer(directory: Path) -> None:
+    """Put a directory in the place of `latest.onnx`."""
+    (directory / "latest.onnx").unlink()
+    (directory / "latest.onnx").mkdir()
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "registry.json": lambda directory: (directory / "registry.json").write_text("{"),
+    "pins.json": lambda directory: (directory / "pins.json").write_text("["),
+    "model_v000001.onnx": truncate_stable,
+    "model_v000001.json": lambda directory: (directory / "model_v000001.json").write_text("{}"),
+    "latest.onnx": replace_pointer,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_whatever_is_wrong_in_the_directory_the_state_is_saved(tmp_path: Path, instance: str, name: str) -> None:
+    """Now and then, and at the end; models are published, and the problem names the file."""
+    environ = settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_STATE_INTERVAL_S="1")
+    exporter = Exporter(environ)
+    exporter.around.hold_out(exporter.around.base.with_weights(OTHER + 1))
+    exporter.train(10, step=1)
+    exporter.until(lambda report: report.stable_version == 1)
+    BROKEN[name](exporter.directory)
+    exporter.train(10, step=2)
+    report = exporter.until(lambda report: name in report.problem and report.state_saved_at)
+    before = report.state_saved_at
+    exporter.until(lambda report: report.version == 2)
+    exporter.train(1, step=3)
+    exporter.until(lambda report: report.state_saved_at > before)
+    exporter.train(2, step=4)
+    assert exporter.stop()[0] == 0
+    state, _ = savedstate.load(exporter.around.settings.state_dir)
+    assert state is not None
+    assert state.regions["ring"].count == 23
+
+
+def test_what_nobody_expected_fails_the_job_and_not_the_process(exporter: Exporter) -> None:
+    """It is counted, logged with its traceback, shown, and tried again; without it all goes on."""
+    exporter.around.train(OTHER, step=1, probe=b"\0" * 5)
+    exporter.around.feed(10)
+    exporter.until(lambda report: report.phase == "running")
+    exporter.process.send_signal(signal.SIGUSR1)
+    report = exporter.until(lambda report: report.failures.get("unexpected"))
+    assert report.problem.startswith("export: ")
+    exporter.train(10, step=2)
+    exporter.process.send_signal(signal.SIGUSR1)
+    exporter.until(lambda report: report.version == 1 and not report.problem)
+    code, log = exporter.stop()
+    assert code == 0
+    assert "Traceback" in log
+
+
 def test_a_second_sidecar_on_the_directory_is_refused(exporter: Exporter, tmp_path: Path) -> None:
     """It ends with the documented code and one line; the first goes on."""
     exporter.train(10, step=1)
@@ -232,19 +291,37 @@ def test_a_second_sidecar_on_the_directory_is_refused(exporter: Exporter, tmp_pa
     exporter.until(lambda report: report.version == 2)
 
 
-def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(tmp_path: Path, instance: str) -> None:
+@pytest.fixture
+def fixture_file(tmp_path: Path) -> Path:
+    """Give a fixture that can be used."""
+    return Path(shutil.copy(CORPUS, tmp_path / "fixture.npz"))
+
+
+@pytest.fixture
+def with_fixture(tmp_path: Path, instance: str, fixture_file: Path) -> Iterator[Exporter]:
+    """Start an exporter that judges on a fixture."""
+    running = Exporter(settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(fixture_file)))
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+    running.process.communicate()
+
+
+def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(
+    with_fixture: Exporter, fixture_file: Path
+) -> None:
     """Removed under a running exporter: said at once, models are published and nobody is told; also not afterwards."""
-    fixture = Path(shutil.copy(CORPUS, tmp_path / "fixture.npz"))
-    exporter = Exporter(settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(fixture)))
+    exporter = with_fixture
     exporter.until(lambda report: report.phase == "running")
     assert exporter.report.problem == ""
-    fixture.unlink()
+    fixture_file.unlink()
     report = exporter.until(lambda report: report.problem)
-    assert report.problem == f"VMAFX_SIDECAR_FIXTURE: {fixture}: no such file"
+    assert report.problem.startswith(f"VMAFX_SIDECAR_FIXTURE: {fixture_file}: ")
+    assert "o such file" in report.problem
     exporter.train(10, step=1)
     report = exporter.until(lambda report: report.version == 1)
     assert (report.latest_state, report.announced) == ("unproven", "")
-    shutil.copy(CORPUS, fixture)
+    shutil.copy(CORPUS, fixture_file)
     report = exporter.until(lambda report: not report.problem)
     assert (report.version, report.announced) == (1, "")
     code, log = exporter.stop()

@@ -18,7 +18,7 @@ from pipeline.exporter.settle import settle
 from pipeline.model.verify import verify
 from pipeline.registry import registry
 from tests.exporter.dying import completes, kill, refuse
-from tests.exporter.making import publish_one
+from tests.exporter.making import publish_one, settled, small_model
 
 
 def broken_promises(directory: Path) -> list[str]:
@@ -30,7 +30,7 @@ def broken_promises(directory: Path) -> list[str]:
 def test_a_published_model_has_its_digest_sidecar_entry_and_pointers(tmp_path: Path) -> None:
     """One publish and one settle give everything that the contract promises beside a model."""
     made = publish_one(tmp_path)
-    settle(tmp_path, keep=5)
+    settled(tmp_path, keep=5)
     assert file_of(tmp_path, 1, ".onnx.sha256").read_text() == made.sha256 + "\n"
     assert sidecar.read(tmp_path, 1) == made
     assert (tmp_path / "latest.onnx").resolve() == file_of(tmp_path, 1).resolve()
@@ -45,7 +45,7 @@ def test_a_published_model_has_its_digest_sidecar_entry_and_pointers(tmp_path: P
 def test_files_are_readable_by_others_and_writable_by_the_owner_only(tmp_path: Path) -> None:
     """The node runs under another user id: mode 0644, whatever the umask."""
     publish_one(tmp_path)
-    settle(tmp_path, keep=5)
+    settled(tmp_path, keep=5)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_file()}
     assert {mode for name, mode in modes.items() if not name.startswith(".")} == {0o644}
 
@@ -53,7 +53,7 @@ def test_files_are_readable_by_others_and_writable_by_the_owner_only(tmp_path: P
 def _publish_and_settle(directory: Path) -> None:
     with locked(directory):
         publish_one(directory, seed=1)
-        settle(directory, keep=2)
+        settle(directory, 2, small_model().digest)
 
 
 @pytest.mark.parametrize("fault", [kill, refuse])
@@ -67,14 +67,14 @@ def test_no_fault_at_any_change_to_the_disk_leaves_a_broken_model(
         directory.mkdir()
         for seed in (2, 3, 4):
             publish_one(directory, seed=seed)
-        settle(directory, keep=2)
+        settled(directory, keep=2)
         finished = completes(partial(_publish_and_settle, directory), step, fault)
         assert broken_promises(directory) == [], f"{fault.__name__} at change {step}"
         assert (directory / "latest.onnx").exists()
         digests = {version: registry.digest_of(file_of(directory, version)) for version in published(directory)}
-        settle(directory, keep=2)
+        settled(directory, keep=2)
         again = publish_one(directory, seed=5)
-        settle(directory, keep=2)
+        settled(directory, keep=2)
         assert again.version > max(digests)
         assert broken_promises(directory) == []
         assert registry.verify(directory) == []
@@ -92,7 +92,7 @@ def test_orphans_of_a_dead_writer_use_up_their_version(tmp_path: Path) -> None:
     file_of(tmp_path, 9, ".json").write_text("{}")
     assert next_version(tmp_path) == 10
     assert publish_one(tmp_path).version == 10
-    settle(tmp_path, keep=5)
+    settled(tmp_path, keep=5)
     assert sorted(p.name for p in tmp_path.glob("model_*")) == [
         "model_v000010.json",
         "model_v000010.onnx",
@@ -111,7 +111,7 @@ def test_retention_keeps_the_newest_the_stable_and_the_pinned(tmp_path: Path) ->
     for version in range(1, 11):
         publish_one(tmp_path, "stable" if version == 3 else "unproven", seed=version)
     pins.write(tmp_path, {1})
-    settle(tmp_path, keep=2)
+    settled(tmp_path, keep=2)
     assert published(tmp_path) == [1, 3, 9, 10]
     assert pointers.pointed(tmp_path, pointers.LATEST) == 10
     assert pointers.pointed(tmp_path, pointers.LATEST_STABLE) == 3
@@ -124,7 +124,7 @@ def test_foreign_registry_entries_and_files_are_left_alone(tmp_path: Path) -> No
     registry.add(tmp_path, foreign)
     (tmp_path / "theirs.onnx").write_bytes(b"x")
     publish_one(tmp_path)
-    settle(tmp_path, keep=1)
+    settled(tmp_path, keep=1)
     assert foreign in registry.load(tmp_path).models
     assert (tmp_path / "theirs.onnx").exists()
 
@@ -135,7 +135,7 @@ def test_broken_pins_stop_the_removal_not_the_pointers(tmp_path: Path) -> None:
         publish_one(tmp_path, seed=seed)
     (tmp_path / pins.NAME).write_text("{")
     with pytest.raises(pins.PinsError, match=r"pins\.json"):
-        settle(tmp_path, keep=1)
+        settled(tmp_path, keep=1)
     assert published(tmp_path) == [1, 2, 3]
     assert (tmp_path / "latest.onnx").resolve().name == "model_v000003.onnx"
 
@@ -155,5 +155,5 @@ def test_a_write_that_the_disk_refuses_leaves_nothing_behind(tmp_path: Path) -> 
     with pytest.raises(OSError, match="too large") as refused:
         publish_one(tmp_path)
     assert refused.value.errno == errno.EFBIG
-    assert [path.name for path in tmp_path.iterdir()] == ["model_v000001.onnx.sha256"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".last-version", "model_v000001.onnx.sha256"]
     assert published(tmp_path) == []

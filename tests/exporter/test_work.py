@@ -44,7 +44,9 @@ def test_an_export_is_the_base_graph_with_the_trainers_weights(around: Surroundi
     """Byte for byte; the sidecar says from what it was made; the file verifies."""
     around.feed(37)
     around.train(OTHER, step=5)
-    overview = work_of(around).export()
+    work = work_of(around)
+    work.export()
+    overview = work.upkeep()
     path = file_of(around.settings.checkpoint_dir, 1)
     assert path.read_bytes() == around.base.with_weights(OTHER)
     assert all(check.passed for check in verify(path))
@@ -80,7 +82,9 @@ def test_the_base_models_own_weights_are_not_stable(around: Surroundings) -> Non
     """And an unstable checkpoint is published, but nodes are not told of it."""
     around.hold_out(around.base.with_weights(OTHER))
     around.train(around.base.vector(), step=1)
-    overview = work_of(around).export()
+    work = work_of(around)
+    work.export()
+    overview = work.upkeep()
     assert overview.latest is not None
     assert (overview.latest.state, overview.stable, overview.announced) == ("unstable", None, None)
 

@@ -11,12 +11,11 @@ from click.testing import CliRunner, Result
 from pipeline import config, handoff, regions
 from pipeline.cli import cli
 from pipeline.exporter.names import file_of
-from pipeline.exporter.settle import settle
 from pipeline.fsck import cli as fsck_cli
 from pipeline.shm.ring import Ring
 from pipeline.state import savedstate
 from pipeline.state.savedstate import SavedRows, SavedState
-from tests.exporter.making import publish_one, small_model
+from tests.exporter.making import publish_one, settled, small_model
 from tests.shm.rows import append
 
 
@@ -33,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
     made.mkdir()
     for seed in range(3):
         publish_one(made, seed=seed)
-        settle(made, keep=10)
+        settled(made, keep=10)
     (made / "state").mkdir()
     savedstate.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 16), np.float32), 0)}))
     return made

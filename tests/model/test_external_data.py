@@ -99,3 +99,30 @@ def test_a_huge_shape_is_refused_before_memory_is_asked_for(tmp_path: Path) -> N
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(UnusableModel, match="at most 64 MiB expected"):
         load_base_model(path)
+
+
+def test_tensors_together_are_bounded(tmp_path: Path) -> None:
+    """A small model whose many tensors name the same bytes over and over: refused by their sum, and nothing is read."""
+    path = save(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    for number in range(17):
+        tensor = proto.graph.initializer.add(name=f"again{number}", data_type=TensorProto.FLOAT, dims=[1 << 20])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.data")
+    path.write_bytes(proto.SerializeToString())
+    (tmp_path / "weights.data").unlink()
+    with pytest.raises(UnusableModel, match=r"^model\.onnx: its 21 tensors come to 71,303,\d{3} bytes; at most 64 MiB"):
+        load_base_model(path)
+
+
+def test_the_bound_counts_what_the_file_holds_itself(tmp_path: Path) -> None:
+    """Half inside, half outside: too much together."""
+    path = save(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    proto.graph.initializer.add(name="inside", data_type=TensorProto.FLOAT, dims=[9 << 20]).raw_data = bytes(36 << 20)
+    outside = proto.graph.initializer.add(name="outside", data_type=TensorProto.FLOAT, dims=[9 << 20])
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="weights.data")
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UnusableModel, match="at most 64 MiB expected"):
+        load_base_model(path)
