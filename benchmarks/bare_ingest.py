@@ -40,7 +40,9 @@ def main() -> None:
     ring = Ring.private(settings.replay_capacity, settings.n_features)
     admission = Admission(ring, Resends(settings.replay_capacity, []), settings.max_line_bytes)
     kind = PerSocket if sys.argv[1] == "sockets" else Server
-    server = kind(settings, Listener(settings), admission, AnswerPrefix(regions.open_board(settings)))
+    server = kind(
+        settings, Listener(settings), admission, AnswerPrefix(regions.open_board(settings), settings.checkpoint_dir)
+    )
     while not stop:
         server.round(0.2)
 

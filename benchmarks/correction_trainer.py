@@ -23,6 +23,7 @@ from pipeline.model.graph import load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
 
@@ -115,8 +116,12 @@ def trained(stream: Frames, judged: Frames, target: str, seed: int) -> list[floa
     training = OnlineTraining(base, Recipe(), ring, *reservoirs, seed=seed)
     groups = np.unique(stream.source, return_inverse=True)[1] * 8 + 1  # a group that is never held out
     errors = []
-    for number, features in enumerate(stream.features.tolist(), start=1):
-        ring.append(0.0, int(groups[number - 1]), number, float(stream.targets[target][number - 1]), features)
+    row = RowBatch(1, base.n_features)
+    for number, (features, score, group) in enumerate(
+        zip(stream.features, stream.targets[target], groups, strict=True), start=1
+    ):
+        row.features[0], row.score[0], row.group[0], row.key[0] = features, score, group, number
+        ring.extend(row)
         if number % 16 == 0:
             training.advance(16)
         if number in SAMPLES:

@@ -16,6 +16,7 @@ from pipeline.corpus.table import Corpus
 from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
 
@@ -122,8 +123,10 @@ class Sidecar:
 
     def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
         """Send rows, and train on them as they come."""
-        for vector, value, content in zip(features.tolist(), score.tolist(), group, strict=True):
-            self.ring.append(0.0, content, self._sent, value, vector)
+        row = RowBatch(1, self.base.n_features)
+        for vector, value, content in zip(features, score, group, strict=True):
+            row.features[0], row.score[0], row.group[0], row.key[0] = vector, value, content, self._sent
+            self.ring.extend(row)
             self._sent += 1
             if self._sent % _AT_ONCE == 0:
                 self.training.advance(_AT_ONCE)

@@ -44,7 +44,7 @@ def full_memory(n_features: int) -> Memory:
     ring, reservoir = Ring.private(_ROWS, n_features), Reservoir.private(_ROWS, n_features)
     reservoir.open_writer()
     ring.extend(rows)
-    reservoir.restore(rows.words, 50)
+    reservoir.restore(rows.words, 50, 1)
     memory = Memory(ring, reservoir, 32, Recipe().recent_share, seed=0)
     memory.remember(np.arange(_ROWS))
     return memory

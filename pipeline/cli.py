@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a run."),
     "fsck": ("pipeline.fsck.cli:fsck", "Verify all that a sidecar has on disk and in shared memory."),
     "clean": ("pipeline.console.control:clean", "Remove what a dead sidecar left in shared memory."),
+    "reset": ("pipeline.console.control:reset", "Have a stopped sidecar begin anew."),
     "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
     "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),
     "evaluate": ("pipeline.offline.cli:evaluate", "Judge models on a corpus."),

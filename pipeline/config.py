@@ -139,6 +139,13 @@ def _address(text: str) -> tuple[str, int] | None:
         raise expected from None
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(sorted({part.strip().lower().rstrip(".") for part in text.split(",") if part.strip()}))
+    if not all(name and name.replace("-", "").replace("_", "").replace(".", "").isalnum() for name in names):
+        raise _Expected("host names separated by commas, such as sidecar,sidecar.encoders.svc")
+    return names
+
+
 def _setting(name: str, default: str, parse: Callable[[str], Any], about: str) -> Any:
     return field(metadata={"name": name, "default": default, "parse": parse, "about": about})
 
@@ -187,6 +194,12 @@ class Settings:
         "4096",
         _integer(64, 1_000_000),
         "samples kept for judging, never trained on",
+    )
+    keep_rows: bool = _setting(
+        "VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES",
+        "0",
+        _flag,
+        "1: another base model learns from the rows of the one before",
     )
     batch_size: int = _setting("VMAFX_SIDECAR_BATCH_SIZE", "32", _integer(1, 8192), "rows in a train step")
     replay_mix: float = _setting(
@@ -279,6 +292,12 @@ class Settings:
         "127.0.0.1:9091",
         _address,
         "address of /status, /metrics and the page; off: none",
+    )
+    http_hosts: tuple[str, ...] = _setting(
+        "VMAFX_SIDECAR_HTTP_HOSTS",
+        "",
+        _hosts,
+        "host names that HTTP answers to, beside IP addresses and localhost; empty: on loopback none, elsewhere any",
     )
     instance: str = _setting(
         "VMAFX_SIDECAR_INSTANCE",

@@ -27,7 +27,8 @@ class TrainerSnapshot(msgspec.Struct, kw_only=True):
 
     `export` float32[n_parameters] is the EMA weights in graph space; `probe` float32[n, n_features] are rows, and
     `probe_scores` float32[n] what the trainer predicts for them with those weights. `meta` and `vectors` are what
-    `OnlineTraining.restore` takes; `vectors` maps a name to (dtype, bytes).
+    `OnlineTraining.restore` takes; `vectors` maps a name to (dtype, bytes). `ring` is the identity of the ring whose
+    sequences `samples`, the cursor, and `start` in `meta` are.
     """
 
     step: int
@@ -39,6 +40,12 @@ class TrainerSnapshot(msgspec.Struct, kw_only=True):
     probe_scores: bytes
     meta: dict[str, Any]
     vectors: dict[str, tuple[str, bytes]]
+    ring: int = 0
+
+    @property
+    def start(self) -> int:
+        """Sequence of the first row that is of this base model's training."""
+        return int(self.meta.get("start", 0))
 
     def export_vector(self) -> NDArray[np.float32]:
         """Return the EMA weights in graph space, float32[n_parameters]."""
@@ -67,6 +74,11 @@ class StableWeights(msgspec.Struct, kw_only=True):
     def vector(self) -> NDArray[np.float32]:
         """Return the weights, float32[n_parameters]."""
         return np.frombuffer(self.weights, np.float32)
+
+
+def lineage_of(base_digest: str) -> int:
+    """Return the number by which reservoirs know the base model's training, above 0."""
+    return int(base_digest[:15], 16) + 1
 
 
 def pack_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[str, bytes]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from pipeline import kernel
 from pipeline.telemetry import (
     ROLES,
     UNTRAINED,
@@ -54,9 +54,9 @@ class RoleHealth(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether it has ended for good, dies again and again, or has shown no progress for too long."""
+        """Whether it ended for good, dies again and again, cannot do its work, or shows no progress for too long."""
         silent = STALE_S < self.heartbeat_age < math.inf and not self.suspended and self.phase != "stopped"
-        return silent or self.phase in {"failed", "held back"}
+        return silent or self.phase in {"failed", "held back", "blocked"}
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class Health(msgspec.Struct, frozen=True):
     def phase(self) -> Phase:
         """The sidecar's phase, in the words that the operator's API knows."""
         roles = [self.roles[role] for role in PIPELINE]
-        if self.monitor.verdict or any(role.failed for role in roles):
+        if any(role.failed for role in roles):
             return "failed"
         if any(role.suspended for role in roles):
             return "paused"
@@ -120,8 +120,8 @@ def examine(board: Board) -> Health:
 def _judge(report: Report, restarts: int) -> RoleHealth:
     now = time.monotonic()
     age = now - report.heartbeat if report.pid else math.inf
-    state, _ = kernel_state(report.pid)
-    alive = report.phase != "stopped" and state not in {"", "Z", "X"}
+    state, _, born = kernel.look_at(report.pid)
+    alive = report.phase != "stopped" and state not in {"", "Z", "X"} and born == report.born
     return RoleHealth(
         alive=alive,
         progressing=alive and age < STALE_S and report.phase not in {"failed", "crashed"},
@@ -144,16 +144,6 @@ def _features_unlike(report: TrainerReport) -> str:
         f"features look unlike those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
         f"points (RMSE); compare their order and scale with what {report.base_model} expects"
     )
-
-
-def kernel_state(pid: int) -> tuple[str, int]:
-    """Return a process's state as the kernel's letter (R, S, T, Z, …), and its parent; "" and 0 for none."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text() if pid > 0 else ""
-    except OSError:
-        status = ""
-    state, parent = [*status.rpartition(")")[2].split()[:2], "", ""][:2]
-    return state, int(parent or 0)
 
 
 def _problem(state: RoleHealth) -> str:

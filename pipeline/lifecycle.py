@@ -12,7 +12,7 @@ from pipeline.telemetry import Report
 
 
 class ExitCode(IntEnum):
-    """Documented exit codes; those from 64 on follow sysexits.h and are not worth a restart with the same settings."""
+    """Documented exit codes; those from 64 on follow sysexits.h."""
 
     OK = 0
     FAILED = 1
@@ -21,7 +21,14 @@ class ExitCode(IntEnum):
     BEYOND_RESTART = 70
     NO_SHARED_MEMORY = 71
     ALREADY_RUNNING = 73
+    LAST_SAVE_FAILED = 74
     BAD_SETTINGS = 78
+
+
+FINAL = frozenset(
+    {ExitCode.BASE_MODEL_UNUSABLE, ExitCode.NO_SHARED_MEMORY, ExitCode.ALREADY_RUNNING, ExitCode.BAD_SETTINGS}
+)
+"""The codes of a process for which another start would end the same way: the whole sidecar ends with them."""
 
 
 class Ending(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from pipeline.config import ConfigError, Settings
 from pipeline.journal import open_journals
 from pipeline.lifecycle import Ending, ExitCode, StopFlag, hold_back
 from pipeline.shm.bell import Bell
-from pipeline.shm.segment import Segment, SharedMemoryUnusable, open_lock
+from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
 from pipeline.state import resume
 from pipeline.telemetry import Board, R, Reporter
 
@@ -54,6 +53,7 @@ class Process(Generic[R]):
     board: Board
     reporter: Reporter[R]
     log: FilteringBoundLogger
+    saved: resume.Saved
     bell: Bell
     _owned: list[Named] = field(default_factory=list)
     _looked_at: float = 0.0
@@ -127,11 +127,11 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
         log.error("ending", reason=str(error))
         return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
     log = logs.get(role)
-    if not board.box(role).version:
-        resume.fill_report(board, role, resume.load(settings, log))
+    saved = resume.Saved(settings, log)
+    resume.fill_report(board, role, saved)
     reporter = Reporter(board, role, kind)
     hold_back(reporter.report, reporter.previous, stop, reporter.publish)
-    process = Process(settings, stop, board, reporter, log, bell)
+    process = Process(settings, stop, board, reporter, log, saved, bell)
     process.own(board.segment, bell)
     code = _serve(process, serve)
     os.close(lock)
@@ -143,9 +143,12 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
         serve(process)
     except (Ending, SharedMemoryUnusable) as error:
         code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
-        process.report.ending = code
+        if process.should_stop() and code != ExitCode.LAST_SAVE_FAILED:
+            process.phase("stopped")  # what could not be begun is no fault of a process that is told to end
+            return ExitCode.OK
         process.log.error("ending", reason=str(error), code=int(code))
-        process.phase("failed", str(error))
+        process.report.phase, process.report.problem = "failed", str(error)
+        process.reporter.publish()
         return code
     except Lost as error:
         process.log.error("lost", reason=str(error))
@@ -161,17 +164,13 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
 
 def _claim(settings: Settings, role: str) -> int:
     """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
-    fd = open_lock(f"{regions.name(settings.instance_name, role)}.role")
     until = time.monotonic() + _PREDECESSOR_WAIT_S
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return take_lock(regions.role_lock(settings.instance_name, role))
         except BlockingIOError:
             if time.monotonic() > until:
-                os.close(fd)
                 raise Ending(
                     ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
                 ) from None
             time.sleep(0.05)
-        else:
-            return fd

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from pipeline import kernel
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 from pipeline.shm.words import CACHE_LINE, Word
@@ -29,12 +30,14 @@ _PLACE = CACHE_LINE + Mailbox.size(REPORT_CAPACITY)
 class Report(msgspec.Struct, kw_only=True):
     """What every role reports.
 
-    `phase` is a word or two; `problem` says in a line what is wrong, empty when nothing is; `ending` is the exit code
-    of a role that gave up on purpose, with the reason in `problem`.
+    `phase` is a word or two; `problem` says in a line what is wrong, empty when nothing is. With `pid`, `born` (clock
+    ticks since boot) is what no other process has. All of these are of one life of the role; `lives` counts these, and
+    it and what a role adds to its report go on over them.
     """
 
     role: str = ""
     pid: int = 0
+    born: int = 0
     lives: int = 0
     short_lives: int = 0
     started: float = 0.0
@@ -42,7 +45,6 @@ class Report(msgspec.Struct, kw_only=True):
     heartbeat: float = 0.0
     phase: str = "starting"
     problem: str = ""
-    ending: int = 0
 
 
 class IngestReport(Report, kw_only=True):
@@ -62,16 +64,22 @@ class IngestReport(Report, kw_only=True):
 
 
 class TrainerReport(Report, kw_only=True):
-    """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet."""
+    """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet.
+
+    `start` is the first sample of this base model's training, `restored` how many the ring began with.
+    """
 
     device: str = ""
     device_note: str = ""
     base_model: str = ""
     base_digest: str = ""
+    base_before: str = ""
     learner: str = ""
     recipe: str = ""
     step: int = 0
     cursor: int = 0
+    start: int = 0
+    restored: int = 0
     lag: int = 0
     evicted_untrained: int = 0
     loss: float | None = None
@@ -99,15 +107,13 @@ class ExporterReport(Report, kw_only=True):
     export_seconds: float = 0.0
     state_saved_at: float = 0.0
     state_save_seconds: float = 0.0
-    stable_weights: int = 0
 
 
 class MonitorReport(Report, kw_only=True):
-    """What the monitor reports: restarts by role, and the code that the container is to end with, if it has to."""
+    """What the monitor reports: where it answers HTTP, and restarts by role."""
 
     http: str = ""
     restarts: dict[str, int] = {}
-    verdict: int = 0
 
 
 R = TypeVar("R", bound=Report)
@@ -117,6 +123,24 @@ _TYPES: dict[str, type[Report]] = {
     "exporter": ExporterReport,
     "monitor": MonitorReport,
 }
+
+
+_FIELDS = {each.name: each.default for each in msgspec.structs.fields(Report)}
+_OF_ONE_LIFE = {name: default for name, default in _FIELDS.items() if name not in {"role", "lives"}}
+
+
+def between_lives(report: R) -> R:
+    """Return what goes on of a report where no process of the role runs: nothing that is of one life alone."""
+    return msgspec.structs.replace(report, **_OF_ONE_LIFE)
+
+
+def restored(role: str, payload: bytes) -> bytes | None:
+    """Return what goes on of a saved report of `role`, as for its mailbox; None where this version cannot read it."""
+    try:
+        report = msgspec.msgpack.decode(payload, type=_TYPES[role])
+    except msgspec.DecodeError:
+        return None
+    return msgspec.msgpack.encode(between_lives(report))
 
 
 def layout() -> Layout:
@@ -195,16 +219,14 @@ class Reporter(Generic[R]):
         self._published = 0.0
         self.previous = board.read(role, kind)
         self.report = msgspec.structs.replace(
-            self.previous,
+            between_lives(self.previous),
             role=role,
             pid=os.getpid(),
+            born=kernel.look_at(os.getpid()).born,
             lives=self.previous.lives + 1,
             started=time.monotonic(),
             started_at=time.time(),
             heartbeat=time.monotonic(),
-            phase="starting",
-            problem="",
-            ending=0,
         )
 
     @property

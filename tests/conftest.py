@@ -43,8 +43,8 @@ def instance() -> Iterator[str]:
     """Give an instance name of this test's own; whatever it leaves in shared memory is removed."""
     name = f"test-{os.getpid()}-{next(_numbers)}"
     yield name
-    for leftover in regions.leftovers(name):
-        (SHM_DIR / leftover).unlink(missing_ok=True)
+    for leftover in SHM_DIR.glob(f"{regions.PREFIX}{name}-*"):
+        leftover.unlink(missing_ok=True)
 
 
 @pytest.fixture

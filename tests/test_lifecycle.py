@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.health import kernel_state
+from pipeline import kernel
 from pipeline.lifecycle import LONGEST_HOLD_S, StopFlag, hold_back, hold_back_seconds
 from pipeline.telemetry import IngestReport, Report
 from tests.ingest.process import Ingest, running, wait_for
@@ -80,7 +80,7 @@ def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
         os.waitpid(supervisor, 0)
     pid = ingest.report().pid
     try:
-        wait_for(lambda: kernel_state(pid)[0] in {"", "Z"}, ingest.log)
+        wait_for(lambda: kernel.look_at(pid).state in {"", "Z"}, ingest.log)
         assert ingest.report().phase == "stopped"
     finally:
         with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""`vmafx-sidecar export` and `clean`."""
+"""`vmafx-sidecar export`, `clean` and `reset`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 
 import click
 
-from pipeline import regions
-from pipeline.console.target import find_board, find_instance, socket_option
+from pipeline import kernel, regions
+from pipeline.console.target import find_board, find_instance, settings_of, socket_option
+from pipeline.exporter.locks import DirectoryTaken, held
 from pipeline.health import examine
-from pipeline.shm.segment import SHM_DIR, SegmentError
+from pipeline.shm.segment import SHM_DIR
+from pipeline.state import savedstate
 
 
 @click.command(epilog="Example: vmafx-sidecar export && vmafx-sidecar checkpoints")
@@ -26,7 +28,10 @@ def export(socket: Path | None, timeout: float) -> None:
     if not before.roles["exporter"].alive:
         raise click.ClickException("the exporter is not running")
     failures = sum(before.exporter.failures.values())
-    os.kill(before.exporter.pid, signal.SIGUSR1)
+    try:
+        kernel.send(before.exporter.pid, before.exporter.born, signal.SIGUSR1)
+    except OSError as error:
+        raise click.ClickException(f"the exporter is not running: {error}") from None
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         now = board.exporter()
@@ -47,26 +52,51 @@ def clean(socket: Path | None, everything: bool) -> None:
 
     Saved state and checkpoints on disk stay.
     """
-    names = regions.instances() if everything else [find_instance(socket)]
-    for instance in names:
-        alive = _alive(instance)
-        if alive:
-            message = f"instance {instance} is running ({', '.join(alive)}); stop it first"
+    for instance in regions.with_leftovers() if everything else [find_instance(socket)]:
+        try:
+            _clean(instance)
+        except click.ClickException as error:
             if not everything:
-                raise click.ClickException(message)
-            click.echo(message, err=True)
-            continue
+                raise
+            click.echo(error.format_message(), err=True)
+
+
+@click.command(epilog="Example: VMAFX_SIDECAR_CHECKPOINT_DIR=/models vmafx-sidecar reset")
+@socket_option
+def reset(socket: Path | None) -> None:
+    """Have a stopped sidecar begin anew at its next start: without samples, with the base model as it is.
+
+    Removes what it has in shared memory, and sets its saved state aside in `state/before-reset`. Published checkpoints
+    and the learning curve stay. Refused while one of its processes is alive.
+    """
+    settings = settings_of(socket)
+    try:
+        with held(settings.checkpoint_dir):
+            _clean(settings.instance_name)
+            aside = savedstate.set_all_aside(settings.state_dir)
+            for path in aside:
+                click.echo(f"set aside as {path}")
+            if not aside:
+                click.echo(f"no saved state in {settings.state_dir} (VMAFX_SIDECAR_CHECKPOINT_DIR)")
+    except DirectoryTaken:
+        raise click.ClickException(f"a sidecar publishes into {settings.checkpoint_dir}; stop it first") from None
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"instance {settings.instance_name} begins anew at its next start")
+
+
+def _clean(instance: str) -> None:
+    owners = {(SHM_DIR / leftover).lstat().st_uid for leftover in regions.leftovers(instance)}
+    if os.geteuid() != 0 and owners - {os.geteuid()}:
+        raise click.ClickException(f"instance {instance} belongs to another user")
+    if not owners:
+        return
+    with regions.claimed(instance) as alive:
+        if alive:
+            raise click.ClickException(f"instance {instance} is running ({', '.join(alive)}); stop it first")
         for leftover in regions.leftovers(instance):
             _remove(SHM_DIR / leftover)
             click.echo(f"removed {SHM_DIR / leftover}")
-
-
-def _alive(instance: str) -> list[str]:
-    try:
-        health = examine(regions.attach_board(instance))
-    except SegmentError:
-        return []
-    return [role for role, state in health.roles.items() if state.alive]
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from supervisor import events
 from supervisor.medusa import asyncore_25 as asyncore
-from supervisor.options import ServerOptions
+from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from pipeline import config, regions
 from pipeline.config import Settings
 from pipeline.console.activation import ActivatedProcess, HeldListener
+from pipeline.console.ending import Options, Outcome
 from pipeline.console.poller import PromptPoller
 from pipeline.lifecycle import Ending, ExitCode
-from pipeline.shm.segment import SHM_DIR, SegmentError, open_lock
+from pipeline.shm.segment import SHM_DIR, SegmentError, take_lock
 
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
 
@@ -38,7 +39,7 @@ def run() -> None:
     """Run the sidecar in the foreground until SIGTERM; settings come from the environment.
 
     Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is beyond restart, 71 too little shared
-    memory, 73 another sidecar is running, 78 bad settings.
+    memory, 73 another sidecar is running, 74 stopped on request without a last save, 78 bad settings.
     """
     try:
         settings = config.load()
@@ -64,16 +65,17 @@ def _supervise(settings: Settings) -> int:
         return ExitCode.NO_SHARED_MEMORY
     # There may be no other directory to write to: supervisord and ONNX Runtime want one for temporary files.
     os.environ.setdefault("TMPDIR", str(run_dir))
-    options = ServerOptions()
+    options = Options()
     options.realize(["-n", "-c", str(configuration_file())], doc="")
     options.first, options.test = True, False
+    sidecar = _Sidecar(options, settings)
     try:
-        _Sidecar(options, settings).main()
+        sidecar.main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.FAILED
     options.close_logger()
     shutil.rmtree(run_dir, ignore_errors=True)
-    return regions.open_board(settings).monitor().verdict
+    return sidecar.outcome.code
 
 
 def _fixture_problem(settings: Settings) -> str:
@@ -100,6 +102,8 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         super().__init__(options)
         self._settings = settings
         self._listener: HeldListener | None = None
+        self.outcome = Outcome()
+        options.on_end = self._on_end
 
     def add_process_group(self, config: Any) -> bool:
         """Add a program; ingest is one that gets the socket."""
@@ -114,9 +118,8 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
     def run(self) -> None:
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
         try:
-            lock = open_lock(regions.name(self._settings.instance_name, "run"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            regions.forget_verdict(regions.open_board(self._settings))
+            take_lock(regions.run_lock(self._settings.instance_name))
+            regions.forget_lives(regions.open_board(self._settings), self._settings.instance_name)
             self.options.poller = PromptPoller(self.options)
             self._listener = HeldListener(self._settings)
         except BlockingIOError:
@@ -133,3 +136,28 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
                 super().run()
         finally:
             self._listener.close()
+
+    def runforever(self) -> None:
+        """Serve. supervisord forgets who listens to its events just before."""
+        events.subscribe(events.ProcessStateFatalEvent, self._on_fatal)
+        super().runforever()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return bool(self.options.mood < SupervisorStates.RUNNING)
+
+    def _on_end(self, role: str, code: int) -> None:
+        if self.outcome.ended(role, code, stopping=self._is_stopping):
+            self._end(role)
+
+    def _on_fatal(self, event: Any) -> None:
+        role = event.process.config.name
+        if self.outcome.given_up(role, stopping=self._is_stopping):
+            self._end(role)
+
+    def _end(self, role: str) -> None:
+        from pipeline import logs
+
+        logs.configure(self._settings)
+        logs.get("run").error("ending_sidecar", process=role, code=int(self.outcome.code))
+        self.options.mood = SupervisorStates.SHUTDOWN

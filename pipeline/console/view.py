@@ -63,7 +63,7 @@ def event(fields: dict[str, Any]) -> Text:
 
 
 def _style(role: str, state: RoleHealth) -> str:
-    if state.progressing and not state.suspended:
+    if state.progressing and not (state.suspended or state.failed):
         return "green"
     return "yellow" if role == "monitor" or state.suspended else "red"
 

@@ -74,6 +74,21 @@ class Claim:
             return False
 
 
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold the right to publish into `directory` for a while; of one that is not there nothing has to be held.
+
+    Raises DirectoryTaken where an exporter has it.
+    """
+    claim = Claim(directory)
+    if directory.is_dir():
+        claim.hold()
+    try:
+        yield
+    finally:
+        claim.release()
+
+
 def _open(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:

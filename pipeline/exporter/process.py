@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 from pipeline.exporter.candidate import Refused
@@ -27,6 +28,8 @@ from pipeline.telemetry import ExporterReport, Follower, TrainerReport
 _UPKEEP_INTERVAL_S = 5.0
 # A job that runs longer than this waits for a disk, in seconds.
 _SLOW_S = 2.0
+# One that runs longer than this keeps the sidecar from its work, in seconds.
+_HUNG_S = 15.0
 # How long the end may take, in seconds: less than the supervisor waits before it kills.
 _FINISH_S = 8.0
 
@@ -40,6 +43,8 @@ _KINDS: dict[type[Exception], str] = {
     NotReady: "not ready",
     Exception: "unexpected",
 }
+_BLOCKING = {"disk", "directory"}
+"""Kinds of failure for which nothing can be published or saved: phase `blocked` until it works again."""
 _TOLD = 3
 """So many of the things that are wrong in the directory are told at once."""
 
@@ -71,18 +76,23 @@ class _Exporter:
     def __init__(self, process: Process[ExporterReport], request: ExportRequest) -> None:
         settings = process.settings
         self._process, self._request = process, request
-        self._work = work = Work(settings, process.board, process.log)
+        if Path(process.report.latest).parent != settings.checkpoint_dir:
+            self._describe(Overview())  # until it has been looked at: what the report says is of another directory
+            process.reporter.publish()
+        self._work = work = Work(settings, process.board, process.log, process.saved)
         self._jobs = {"export": work.export, "save": work.save, "upkeep": work.upkeep}
         self._back_off = {name: BackOff() for name in (*self._jobs, "directory")}
         self._worker: Worker[Overview] = Worker(when_done=process.bell.ring)
         self._job = ""
         self._began = 0.0
+        self._asked = False
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
         self._was_looked_at = self._in_order = False
         self._upkept_at = float("-inf")
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
+        self._blocked: set[str] = set()
 
     def turn(self) -> None:
         """Take in what the worker has done, give it what is due, and report."""
@@ -96,7 +106,10 @@ class _Exporter:
         self._report()
 
     def finish(self) -> None:
-        """Let the job in hand end, save, and leave things in order; give up where the disk does not answer."""
+        """Let the job in hand end, save, and leave things in order; give up where the disk does not answer.
+
+        Raises Ending where the state could not be saved.
+        """
         until = time.monotonic() + _FINISH_S
         self._process.phase("saving")
         for last_job in ("", "save", "upkeep"):
@@ -107,8 +120,15 @@ class _Exporter:
                 self._process.bell.wait(min(self._process.tick, max(0.0, until - time.monotonic())))
             if self._worker.busy:
                 self._process.log.error("abandoned", job=self._job, seconds=round(self._worker.busy_seconds, 1))
-                return
-            self._take_in()
+                if last_job == "upkeep":
+                    return
+                raise Ending(ExitCode.LAST_SAVE_FAILED, f"the state is not saved: {self._job} waits for the disk")
+            try:
+                self._take_in()
+            except Ending as error:
+                self._problems["save"] = str(error)
+            if last_job and "save" in self._problems:
+                raise Ending(ExitCode.LAST_SAVE_FAILED, f"the state is not saved: {self._problems['save']}")
         self._report()
 
     @property
@@ -119,10 +139,10 @@ class _Exporter:
     def _due_times(self) -> dict[str, float]:
         """Return in how many seconds each job is due, by name, the most urgent first."""
         self._trainer.refresh()
-        now, settings = time.monotonic(), self._process.settings
+        now, settings, trainer = time.monotonic(), self._process.settings, self._trainer.report
         wanted = {
             "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now if self._in_order else 0.0,
-            "export": self._schedule.due_in(self._trainer.report.cursor),
+            "export": self._schedule.due_in(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": self._saved_at + settings.state_interval_s - now,
         }
         due = {job: max(seconds, self._back_off[job].seconds) for job, seconds in wanted.items()}
@@ -137,7 +157,7 @@ class _Exporter:
 
     def _start(self, job: str) -> None:
         if job == "export":
-            self._request.is_set = False
+            self._asked, self._request.is_set = self._request.is_set, False
         self._job, self._began = job, time.monotonic()
         self._worker.start(self._jobs[job])
 
@@ -158,22 +178,28 @@ class _Exporter:
     def _failed(self, error: Exception) -> None:
         """Note that the job in hand has failed; what nobody expected fails the job, too, and not the process."""
         self._back_off[self._job].failed()
+        if isinstance(error, NotReady) and not self._asked:
+            return  # due, but the trainer is not: no fault
         self._in_order = False
-        self._tell(self._job, [error])
+        kind = self._tell(self._job, [error])
+        if kind in _BLOCKING and not self._asked:  # who asked for it is told, and may leave it at that
+            self._blocked.add(self._job)
 
-    def _tell(self, job: str, errors: Sequence[Exception]) -> None:
-        """Count, show and log what is wrong."""
+    def _tell(self, job: str, errors: Sequence[Exception]) -> str:
+        """Count, show and log what is wrong; return of which kind it is."""
         kind = next(kind for family, kind in _KINDS.items() if isinstance(errors[0], family))
         reason, unexpected = _in_a_line(errors), errors[0] if kind == "unexpected" else None
         failures = self._process.report.failures
         failures[kind] = failures.get(kind, 0) + 1
         self._problems[job] = f"{job}: {reason}"
         self._process.log.error("failed", job=job, kind=kind, reason=reason, exc_info=unexpected)
+        return kind
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
         self._back_off[self._job].succeeded()
         self._problems.pop(self._job, None)
+        self._blocked.discard(self._job)
         if overview.latest is not None:
             self._schedule.follow(overview.latest)
         if self._job == "save":
@@ -203,20 +229,22 @@ class _Exporter:
     def _describe(self, overview: Overview) -> None:
         report, directory = self._process.report, self._process.settings.checkpoint_dir
         report.published = overview.states
-        report.stable_version = report.stable_weights = overview.stable.version if overview.stable else 0
+        report.stable_version = overview.stable.version if overview.stable else 0
         report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
-        if overview.latest is not None:
-            report.version, report.latest_state = overview.latest.version, overview.latest.state
-            report.latest = str(file_of(directory, overview.latest.version))
-            report.checkpoint_at = datetime.fromisoformat(overview.latest.created).timestamp()
-            report.samples_at_checkpoint = overview.latest.samples
+        latest = overview.latest
+        report.version, report.latest_state = (latest.version, latest.state) if latest else (0, "")
+        report.latest = str(file_of(directory, latest.version)) if latest else ""
+        report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
+        report.samples_at_checkpoint = latest.samples if latest else 0
 
     def _report(self) -> None:
         problem = "; ".join(filter(None, [*self._problems.values(), self._work.problem]))
-        if self._worker.busy_seconds > _SLOW_S:
+        busy = self._worker.busy_seconds
+        if busy > _SLOW_S:
             problem = f"{self._job}: waiting for the disk"
-        if (self._process.report.phase, self._process.report.problem) != ("running", problem):
-            self._process.phase("running", problem)
+        phase = "blocked" if self._blocked or busy > _HUNG_S else "running"
+        if (self._process.report.phase, self._process.report.problem) != (phase, problem):
+            self._process.phase(phase, problem)
         self._process.reporter.beat()
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
 from pipeline.exporter.sources import Sources
 from pipeline.shm.mailbox import Torn
 from pipeline.state import savedstate, statefile
+from pipeline.state.resume import Saved
 from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import ROLES, Board
 
@@ -17,10 +20,13 @@ from pipeline.telemetry import ROLES, Board
 class Saver:
     """Writes state files into the settings' state directory, and sets aside those that cannot be used."""
 
-    def __init__(self, settings: Settings, sources: Sources, board: Board, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, settings: Settings, sources: Sources, board: Board, log: FilteringBoundLogger, saved: Saved
+    ) -> None:
         self._directory = settings.state_dir
         self._n_features = settings.n_features
         self._sources, self._board, self._log = sources, board, log
+        self._saved = saved
         self._is_open = False
         self._before = SavedState(settings.n_features)
         self._saved_marks = (0, 0)
@@ -33,8 +39,9 @@ class Saver:
         if state is None:
             return
         if self._before.base_digest not in {"", state.base_digest}:
-            self._set_all_aside(f"it belongs to another base model, {self._before.base_digest[:12]}")
-        savedstate.save(self._directory, state)
+            savedstate.keep_for_its_base(self._directory)
+        for aside in savedstate.save(self._directory, state):
+            self._log.error("state_set_aside", reason="it is further on than what is saved now", aside=str(aside))
         self._before, self._saved_marks = state, marks
 
     def _open(self) -> None:
@@ -42,8 +49,9 @@ class Saver:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if self._is_open:
             return
-        state, rejected = savedstate.load(self._directory)
-        for each in rejected:
+        state, rejected = self._saved.newest()
+        self._saved.forget()
+        for each in (each for each in rejected if each.is_broken):
             self._log.error("state_set_aside", reason=each.reason, aside=str(statefile.set_aside(each.path)))
         if state is not None and state.n_features != self._n_features:
             self._set_all_aside(f"it is of {state.n_features} features, {self._n_features} are configured")
@@ -60,23 +68,27 @@ class Saver:
 
         The snapshot is copied before the ring, so that its cursor is never ahead of the ring's head.
         """
-        trained = self._trained()
-        ring = self._sources.ring()
-        if ring is None:
+        trained, ring = self._trained(), self._sources.ring()
+        if trained is None or ring is None:
             return None
-        before = self._before.regions.get("ring")
-        if before is not None and ring.count < before.count and self._board.ingest().phase != "accepting":
-            return None
-        return replace(trained, regions={**trained.regions, "ring": ring}, reports=self._reports())
+        rows, identity = ring
+        return replace(trained, regions={**trained.regions, "ring": rows}, reports=self._reports(), ring=identity)
 
-    def _trained(self) -> SavedState:
-        """Copy the trainer's part; that of the state before as long as the trainer has published nothing."""
+    def _trained(self) -> SavedState | None:
+        """Copy the trainer's part; that of the state before as long as the trainer has published nothing.
+
+        None while snapshot and reservoirs are of different base models: the trainer is about to go from one to another.
+        """
         newest = self._sources.snapshot()
         if newest is None:
             return self._before
         snapshot, payload = newest
-        copied = {name: self._sources.reservoir(name) for name in ("reservoir", "holdout")}
-        regions = {name: rows for name, rows in copied.items() if rows is not None}
+        regions = {}
+        for name in ("reservoir", "holdout"):
+            rows = self._sources.reservoir(name, snapshot.base_digest)
+            if rows is None:
+                return None
+            regions[name] = rows
         return SavedState(self._n_features, snapshot.base_digest, regions, payload)
 
     def _reports(self) -> dict[str, bytes]:
@@ -88,4 +100,7 @@ class Saver:
                 continue
             if letter is not None:
                 reports[role] = letter.payload
+        if "exporter" in reports:
+            own = msgspec.structs.replace(self._board.exporter(), state_saved_at=time.time())  # by this very save
+            reports["exporter"] = msgspec.msgpack.encode(own)
         return reports

@@ -28,13 +28,15 @@ class Schedule:
             self._since = time.monotonic() - max(0.0, age)
             self._version, self._samples = last.version, last.samples
 
-    def due_in(self, samples: int) -> float:
+    def due_in(self, samples: int, *, restored: int = 0, start: int = 0) -> float:
         """Seconds until a checkpoint is due, not above 0 where it is; infinite while samples are missing.
 
-        `samples` is the number that the trainer has taken in so far.
+        `samples` is the number that the trainer has taken in so far. Of these, `restored` were in the ring when it was
+        made. Those before `start` are of another base model.
         """
-        # Fewer than at the last checkpoint: shared memory was lost, and the count began anew.
-        new = samples - self._samples if samples >= self._samples else samples
+        # Fewer than at the last checkpoint: shared memory was lost, and what came since the ring was made is new.
+        counted = self._samples if samples >= self._samples else restored
+        new = samples - max(counted, start)
         return self._since + self._interval_s - time.monotonic() if new >= self._min_samples else math.inf
 
 

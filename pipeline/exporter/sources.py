@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline import handoff, regions
 from pipeline.config import Settings
-from pipeline.handoff import ServedModel, TrainerSnapshot
+from pipeline.handoff import ServedModel, TrainerSnapshot, lineage_of
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.shm.mailbox import Mailbox, Torn
@@ -43,6 +43,7 @@ class Sources:
     """What the exporter reads out of shared memory. Each call copies; None means that it is not there yet."""
 
     def __init__(self, settings: Settings) -> None:
+        self._n_features = settings.n_features
         self._ring: Source[Ring] = Source(lambda: regions.attach_ring(settings))
         self._reservoirs: dict[str, Source[Reservoir]] = {
             "reservoir": Source(lambda: regions.attach_reservoir(settings, "reservoir", settings.reservoir_capacity)),
@@ -57,23 +58,29 @@ class Sources:
         ring, weights = self._ring.get(), self._weights.get()
         return ring.head if ring else 0, weights.version if weights else 0
 
-    def ring(self) -> SavedRows | None:
-        """Copy the ring's whole rows, and its head."""
+    def ring(self) -> tuple[SavedRows, int] | None:
+        """Copy the ring's whole rows, and its head; return them with its identity."""
         ring = self._ring.get()
         if ring is None:
             return None
         batch, head = ring.snapshot()
-        return SavedRows(batch.words, head)
+        return SavedRows(batch.words, head), ring.identity
 
-    def reservoir(self, name: str) -> SavedRows | None:
-        """Copy the whole rows of `reservoir` or `holdout`, and the number of groups it has seen."""
-        reservoir = self._reservoirs[name].get()
-        return None if reservoir is None else SavedRows(reservoir.snapshot().words, reservoir.groups_seen)
+    def reservoir(self, name: str, base_digest: str) -> SavedRows | None:
+        """Copy the whole rows of `reservoir` or `holdout`, and the number of groups it has seen.
 
-    def holdout(self) -> RowBatch | None:
-        """Copy the held-out rows."""
-        reservoir = self._reservoirs["holdout"].get()
-        return None if reservoir is None else reservoir.snapshot()
+        None also where they are not of the training of that base model.
+        """
+        reservoir, lineage = self._reservoirs[name].get(), lineage_of(base_digest)
+        if reservoir is None or reservoir.lineage != lineage:
+            return None
+        rows = SavedRows(reservoir.snapshot().words, reservoir.groups_seen)
+        return rows if reservoir.lineage == lineage else None  # else they were replaced meanwhile
+
+    def holdout(self, base_digest: str) -> RowBatch | None:
+        """Copy the rows that the training of a base model holds out."""
+        rows = self.reservoir("holdout", base_digest)
+        return None if rows is None else RowBatch.over(rows.words, self._n_features)
 
     def snapshot(self) -> tuple[TrainerSnapshot, bytes] | None:
         """Copy the trainer's newest snapshot, decoded and as it lies there."""

@@ -44,10 +44,6 @@ class Store:
         if self._claim.hold():
             self._seen = None
 
-    def close(self) -> None:
-        """Give up the claim."""
-        self._claim.release()
-
     def in_line(self, base: str | None) -> Overview:
         """Bring the directory in line where anything has changed in it, or was not as it should be the last time.
 

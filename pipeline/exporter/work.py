@@ -18,6 +18,7 @@ from pipeline.exporter.store import Store
 from pipeline.handoff import TrainerSnapshot
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
+from pipeline.state.resume import Saved
 from pipeline.telemetry import Board
 
 
@@ -28,22 +29,22 @@ class NotReady(Exception):
 class Work:
     """Everything that one exporter does to its directory."""
 
-    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
         self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
         announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
         floor = board.exporter().version
         self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced, floor)
         self._judging = Judging(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
-        self._saver = Saver(settings, self._sources, board, log)
+        self._saver = Saver(settings, self._sources, board, log, saved)
         self._handback = Handback(settings)
         self._log = log
-        self.problem = ""
-        """What stands in the way of a verdict, since the last `upkeep`; empty for nothing."""
+        self._fixture_problem = ""
 
-    def close(self) -> None:
-        """Leave the directory to others."""
-        self._store.close()
+    @property
+    def problem(self) -> str:
+        """What fails, as of the last `upkeep`, without keeping a job from its work; empty for nothing."""
+        return "; ".join(filter(None, (self._fixture_problem, self._handback.problem)))
 
     def upkeep(self) -> Overview:
         """Bring the directory in line with what is in it and with the base model that the trainer serves."""
@@ -68,9 +69,8 @@ class Work:
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         before = self._store.in_line(base.digest)
-        verdict = self._judging.verdict(
-            candidate.model, base, before.stable, self._sources.holdout(), before.incomparable
-        )
+        holdout = self._sources.holdout(base.digest)
+        verdict = self._judging.verdict(candidate.model, base, before.stable, holdout, before.incomparable)
         made = self._store.publish(
             candidate.onnx,
             verdict,
@@ -83,9 +83,9 @@ class Work:
 
     def _look_at_fixture(self) -> None:
         problem = self._fixture.problem() if self._fixture else ""
-        if problem and problem != self.problem:
+        if problem and problem != self._fixture_problem:
             self._log.warning("fixture_unusable", reason=problem)
-        self.problem = problem
+        self._fixture_problem = problem
 
     def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
         newest, base = self._sources.snapshot(), self._sources.base_model()

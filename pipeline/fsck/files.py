@@ -89,7 +89,7 @@ def _pins(directory: Path) -> Finding:
 
 
 def _state(directory: Path) -> Iterator[Finding]:
-    for path in statefile.files(directory):
+    for path in [*statefile.files(directory), *savedstate.of_other_bases(directory)]:
         try:
             state = savedstate.parse(statefile.read(path))
         except statefile.StateFileError as error:

@@ -21,11 +21,12 @@ def serve(process: Process[IngestReport]) -> None:
     """Take samples from the socket into the ring until told to stop."""
     settings = process.settings
     ring, opened = regions.own_ring(settings)
-    restored = not ring.head and resume.fill_ring(ring, resume.load(settings, process.log))
+    restored = resume.fill_ring(ring, process.saved)
+    process.saved.forget()
     newest, _ = ring.snapshot()
     admission = Admission(ring, Resends(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
     listener = obtain(settings)
-    server = Server(settings, listener, admission, AnswerPrefix(process.board))
+    server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
     server.wake_for(process.bell)
     process.own(opened.segment, listener)
     report = process.report

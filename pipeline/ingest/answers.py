@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 from pipeline.protocol import accepted_prefix
 from pipeline.telemetry import Board, ExporterReport, Follower, TrainerReport
@@ -16,10 +17,11 @@ class AnswerPrefix:
     """Keeps the beginning of the answers up to date with what trainer and exporter report.
 
     `plain` begins an accepted answer; `checkpoint` is the path that every connection is to be told of once, empty
-    before the first.
+    where there is none. It lies in `directory`: another one is what a sidecar with other settings reported.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, directory: Path) -> None:
+        self._directory = directory
         self._trainer = Follower(board, "trainer", TrainerReport)
         self._exporter = Follower(board, "exporter", ExporterReport)
         self._trained = False
@@ -31,7 +33,8 @@ class AnswerPrefix:
     def refresh(self) -> None:
         """Take in newer reports."""
         if self._exporter.refresh():
-            self.checkpoint = self._exporter.report.announced
+            announced = self._exporter.report.announced
+            self.checkpoint = announced if Path(announced).parent == self._directory else ""
         newer = self._trainer.refresh()
         report = self._trainer.report
         trained = report.step > 0 and time.monotonic() - report.heartbeat < _FRESH_S
@@ -41,7 +44,7 @@ class AnswerPrefix:
 
     def announce(self, replies: bytes) -> bytes:
         """Return `replies` with the checkpoint in the first accepted answer, if there is one."""
-        return replies.replace(self.plain, self._prefix(self.checkpoint), 1)
+        return replies.replace(self.plain, self._prefix(self.checkpoint), 1) if self.checkpoint else replies
 
     def _prefix(self, checkpoint: str | None = None) -> bytes:
         report = self._trainer.report

@@ -5,6 +5,7 @@ Standard input: length of the model as u32, the model, rows float32[n, n_feature
 
 from __future__ import annotations
 
+import signal
 import struct
 import subprocess
 import sys
@@ -16,15 +17,27 @@ from pipeline.model.errors import UnusableModel
 
 _LENGTH = struct.Struct("<I")
 _PATIENCE_S = 60.0
+# A stop of the process group, and the kernel short of memory.
+_ENDED_BY_OTHERS = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
+
+
+class Interrupted(Exception):
+    """The attempt was ended from outside; the message says of which model and how."""
 
 
 def scores(model: bytes, features: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """Return the scores float32[n] of features float32[n, n_features]; raises UnusableModel where there are none."""
+    """Return the scores float32[n] of features float32[n, n_features]; raises UnusableModel where there are none.
+
+    Raises Interrupted where somebody ended the attempt: that says nothing of the model.
+    """
     request = _LENGTH.pack(len(model)) + model + np.ascontiguousarray(features, np.float32).tobytes()
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, input=request, capture_output=True, timeout=_PATIENCE_S, check=False)
+    if -done.returncode in _ENDED_BY_OTHERS:
+        raise Interrupted(f"{name}: its check was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+        death = f"it dies of signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [death]
         raise UnusableModel(name, f"ONNX Runtime does not run it: {reason[-1]}")
     return np.frombuffer(done.stdout, np.float32)
 

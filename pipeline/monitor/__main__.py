@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
 
@@ -26,6 +24,7 @@ _LAST_SAVE_S = 1.5
 def serve(process: Process[MonitorReport]) -> None:
     """Follow events and heartbeats, and answer HTTP, until the supervisor goes."""
     events = EventStream(bell=process.bell)
+    process.saved.forget()
     watchdog = Watchdog(process.board, process.settings.hang_s, process.log)
     watchdog.restarts = _restarts(process)
     record = Record()
@@ -39,7 +38,6 @@ def serve(process: Process[MonitorReport]) -> None:
             watchdog.on_event(event)
         watchdog.check()
         process.report.restarts = watchdog.restarts
-        _end_if_beyond_restart(process, watchdog.verdict)
         health = examine(process.board)
         record.sample(health)
         archive.notice(health.exporter)
@@ -52,20 +50,12 @@ def serve(process: Process[MonitorReport]) -> None:
 
 
 def _restarts(process: Process[MonitorReport]) -> dict[str, int]:
-    """Return the restarts of earlier lives, with this one if the monitor itself ended unexpectedly."""
+    """Return the restarts of earlier lives, with this one if the monitor itself ended unexpectedly in this run."""
     restarts = dict(process.report.restarts)
     previous = process.reporter.previous
     if previous.pid and previous.phase != "stopped":
         restarts["monitor"] = restarts.get("monitor", 0) + 1
     return restarts
-
-
-def _end_if_beyond_restart(process: Process[MonitorReport], verdict: int) -> None:
-    if verdict and not process.report.verdict:
-        process.report.verdict = verdict
-        process.log.error("ending_sidecar", code=int(verdict))
-        process.phase("ending", f"the sidecar ends with code {int(verdict)}")
-        os.kill(os.getppid(), signal.SIGTERM)
 
 
 def _report_problems(process: Process[MonitorReport], *problems: str) -> None:
@@ -94,7 +84,7 @@ class _Web:
         if address is None or self._server is not None or time.monotonic() < self._try_at:
             return
         try:
-            self._server = HttpServer(address, self._routes)
+            self._server = HttpServer(address, self._routes, self._process.settings.http_hosts)
         except (OSError, OverflowError) as error:
             self._try_at = time.monotonic() + _BIND_AGAIN_S
             host, port = address

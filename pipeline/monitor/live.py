@@ -51,7 +51,7 @@ def _process(role: str, health: Health, usages: Usages) -> dict[str, Any]:
     return {
         "role": role,
         "phase": state.phase,
-        "well": state.progressing and not state.suspended,
+        "well": state.progressing and not (state.suspended or state.failed),
         "pid": state.pid,
         "restarts": state.restarts,
         "uptime": state.uptime,

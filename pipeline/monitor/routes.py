@@ -34,11 +34,12 @@ class Routes:
     def __init__(self, board: Board, journals: Journals, record: Record, usages: Usages) -> None:
         self._board, self._journals, self._record, self._usages = board, journals, record, usages
         self._registry: CollectorRegistry | None = None
+        self._status = status.Status()
 
     def table(self) -> dict[str, Answer]:
         """Return the answers by path."""
         own: dict[str, Answer] = {
-            "/status": lambda _: _json(status.status(examine(self._board))),
+            "/status": lambda _: Response(self._status.answer(examine(self._board)), "application/json"),
             "/healthz": lambda _: _probe(*status.liveness(examine(self._board))),
             "/readyz": lambda _: _probe(*status.readiness(examine(self._board))),
             "/metrics": lambda _: self._metrics(),

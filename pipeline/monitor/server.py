@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ DEADLINE_S = 10.0
 _LONGEST_WAIT_S = 5.0
 _ACCEPT_PAUSE_S = 0.5
 _SHUT_DOWN = {errno.EINVAL, errno.EBADF}
+_NOT_OURS = b"answered for an IP address, localhost, or a name in VMAFX_SIDECAR_HTTP_HOSTS\n"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -47,19 +50,35 @@ Answer = Callable[[str], Response]
 
 
 class HttpServer(socketserver.ThreadingTCPServer):
-    """Serves `routes`, path by path, each request in a thread of its own. Raises OSError where it cannot bind."""
+    """Serves `routes`, path by path, each request in a thread of its own. Raises OSError where it cannot bind.
+
+    A page on the Web may have its own name lead here (DNS rebinding), and a browser then lets it read the answers. So
+    on loopback, and everywhere where `hosts` are given, only requests for an IP address, localhost or one of `hosts`
+    are answered.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], routes: dict[str, Answer]) -> None:
+    def __init__(self, address: tuple[str, int], routes: dict[str, Answer], hosts: Iterable[str] = ()) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.routes = routes
         self._places = threading.Lock()
         self._open: dict[socket.socket, float] = {}
         super().__init__(address, _Handler)
+        self._names = answered_names(str(self.server_address[0]), hosts)
+
+    def answers_to(self, host: str) -> bool:
+        """Whether a request with this Host header is one for this server; without one, it is from no browser."""
+        if self._names is None or not host:
+            return True
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
 
     @property
     def url(self) -> str:
@@ -119,6 +138,21 @@ class HttpServer(socketserver.ThreadingTCPServer):
         """Leave a connection that broke alone: it is the client's affair."""
 
 
+def answered_names(bound: str, hosts: Iterable[str]) -> frozenset[str] | None:
+    """Return the names that requests to the address `bound` may be for, beside addresses; None for any name."""
+    names = frozenset({"localhost", *hosts})
+    is_open = len(names) == 1 and not ipaddress.ip_address(bound).is_loopback
+    return None if is_open else names
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def _hang_up(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
@@ -131,6 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
+        if not self.server.answers_to(self.headers.get("Host", "")):
+            self._send(Response(_NOT_OURS, "text/plain; charset=utf-8", HTTPStatus.MISDIRECTED_REQUEST))
+            return
         url = urlsplit(self.path)
         answer = self.server.routes.get(url.path)
         if answer is None:

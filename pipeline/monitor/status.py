@@ -6,26 +6,58 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pipeline.exporter import names
 from pipeline.health import Health, RoleHealth
 
+LIMIT = 4096
+"""The operator reads fewer bytes of an answer than this."""
+
+_MOST_SAMPLES = 2**31 - 1
 _LONGEST_PROBLEM = 300
 
 
-def status(health: Health) -> dict[str, Any]:
-    """Return the document that the Kubernetes operator polls; it is far below the 4096 bytes that it may have."""
+class Status:
+    """The answer to `/status`, as the Kubernetes operator reads it.
+
+    It takes every other `last_checkpoint_time` for a new checkpoint: what was said is not taken back while the exporter
+    starts anew, or where the newest checkpoint is older than one that was removed.
+    """
+
+    def __init__(self) -> None:
+        self._checkpoint_at = 0.0
+
+    def answer(self, health: Health) -> bytes:
+        """Return JSON of less than LIMIT bytes, whatever the problems are."""
+        self._checkpoint_at = max(self._checkpoint_at, health.exporter.checkpoint_at)
+        return _fitting(status(health, self._checkpoint_at))
+
+
+def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
+    """Return what the operator is told; `checkpoint_at` is the Unix time of the newest checkpoint, 0 for none."""
     document: dict[str, Any] = {
         "phase": health.phase,
-        "current_samples": health.ingest.accepted,
+        "current_samples": min(health.ingest.accepted, _MOST_SAMPLES),
         "model_version": model_version(health),
         "stable_version": names.stem(health.exporter.stable_version) if health.exporter.stable_version else None,
         "step": health.trainer.step,
         "lag": health.trainer.lag,
-        "problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems],
     }
-    if health.exporter.checkpoint_at:
-        document["last_checkpoint_time"] = rfc3339(health.exporter.checkpoint_at)
-    return document
+    if checkpoint_at:
+        document["last_checkpoint_time"] = rfc3339(checkpoint_at)
+    return document | {"problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems]}
+
+
+def _fitting(document: dict[str, Any]) -> bytes:
+    """Encode the document with as many of its problems as there is room for."""
+    problems, kept = document["problems"], len(document["problems"])
+    while True:
+        more = [f"and {len(problems) - kept} more"] if kept < len(problems) else []
+        encoded = msgspec.json.encode(document | {"problems": problems[:kept] + more})
+        if len(encoded) < LIMIT:
+            return encoded
+        kept -= 1
 
 
 def model_version(health: Health) -> str:

@@ -30,6 +30,7 @@ class Reservoir:
         self.n_features = n_features
         self._count = Word(buffer, 0)
         self._groups_seen = Word(buffer, CACHE_LINE)
+        self._lineage = Word(buffer, CACHE_LINE + 8)
         words = row_words(n_features)
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + capacity * self._row_bytes]
@@ -49,6 +50,11 @@ class Reservoir:
 
     def __len__(self) -> int:
         return self._count.load()
+
+    @property
+    def lineage(self) -> int:
+        """A number for the training that the rows are of; 0 while they are not whole."""
+        return self._lineage.load()
 
     @property
     def n_groups(self) -> int:
@@ -71,10 +77,20 @@ class Reservoir:
             self._groups.saw(group)
             self._groups.add(group, slot)
 
-    def restore(self, words: NDArray[np.float32], groups_seen: int) -> None:
+    def restore(self, words: NDArray[np.float32], groups_seen: int, lineage: int) -> None:
         """Replace the content with saved rows float32[n, row_words]; the first `capacity` of them are kept."""
+        self._lineage.store(0)
         self._groups_seen.store(groups_seen)
         self._fill(RowBatch.over(np.array(words[: self.capacity], dtype=np.float32), self.n_features))
+        self._lineage.store(lineage)
+
+    def empty(self, lineage: int) -> None:
+        """Drop all rows."""
+        self.restore(self.rows[:0], 0, lineage)
+
+    def claim(self, lineage: int) -> None:
+        """Say that the rows are of `lineage` from now on."""
+        self._lineage.store(lineage)
 
     @property
     def groups_seen(self) -> int:

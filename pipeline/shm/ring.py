@@ -3,11 +3,15 @@
 The writer stores `reserve`, writes rows, then stores `head`. A reader copies rows and then rejects every sequence
 under `reserve - slots`: the writer may have been at work on those. Where the processor may reorder stores (aarch64),
 rows are sealed with a checksum, and a reader also rejects rows whose checksum or sequence is not right.
+
+Sequences mean something within one ring only. So a ring has an identity, a random number that it gets once its content
+is whole, and knows which ring it was restored from and with how many samples: a reader that comes back with a cursor
+and the identity that it is for learns where to go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +37,7 @@ class Ring:
         self._reserve = Word(buffer, 0)
         self._head = Word(buffer, CACHE_LINE)
         self._sealing = Word(buffer, 2 * CACHE_LINE)
+        self._identity, self._parent, self._restored = (Word(buffer, 3 * CACHE_LINE + 8 * i) for i in range(3))
         words = row_words(n_features)
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + self.slots * self._row_bytes]
@@ -53,6 +58,7 @@ class Ring:
         """Return an empty ring in this process's own memory, open for writing."""
         ring = cls(memoryview(bytearray(cls.layout(capacity, n_features).size)), capacity, n_features)
         ring.open_writer(sealing=sealing)
+        ring.begin()
         return ring
 
     @property
@@ -65,14 +71,44 @@ class Ring:
         """Smallest sequence that is among the `capacity` newest rows and was not lost before a restore."""
         return max(0, self._head.load() - self.capacity, self._reserve.load() - self.slots)
 
+    @property
+    def identity(self) -> int:
+        """Which ring this is; 0 until its writer has filled it with what was saved."""
+        return self._identity.load()
+
+    @property
+    def restored(self) -> int:
+        """The head that it began with: rows from this sequence on were written into this very ring."""
+        return self._restored.load()
+
+    def position(self, identity: int, cursor: int) -> int:
+        """Return where a reader goes on that had read ring `identity` up to sequence `cursor`.
+
+        In the same ring, there. In one that was restored from it, there or at the first new row, where fewer rows
+        were restored than had been read. In any other, at the first new row: what was restored may have been read.
+        """
+        if identity == self.identity:
+            return cursor
+        return min(cursor, self.restored) if identity == self._parent.load() else self.restored
+
     # The writer.
 
     def open_writer(self, *, sealing: bool = not STORES_IN_ORDER) -> None:
-        """Become the writer: go on behind the last visible row. Rows that a dead writer had begun stay rejected."""
+        """Become the writer: go on behind the last visible row. Rows that a dead writer had begun stay rejected.
+
+        A ring that had no identity yet is empty afterwards.
+        """
         self._sealing.store(int(sealing))
         self._seals = sealing
-        if self._head.load() == 0:
-            self._reserve.store(0)  # there is nothing that a writer before could have spoilt
+        if not self.identity:
+            self._head.store(0)
+            self._reserve.store(0)
+
+    def begin(self, parent: int = 0) -> None:
+        """Give the ring its identity: its content is whole now, restored from ring `parent` where that is not 0."""
+        self._parent.store(parent)
+        self._restored.store(self.head)
+        self._identity.store(secrets.randbits(62) + 1)
 
     def extend(self, batch: RowBatch) -> None:
         """Write rows behind the newest and make them visible; their sequences are set here, in `batch` too."""
@@ -96,19 +132,13 @@ class Ring:
             start = sequence % self.slots * self._row_bytes
             seal(self._row_view[start : start + self._row_bytes])
 
-    def append(self, arrival: float, group: int, key: int, score: float, features: Sequence[float]) -> int:
-        """Write one row and make it visible; return its sequence."""
-        row = RowBatch(1, self.n_features)
-        row.arrival[0], row.group[0], row.key[0], row.score[0], row.features[0] = arrival, group, key, score, features
-        self.extend(row)
-        return int(row.sequence[0])
-
     def restore(self, words: NDArray[np.float32], head: int) -> None:
         """Fill an empty ring with saved rows float32[n, row_words] in order of sequence, so that `head` comes next.
 
-        Rows before a gap in the sequence are left out.
+        Rows before a gap in the sequence are left out. Where the newest are missing, their sequences come again.
         """
         kept = RowBatch.over(np.array(words[-self.slots :], dtype=np.float32), self.n_features)
+        head = int(kept.sequence[-1]) + 1 if len(kept) else head
         gaps = np.flatnonzero(kept.sequence != np.arange(head - len(kept), head))
         kept = kept.select(np.arange(gaps[-1] + 1 if len(gaps) else 0, len(kept)))
         self.rows[kept.sequence % self.slots] = kept.words

@@ -10,7 +10,7 @@ import fcntl
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import shared_memory
 from pathlib import Path
@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 SHM_DIR = Path("/dev/shm")  # noqa: S108  where Linux keeps POSIX shared memory
 MAGIC = b"VMAFXSHM"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HEADER_SIZE = 128
 _HEADER = struct.Struct("<8sI16s4xQ6Q")
 
@@ -211,17 +211,22 @@ def _allocate(name: str, size: int) -> None:
         os.close(fd)
 
 
-def attach_or_create(name: str, layout: Layout) -> tuple[Segment, bool]:
-    """Attach to `name` where it is this user's and has exactly `layout`, else create it.
+def attach_or_create(
+    name: str, layout: Layout, *, fits: Callable[[Layout], bool] | None = None
+) -> tuple[Segment, bool]:
+    """Attach to `name` where it is this user's and has exactly `layout`, or one that `fits`; else create it.
 
-    Returns the segment and whether it is new. Raises SharedMemoryUnusable where that is impossible.
+    Returns the segment and whether it is new. Raises SharedMemoryUnusable where that is impossible. To attach needs no
+    room.
     """
     with _creating(name):
         for unfinished in SHM_DIR.glob(f"{name}.*.new"):
             remove(unfinished.name)  # of a process that died in `create`
         with contextlib.suppress(SegmentAbsent, SegmentMismatch):
-            found = attach(name, layout.kind, layout.shape)
-            if (found.owner, found.layout.size) == (os.geteuid(), layout.size):
+            found = attach(name, layout.kind)
+            if found.owner == os.geteuid() and (
+                found.layout.header() == layout.header() or (fits is not None and fits(found.layout))
+            ):
                 return found, False
             found.close()
         return create(name, layout), True
@@ -230,19 +235,32 @@ def attach_or_create(name: str, layout: Layout) -> tuple[Segment, bool]:
 @contextlib.contextmanager
 def _creating(name: str) -> Iterator[None]:
     """Let one process at a time decide whether `name` has to be made. The lock goes with a process that dies."""
-    fd = open_lock(name)
+    fd = take_lock(name, wait=True)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
         os.close(fd)
 
 
-def open_lock(name: str) -> int:
-    """Open the lock file of `name`, making it where there is none; return the descriptor.
+def take_lock(name: str, *, wait: bool = False) -> int:
+    """Take the lock of `name`, making its file where there is none; return the descriptor, with which it is given back.
 
-    Raises SharedMemoryDenied where another user has put something in its place.
+    Raises BlockingIOError where another process has it, unless that is to be waited for, and SharedMemoryDenied where
+    another user has put something in its place.
     """
+    while True:
+        fd = _open_lock(name)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # somebody removed the file before the lock was ours: it is no longer what others try
+
+
+def _open_lock(name: str) -> int:
     path = SHM_DIR / f"{name}.lock"
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -1,10 +1,12 @@
 """What a restart resumes from: ring, reservoirs, the trainer's snapshot and every role's counters, in one state file.
 
 The exporter writes it; at start ingest takes the ring from it, the trainer the rest, each into a region that is new.
+The newest state of each other base model that was trained here lies beside it, for the day when that one comes back.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +16,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import handoff
+from pipeline.durable import sync_directory
 from pipeline.shm.rows import row_words
 from pipeline.state import statefile
 from pipeline.state.statefile import Rejected, Saved, Section, StateFileError
+
+BEFORE_RESET = "before-reset"
+KEPT_BASES = 4
+"""Other base models whose states are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class SavedState:
     """One saved state; a part that did not exist is None.
 
     `regions` holds `ring`, `reservoir` and `holdout` by name, `snapshot` the bytes of a handoff.TrainerSnapshot made
-    from the base model `base_digest`, `reports` the bytes of each role's last report.
+    from the base model `base_digest`, `reports` the bytes of each role's last report, `ring` the ring's identity.
     """
 
     n_features: int
@@ -40,6 +48,11 @@ class SavedState:
     regions: dict[str, SavedRows] = field(default_factory=dict)
     snapshot: bytes | None = None
     reports: dict[str, bytes] = field(default_factory=dict)
+    ring: int = 0
+
+    def trained(self) -> handoff.TrainerSnapshot | None:
+        """Return the snapshot, decoded; None where there is none. Raises msgspec.MsgspecError where it is none."""
+        return None if self.snapshot is None else handoff.decode_snapshot(self.snapshot)
 
 
 def save(directory: Path, state: SavedState) -> list[Path]:
@@ -55,6 +68,7 @@ def save(directory: Path, state: SavedState) -> list[Path]:
     meta = {
         "n_features": state.n_features,
         "base_digest": state.base_digest,
+        "ring": state.ring,
         "counts": {name: rows.count for name, rows in state.regions.items()},
         "step": _step(state.snapshot),
     }
@@ -69,6 +83,57 @@ def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
     return statefile.newest(directory, parse)
 
 
+def keep_for_its_base(directory: Path) -> None:
+    """Let the newest state file stay, under its base model's name. Raises OSError or StateFileError.
+
+    One of that name that is further on, or that cannot be read, is set aside.
+    """
+    newest = statefile.files(directory)[-1]
+    meta = statefile.read(newest).meta
+    kept = _of_base(directory, str(meta["base_digest"]))
+    try:
+        if _is_further(statefile.read(kept).meta, meta):
+            statefile.set_aside(kept)
+    except FileNotFoundError:
+        pass
+    except (OSError, StateFileError):
+        statefile.set_aside(kept)
+    link = kept.with_name(f".state-{kept.name}.tmp")
+    link.unlink(missing_ok=True)
+    link.hardlink_to(newest)
+    link.replace(kept)
+    for old in sorted(of_other_bases(directory), key=lambda path: path.stat().st_ctime_ns)[:-KEPT_BASES]:
+        old.unlink(missing_ok=True)
+    sync_directory(directory)
+
+
+def set_all_aside(directory: Path) -> list[Path]:
+    """Move every state file into `before-reset`, in the place of what is there; return the new paths."""
+    present = [*statefile.files(directory), *of_other_bases(directory)]
+    aside = directory / BEFORE_RESET
+    if present:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700)
+    return [path.replace(aside / path.name) for path in present]
+
+
+def of_base(directory: Path, base_digest: str) -> SavedState | None:
+    """Return the state that is kept of a base model; None where there is none. Raises OSError or StateFileError."""
+    try:
+        return parse(statefile.read(_of_base(directory, base_digest)))
+    except FileNotFoundError:
+        return None
+
+
+def of_other_bases(directory: Path) -> list[Path]:
+    """Return the files of the states that are kept of base models."""
+    return sorted(directory.glob(_of_base(directory, "?" * 16).name))
+
+
+def _of_base(directory: Path, base_digest: str) -> Path:
+    return directory / f"base-{base_digest[:16]}.bin"
+
+
 def parse(saved: Saved) -> SavedState:
     """Return the state in a file. Raises StateFileError where it is not one of this version."""
     meta, sections = saved.meta, saved.sections
@@ -79,7 +144,8 @@ def parse(saved: Saved) -> SavedState:
             name.removeprefix("report "): bytes(data) for name, data in sections.items() if name.startswith("report ")
         }
         snapshot = bytes(sections["snapshot"]) if "snapshot" in sections else None
-        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports)
+        ring = int(meta.get("ring", 0))
+        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports, ring)
     except (LookupError, TypeError, ValueError) as error:
         raise StateFileError(f"{saved.path}: not a state of this version: {error!r}") from None
 
@@ -98,8 +164,13 @@ def _step(snapshot: bytes | None) -> int:
 
 
 def _is_further(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the state with the first meta is of more samples or steps than that with the second."""
+    """Whether the state with the first meta is of more samples or steps than that with the second.
+
+    Those of different base models are not compared: each is kept under its own name.
+    """
     try:
+        if other["base_digest"] not in {"", one["base_digest"]}:
+            return False
         samples = (int(meta["counts"].get("ring", 0)) for meta in (one, other))
         return next(samples) > next(samples) or int(one.get("step", 0)) > int(other.get("step", 0))
     except (AttributeError, LookupError, TypeError, ValueError):

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline import regions
 from pipeline.lifecycle import Ending, ExitCode
 from pipeline.model.errors import UnusableModel
+from pipeline.model.score import Interrupted
 from pipeline.process import Process, main
 from pipeline.shm.ring import Ring
 from pipeline.shm.segment import Segment, SegmentAbsent, SegmentMismatch
@@ -22,7 +23,7 @@ from pipeline.trainer.handover import Handover
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.resume import resume
+from pipeline.trainer.resume import base_note, resume
 from pipeline.trainer.stable import StableWeights
 
 # Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
@@ -37,6 +38,8 @@ def serve(process: Process[TrainerReport]) -> None:
     np.seterr(all="ignore")  # a step that overflows is undone; the learner tells by the results
     settings = process.settings
     process.phase("initializing")
+    reservoir, first = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
+    holdout, second = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
     base = base_model.obtain(process)
     attached = _wait_for_ring(process) if base is not None else None
     if base is None or attached is None:
@@ -44,11 +47,13 @@ def serve(process: Process[TrainerReport]) -> None:
     ring, ring_region = attached
     device, note = choose_device(settings)
     recipe = Recipe.from_settings(settings)
-    reservoir, first = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
-    holdout, second = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
     try:
         training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
         check_parity(base, training.learner)
+    except Interrupted:
+        if process.should_stop():
+            return  # the stop that ended the check is meant for this process too
+        raise
     except UnusableModel as error:
         raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
     handover = Handover(settings, base, training, ring)
@@ -79,9 +84,12 @@ def _train(
 ) -> None:
     budget = CpuBudget(process.settings.cpu_share)
     stable = StableWeights(process)
+    stable.follow(training)
     report = _Progress(process, training, handover, ring, budget)
     evaluation = _Evaluation(process, training)
-    process.phase("running")
+    handover.publish()
+    report.publish()
+    process.phase("running", base_note(process.report))
     while not process.should_stop():
         observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
         if not observed or handover.due:

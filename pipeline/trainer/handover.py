@@ -16,16 +16,22 @@ from pipeline.regions import Opened
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
+from pipeline.shm.segment import SegmentError
 from pipeline.trainer.online import OnlineTraining
 
 # Publishing takes at most about a fiftieth of the time, and happens at least this often while there is work.
 _INTERVAL_S = 0.05
 _SHARE = 0.02
 _PROBE_ROWS = 8
+# Room for what grows in a snapshot with the life of the training, in bytes: counters, and numbers written out.
+_SPARE = 1 << 16
 
 
 class Handover:
-    """Publishes what `training` makes of `base`, as the only writer of the regions `model` and `weights`."""
+    """Publishes what `training` makes of `base`, as the only writer of the regions `model` and `weights`.
+
+    `left` is what the life before published, of whichever base model; None where there is nothing whole.
+    """
 
     def __init__(self, settings: Settings, base: BaseModel, training: OnlineTraining, ring: Ring) -> None:
         self._settings, self._base, self._training, self._ring = settings, base, training, ring
@@ -34,6 +40,7 @@ class Handover:
         self._interval = _INTERVAL_S
         self._step = -1
         self._cursor = -1
+        self.left = _left_in_memory(settings)
         served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
         self._model, model = regions.own_mailbox(settings, "model", len(served))
         self._model.publish(served)
@@ -45,25 +52,21 @@ class Handover:
         meta, vectors = self._training.state()
         size = sum(array.nbytes for array in vectors.values()) + 4 * self._base.n_parameters * 4
         probe = _PROBE_ROWS * (self._settings.n_features + 1) * 4
-        capacity = size + probe + len(msgspec.msgpack.encode(meta)) + (1 << 16)
-        return regions.own_mailbox(self._settings, "weights", capacity)
+        needed = size + probe + len(msgspec.msgpack.encode(meta)) + _SPARE
+        return regions.own_mailbox(self._settings, "weights", needed, spare=_SPARE)
 
-    def left_in_memory(self) -> TrainerSnapshot | None:
-        """Return what the life before published, if it is of this base model and whole."""
-        try:
-            letter = self._weights.read()
-            snapshot = None if letter is None else handoff.decode_snapshot(letter.payload)
-        except (Torn, msgspec.MsgspecError):
-            return None
-        return snapshot if snapshot is not None and self.is_ours(snapshot) else None
+    @property
+    def base_digest(self) -> str:
+        """Digest of the base model."""
+        return self._base.digest
 
     def is_ours(self, snapshot: TrainerSnapshot) -> bool:
         """Whether `snapshot` was made from this base model."""
         return snapshot.base_digest == self._base.digest and snapshot.n_features == self._settings.n_features
 
-    def adopt(self, snapshot: TrainerSnapshot) -> None:
-        """Go on from `snapshot`."""
-        self._training.restore(snapshot.meta, snapshot.arrays())
+    def adopt(self, snapshot: TrainerSnapshot, cursor: int, start: int) -> None:
+        """Go on from `snapshot`, at `cursor`, with the ring's rows from `start` on."""
+        self._training.restore(snapshot.meta | {"cursor": cursor, "start": start}, snapshot.arrays())
         self._probe = snapshot.probe_rows()[0].copy()
 
     @property
@@ -102,6 +105,7 @@ class Handover:
             probe_scores=training.learner.predict(self._probe, export).tobytes() if len(self._probe) else b"",
             meta=meta,
             vectors=handoff.pack_arrays(vectors),
+            ring=self._ring.identity,
         )
 
     def _renew_probe(self) -> None:
@@ -110,3 +114,11 @@ class Handover:
         count = self._ring.read(max(self._ring.oldest, self._ring.head - _PROBE_ROWS), batch)
         if count:
             self._probe = np.ascontiguousarray(batch.features[:count])
+
+
+def _left_in_memory(settings: Settings) -> TrainerSnapshot | None:
+    try:
+        letter = regions.attach_mailbox(settings, "weights")[0].read()
+        return None if letter is None else handoff.decode_snapshot(letter.payload)
+    except (SegmentError, Torn, msgspec.MsgspecError):
+        return None

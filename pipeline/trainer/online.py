@@ -32,6 +32,7 @@ class OnlineTraining:
     `reservoir`. The caller is the only writer of both reservoirs. Everything random follows from `seed`.
 
     cursor              sequence of the next row to observe
+    start               sequence of the first row that this training may use
     evicted_untrained   rows that left the ring before they were observed
     """
 
@@ -47,6 +48,7 @@ class OnlineTraining:
         device: str = "cpu",
     ) -> None:
         self.cursor = 0
+        self.start = 0
         self.evicted_untrained = 0
         self.rollbacks = 0
         self.steps_undone = 0
@@ -183,8 +185,13 @@ class OnlineTraining:
         return {name: value for name, value in (numbers | named).items() if math.isfinite(value)}
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return all that training depends on besides ring and reservoirs: plain numbers, and flat arrays by name."""
+        """Return all that training depends on besides ring and reservoirs: plain numbers, and flat arrays by name.
+
+        Which weights are stable is not among it: who says so, says so again.
+        """
         meta = {name: getattr(self, name) for name in _COUNTERS} | {
+            "cursor": self.cursor,
+            "start": self.start,
             "draws": self._memory.draws.made,
             "trained": self._holdout.trained,
             "diverted": self._holdout.diverted,
@@ -194,13 +201,13 @@ class OnlineTraining:
         }
         vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
         vectors["prequential"] = self._prequential.window.ravel().copy()
-        vectors |= {name: vector.copy() for name, vector in self._references.items() if name == "stable"}
         return meta, vectors
 
     def restore(self, meta: dict[str, Any], vectors: dict[str, NDArray[Any]]) -> None:
         """Continue from `state`, with ring and reservoirs as they were then or have gone on since."""
         for name in _COUNTERS:
             setattr(self, name, meta[name])
+        self.begin(meta["cursor"], meta.get("start", 0))
         self._memory.draws.made = meta["draws"]
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
         self._prequential.restore(vectors["prequential"], meta["prequential_count"])
@@ -210,15 +217,13 @@ class OnlineTraining:
         self.learner.restore(
             {key.removeprefix(prefix): part for key, part in vectors.items() if key.startswith(prefix)}
         )
-        if "stable" in vectors:
-            self.set_stable(vectors["stable"])
-        self._remember_ring()
 
-    def _remember_ring(self) -> None:
-        """Take up the ring's rows that were already observed: they may be replayed."""
+    def begin(self, cursor: int, start: int) -> None:
+        """Go on at `cursor`; the ring's rows from `start` on were observed, and may be replayed. Call it once."""
+        self.cursor, self.start = cursor, start
         rows, _ = self._ring.snapshot()
-        observed = (rows.sequence < self.cursor) & ~self._holdout.belongs(rows.group)
+        observed = (start <= rows.sequence) & (rows.sequence < cursor) & ~self._holdout.belongs(rows.group)
         self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
 
 
-_COUNTERS = ("cursor", "evicted_untrained", "rollbacks", "steps_undone", "total_steps")
+_COUNTERS = ("evicted_untrained", "rollbacks", "steps_undone", "total_steps")

@@ -15,7 +15,10 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-3
 
 
 def check_parity(base: BaseModel, learner: Learner) -> None:
-    """Compare the two on rows in the range of real features and beyond it. Raises UnusableModel where they differ."""
+    """Compare the two on rows in the range of real features and beyond it.
+
+    Raises UnusableModel where they differ, Interrupted where they could not be compared.
+    """
     rng = np.random.default_rng(0)
     spread = rng.choice([0.1, 1.0, 10.0], (_ROWS, 1))
     features = (rng.uniform(-0.2, 1, (_ROWS, base.n_features)) * spread).astype(np.float32)

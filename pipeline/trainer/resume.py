@@ -1,15 +1,19 @@
-"""Where a starting trainer goes on: from shared memory, else from the saved state, else from the base model."""
+"""Where a starting trainer goes on: from shared memory, else from the saved state, else from the base model.
+
+What was learned from one base model is not used with another. Where the base model is not the one of the life before,
+its own state is taken, if it has been trained here earlier, and training goes on with samples that come from now on:
+the rows of another one's time may have other features or another target. VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES says
+that they have not; then rows stay, and only what was learned is changed.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from pipeline import handoff
-from pipeline.handoff import TrainerSnapshot
+from pipeline.handoff import TrainerSnapshot, lineage_of
 from pipeline.process import Process
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
-from pipeline.state import resume as saved_state
 from pipeline.state.savedstate import SavedState
 from pipeline.telemetry import TrainerReport
 from pipeline.trainer.handover import Handover
@@ -23,35 +27,81 @@ def resume(
     ring: Ring,
     reservoirs: dict[str, Reservoir],
 ) -> None:
-    """Fill empty reservoirs, restore `training`, and say where it goes on."""
-    state = saved_state.load(process.settings, process.log)
+    """Take over the rows of this base model's training, restore `training`, and say where it goes on."""
+    lineage = lineage_of(handover.base_digest)
+    last = handover.left or _snapshot(process.saved.state, process)
+    if last is not None:
+        changed = not handover.is_ours(last)
+    else:
+        changed = any(reservoir.lineage not in {0, lineage} for reservoir in reservoirs.values())
+    ours = None if changed else last
+    if ours is None or any(reservoir.lineage != lineage for reservoir in reservoirs.values()):
+        own = process.saved.of_base(handover.base_digest)
+        ours = ours or _snapshot(own, process)
+        _take_over(reservoirs, lineage, own, process)
+    first = last is None and not changed and not any(map(len, reservoirs.values()))
+    cursor, start = (0, 0) if first else _place(ring, last, fresh=changed and not process.settings.keep_rows)
+    if ours is None:
+        training.begin(cursor, start)
+    else:
+        handover.adopt(ours, cursor, start)
+    report = process.report
+    report.start, report.restored = start, ring.restored
+    if changed:
+        report.base_before = last.base_digest[:12] if last is not None else "unknown"
+        kept = "kept" if process.settings.keep_rows else "set aside"
+        process.log.warning("base_changed", before=report.base_before, from_sample=start, rows=kept)
+    elif last is not None and cursor != last.samples:
+        training.evicted_untrained += max(0, cursor - last.samples)
+        process.log.warning("ring_differs", trained_up_to=last.samples, goes_on_at=cursor)
+    if ours is None:
+        process.log.info("cold_start", cursor=cursor)
+    else:
+        source = "shared memory" if ours is handover.left else "saved state"
+        process.log.info("resumed", source=source, step=training.total_steps, cursor=cursor)
+    process.saved.forget()
+
+
+def base_note(report: TrainerReport) -> str:
+    """Return what is to be said of a change of the base model, until there is a stable checkpoint of the new one."""
+    if not report.base_before:
+        return ""
+    return f"another base model (before: {report.base_before}); it learns from sample {report.start:,} on"
+
+
+def _take_over(
+    reservoirs: dict[str, Reservoir], lineage: int, own: SavedState | None, process: Process[TrainerReport]
+) -> None:
+    """Make all reservoirs those of `lineage`: with the rows that were saved of it, or those that are to be kept."""
+    keep = process.settings.keep_rows
+    saved = (process.saved.state if keep else own) or SavedState(process.settings.n_features)
     for name, reservoir in reservoirs.items():
-        saved_state.fill_reservoir(reservoir, name, state)
-    snapshot = handover.left_in_memory()
-    source = "shared memory"
-    if snapshot is None:
-        snapshot = _saved(state, handover, process)
-        source = "saved state"
-    if snapshot is None:
-        process.log.info("cold_start")
-        return
-    handover.adopt(snapshot)
-    if training.cursor > ring.head:
-        # The ring began anew without the samples that were trained on: all that it holds is new.
-        process.log.warning("ring_behind", cursor=training.cursor, head=ring.head)
-        training.cursor = ring.oldest
-    process.log.info("resumed", source=source, step=training.total_steps, cursor=training.cursor)
+        rows = saved.regions.get(name)
+        if reservoir.lineage == lineage or (keep and reservoir.lineage):
+            reservoir.claim(lineage)
+        elif rows is not None:
+            reservoir.restore(rows.words, rows.count, lineage)
+        else:
+            reservoir.empty(lineage)
 
 
-def _saved(state: SavedState, handover: Handover, process: Process[TrainerReport]) -> TrainerSnapshot | None:
-    if state.snapshot is None:
-        return None
+def _place(ring: Ring, last: TrainerSnapshot | None, *, fresh: bool) -> tuple[int, int]:
+    """Return where in the ring to go on, and from where on its rows may be used.
+
+    `fresh`: nowhere before what is new. Without the snapshot of the life before, what the reservoirs hold is not
+    offered to them again.
+    """
+    if last is None:
+        return ring.head, ring.head
+    if fresh:
+        new = ring.position(last.ring, ring.head)
+        return new, new
+    return ring.position(last.ring, last.samples), ring.position(last.ring, last.start)
+
+
+def _snapshot(state: SavedState | None, process: Process[TrainerReport]) -> TrainerSnapshot | None:
     try:
-        snapshot = handoff.decode_snapshot(state.snapshot)
+        return state.trained() if state is not None else None
     except msgspec.MsgspecError as error:
         process.log.error("state_unusable", reason=str(error))
         return None
-    if handover.is_ours(snapshot):
-        return snapshot
-    process.log.error("state_of_other_base_model", saved=snapshot.base_digest[:12])
-    return None

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline import handoff, regions
 from pipeline.process import Process
-from pipeline.shm.mailbox import Mailbox, Torn
-from pipeline.shm.segment import SegmentError
+from pipeline.shm.mailbox import Letter, Mailbox, Torn
+from pipeline.shm.segment import Segment, SegmentError
 from pipeline.telemetry import TrainerReport
 from pipeline.trainer.online import OnlineTraining
 
 
 class StableWeights:
-    """Follows the region `stable`."""
+    """Follows the region `stable`, also where its writer replaces it. Those of another base model are none."""
 
     def __init__(self, process: Process[TrainerReport]) -> None:
         self._process = process
-        self._box: Mailbox | None = None
+        self._attached: tuple[Mailbox, Segment] | None = None
         self._version = 0
 
     def follow(self, training: OnlineTraining) -> None:
-        """Hand newer stable weights to `training`, where there are any of the same base model."""
-        if self._box is None:
-            try:
-                self._box, _ = regions.attach_mailbox(self._process.settings, "stable")
-            except SegmentError:
-                return
-        if self._box.version == self._version:
-            return
-        try:
-            letter = self._box.read()
-        except Torn:
-            return
+        """Tell `training` of newer stable weights, or that there are none any more."""
+        letter = self._newer()
         if letter is None:
             return
-        self._version = letter.version
-        weights = handoff.decode_stable(letter.payload)
-        if not weights.checkpoint:
+        try:
+            weights = handoff.decode_stable(letter.payload)
+        except msgspec.MsgspecError:  # of another release of this program
+            return
+        if not weights.checkpoint or weights.base_digest != self._process.report.base_digest:
             training.forget_stable()
-        elif weights.base_digest == self._process.report.base_digest:
-            training.set_stable(weights.vector())
+            return
+        training.set_stable(weights.vector())
+        report = self._process.report
+        if report.base_before:
+            report.base_before = ""
+            self._process.phase(report.phase)
+
+    def _newer(self) -> Letter | None:
+        if self._attached is None or not self._attached[1].is_current():
+            self._version = 0
+            try:
+                self._attached = regions.attach_mailbox(self._process.settings, "stable")
+            except SegmentError:
+                self._attached = None
+                return None
+        box = self._attached[0]
+        if box.version == self._version:
+            return None
+        try:
+            letter = box.read()
+        except Torn:
+            return None
+        self._version = letter.version if letter is not None else 0
+        return letter

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import regions
+from pipeline import kernel, regions
 from pipeline.cli import COMMANDS
 from pipeline.exporter import checkpoint
 from pipeline.exporter.checkpoint import Checkpoint
 from pipeline.journal import open_journals
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS
-from pipeline.telemetry import IngestReport, TrainerReport
+from pipeline.shm import segment
+from pipeline.telemetry import ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import at_work, publish, settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,44 @@ def test_logs_of_a_sidecar_that_is_gone_can_be_read(instance: str) -> None:
         {"level": "error", "event": "crashed", "role": "trainer"}
     )
     assert "crashed" in _run("logs", VMAFX_SIDECAR_INSTANCE=instance).stdout
+
+
+def test_export_signals_no_stranger(instance: str) -> None:
+    """The exporter has died, and another process has its number: it gets no signal, the command says what is wrong."""
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        born = kernel.look_at(stranger.pid).born - 1
+        publish(at_work(instance), ExporterReport(role="exporter", phase="running", pid=stranger.pid, born=born))
+        result = _run("export", VMAFX_SIDECAR_INSTANCE=instance)
+        assert (result.returncode, result.stderr) == (1, "Error: the exporter is not running\n")
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_clean_asks_the_locks_who_is_alive(instance: str) -> None:
+    """A pid in a report proves nothing; a lock that is held does, of this instance and of no other."""
+    publish(at_work(instance), IngestReport(role="ingest", pid=os.getpid()))
+    longer = f"{instance}-2"
+    at_work(longer)
+    try:
+        assert {instance, longer} <= set(regions.instances())
+        lock = segment.take_lock(regions.role_lock(longer, "trainer"))
+        refused = _run("clean", VMAFX_SIDECAR_INSTANCE=longer)
+        assert (refused.returncode, refused.stderr) == (
+            1,
+            f"Error: instance {longer} is running (trainer); stop it first\n",
+        )
+        assert _run("clean", VMAFX_SIDECAR_INSTANCE=instance).returncode == 0
+        assert regions.leftovers(instance) == []
+        assert len(regions.leftovers(longer)) >= 3
+        os.close(lock)
+        assert _run("clean", VMAFX_SIDECAR_INSTANCE=longer).returncode == 0
+        assert regions.leftovers(longer) == []
+    finally:
+        for leftover in regions.leftovers(longer):
+            (segment.SHM_DIR / leftover).unlink()
 
 
 def test_top_needs_a_terminal(instance: str) -> None:
@@ -190,7 +229,7 @@ def test_plot_says_what_is_missing(tmp_path: Path, content: bytes | int | None, 
     assert len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["status", "top", "logs", "plot", "config", "export", "clean", "run"])
+@pytest.mark.parametrize("command", ["status", "top", "logs", "plot", "config", "export", "clean", "reset", "run"])
 def test_help_has_an_example(command: str) -> None:
     """`--help` explains each command with an example, and its overview line exists."""
     result = _run(command, "--help")

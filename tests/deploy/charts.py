@@ -6,16 +6,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
-from kubernetes_validate import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "vmafx-sidecar"
 VALUES = sorted((DEPLOY / "helm" / "values").glob("*.yaml"))
-KUBERNETES = ("1.27", "1.31", "1.37")
-"""One before native sidecars, one that has them, the newest there are schemas for."""
+
+
+def _bundled() -> list[str]:
+    """Return the versions of Kubernetes that there are schemas for, oldest first."""
+    schemas = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+    minors = {int(path.name.split(".")[1]) for path in schemas.glob("v1.*")}
+    return [f"1.{minor}" for minor in sorted(minors)]
+
+
+OLDEST = "1.25"
+"""The oldest version that Chart.yaml allows; native sidecars came with 1.29."""
+
+KUBERNETES = (OLDEST, "1.28", "1.29", *_bundled()[-3:])
+"""The oldest supported, those on both sides of native sidecars, and the newest three."""
 
 WITHOUT_SCHEMA = {"ServiceMonitor", "PrometheusRule"}
 """Kinds of Prometheus' operator, not of Kubernetes."""
@@ -43,6 +55,13 @@ def render(*arguments: str | Path, chart: Path = CHART, kubernetes: str = "1.31"
     return objects(done.stdout)
 
 
+def refusal(*arguments: str | Path, chart: Path = CHART, kubernetes: str = "1.31") -> str:
+    """Return what helm says where the chart must not render."""
+    done = helm("template", "example", chart, "--kube-version", kubernetes, *arguments)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
 def objects(manifests: str) -> list[Object]:
     """Parse a stream of manifests."""
     return [document for document in yaml.safe_load_all(manifests) if document]
@@ -53,12 +72,18 @@ def check(found: list[Object], kubernetes: str) -> None:
     assert found
     for document in found:
         if document["kind"] not in WITHOUT_SCHEMA:
-            assert validate(document, kubernetes, strict=True) == kubernetes
+            assert kubernetes_validate.validate(document, kubernetes, strict=True) == kubernetes
 
 
 def of_kind(found: list[Object], kind: str) -> Object:
     """Return the only object of `kind`."""
     (document,) = (document for document in found if document["kind"] == kind)
+    return document
+
+
+def named(found: list[Object], name: str) -> Object:
+    """Return the only Service of that name."""
+    (document,) = (each for each in found if each["kind"] == "Service" and each["metadata"]["name"] == name)
     return document
 
 
@@ -71,14 +96,14 @@ def pod(found: list[Object]) -> Object:
 
 def sidecar(spec: Object) -> Object:
     """Return the sidecar's container, of whichever sort it is."""
-    containers = spec.get("initContainers", []) + spec["containers"]
+    containers = (spec.get("initContainers") or []) + spec["containers"]
     (container,) = (container for container in containers if container["name"] == "vmafx-sidecar")
     return dict(container)
 
 
 def environment(container: Object) -> dict[str, str]:
-    """Return a container's environment."""
-    return {entry["name"]: entry["value"] for entry in container["env"]}
+    """Return a container's environment, but for what only a cluster can fill in."""
+    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
 
 
 def shared_memory_mi(spec: Object) -> int:

@@ -1,5 +1,6 @@
 """The chart as it is installed by itself: a node's pod with the fake node in it."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -13,19 +14,22 @@ from tests.deploy.charts import (
     CHART,
     KUBERNETES,
     VALUES,
+    Object,
     check,
     environment,
     helm,
+    named,
     of_kind,
     pod,
+    refusal,
     render,
     shared_memory_mi,
     sidecar,
 )
-from tests.deploy.shm import MIB, report_bytes, sample_bytes
+from tests.deploy.shm import MIB, report_bytes
 
 EXAMPLE = ("--values", CHART.parent / "values" / "example.yaml")
-ENABLED = ("--set", "sidecar.trainer.enabled=true")
+ENABLED = ("--set", "sidecar.trainer.enabled=true,sidecar.trainer.settings.nFeatures=6")
 NOT_IN_THE_CHART = {"VMAFX_BASE_MODEL_PATH", "VMAFX_SIDECAR_CUDA"}
 
 
@@ -70,12 +74,11 @@ def test_mode_can_be_chosen() -> None:
 
 
 def test_probes() -> None:
-    """The kubelet asks where the monitor answers; no probe makes the node wait for the sidecar."""
+    """The kubelet asks where the monitor answers; no probe makes the node wait, or takes it out of service."""
     container = sidecar(pod(render(*EXAMPLE)))
     assert container["ports"] == [{"name": "vmafx-sidecar", "containerPort": 9091}]
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "vmafx-sidecar"}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "vmafx-sidecar"}
-    assert "startupProbe" not in container
+    assert not {"readinessProbe", "startupProbe"} & container.keys()
     host, port = config.load(environment(container)).http or ("", 0)
     assert (host, port) == ("0.0.0.0", 9091)  # noqa: S104  inside the pod
 
@@ -91,17 +94,22 @@ def test_mounts() -> None:
     """Only the socket's directory, the models and shared memory can be written, the models by the sidecar alone."""
     spec = pod(render(*EXAMPLE))
     node = spec["containers"][0]
-    socket, models, memory = ("vmafx-socket", "vmafx-models", "vmafx-shared-memory")
-    assert {volume["name"] for volume in spec["volumes"]} == {socket, models, memory}
+    socket, models, memory, base = ("vmafx-socket", "vmafx-models", "vmafx-shared-memory", "vmafx-base-model")
+    assert {volume["name"] for volume in spec["volumes"]} == {socket, memory, base}
+    folder = {"name": models, "mountPath": "/mnt/vmafx-models", "subPathExpr": "$(POD_NAME)"}
     assert sidecar(spec)["volumeMounts"] == [
         {"name": socket, "mountPath": "/run/vmafx"},
-        {"name": models, "mountPath": "/mnt/vmafx-models"},
+        folder,
         {"name": memory, "mountPath": str(SHM_DIR)},
+        {"name": base, "mountPath": "/base-model", "readOnly": True},
     ]
     assert node["volumeMounts"] == [
         {"name": socket, "mountPath": "/run/vmafx"},
-        {"name": models, "mountPath": "/mnt/vmafx-models", "readOnly": True},
+        folder | {"readOnly": True},
+        {"name": base, "mountPath": "/base-model", "readOnly": True},
     ]
+    for container in (sidecar(spec), node):
+        assert container["env"][0] == {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     settings = config.load(environment(sidecar(spec)))
     assert settings.socket.parent == Path("/run/vmafx")
     assert settings.checkpoint_dir.is_relative_to("/mnt/vmafx-models")
@@ -124,27 +132,44 @@ def test_restricted() -> None:
     assert spec["securityContext"]["fsGroup"] == 65532
 
 
-def test_selectors() -> None:
-    """The Service that the operator polls leads to the pod, ready or not, and to the port of the probes."""
-    found = render(*EXAMPLE, "--set", "sidecar.trainer.name=edge-7")
-    service, workload = of_kind(found, "Service"), of_kind(found, "Deployment")
+def test_the_operator_has_one_answer() -> None:
+    """The Service that the operator polls leads to one pod, ready or not, and to the port of the probes."""
+    found = render(*EXAMPLE, "--set", "sidecar.trainer.name=edge-7,example.replicas=3")
+    service, workload = named(found, "vmafx-trainer-edge-7"), of_kind(found, "StatefulSet")
     labels = workload["spec"]["template"]["metadata"]["labels"]
-    assert service["metadata"]["name"] == "vmafx-trainer-edge-7"
-    assert service["spec"]["selector"].items() <= labels.items()
+    first = {"statefulset.kubernetes.io/pod-name": f"{workload['metadata']['name']}-0"}
+    assert service["spec"]["selector"] == labels | first
     assert workload["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert service["spec"]["ports"] == [{"name": "http", "port": 9091, "targetPort": "vmafx-sidecar"}]
     assert service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
+
+
+def test_each_pod_has_a_name() -> None:
+    """A second Service, without an address of its own, leads to every pod by its name."""
+    found = render(*EXAMPLE)
+    service, workload = named(found, "vmafx-trainer-example-pods"), of_kind(found, "StatefulSet")
+    assert workload["spec"]["serviceName"] == service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["publishNotReadyAddresses"]
+    assert service["spec"]["selector"] == workload["spec"]["template"]["metadata"]["labels"]
 
 
 def test_one_writer() -> None:
-    """Two pods never share a directory of checkpoints, not even during an update."""
-    spec = of_kind(render(*EXAMPLE), "Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    """Pods have claims of their own, and folders with their names in them; shared memory is named by the pod's id."""
+    spec = of_kind(render(*EXAMPLE, "--set", "example.replicas=3"), "StatefulSet")["spec"]
+    (template,) = spec["volumeClaimTemplates"]
+    assert spec["replicas"] == 3
+    assert template["metadata"] == {"name": "vmafx-models"}
+    (mount,) = (each for each in sidecar(spec["template"]["spec"])["volumeMounts"] if each["name"] == "vmafx-models")
+    assert mount["subPathExpr"] == "$(POD_NAME)"
+    identity = {"name": "VMAFX_SIDECAR_INSTANCE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}}
+    assert identity in sidecar(spec["template"]["spec"])["env"]
 
 
 def test_end_has_time() -> None:
-    """A pod's grace period exceeds what the processes take to stop one after the other."""
-    assert pod(render(*EXAMPLE))["terminationGracePeriodSeconds"] > stop_seconds()
+    """A pod's grace period is what docs/deployment.md asks for: more than the processes take to stop in turn."""
+    assert pod(render(*EXAMPLE))["terminationGracePeriodSeconds"] == 40 > stop_seconds()
 
 
 def stop_seconds() -> int:
@@ -154,29 +179,86 @@ def stop_seconds() -> int:
 
 
 def test_claim() -> None:
-    """The models lie on a claim that outlives the release, or on one that exists."""
-    found = render(*EXAMPLE)
+    """Without claims for each pod, the models lie on one that outlives the release, or on one that exists."""
+    found = render(*ENABLED)
     claim = of_kind(found, "PersistentVolumeClaim")
     assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     (volume,) = (volume for volume in pod(found)["volumes"] if volume["name"] == "vmafx-models")
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
-    other = render(*EXAMPLE, "--set", "sidecar.trainer.models.existingClaim=mine")
+    other = render(*ENABLED, "--set", "sidecar.trainer.models.existingClaim=mine")
     assert "PersistentVolumeClaim" not in {document["kind"] for document in other}
     (volume,) = (volume for volume in pod(other)["volumes"] if volume["name"] == "vmafx-models")
     assert volume["persistentVolumeClaim"]["claimName"] == "mine"
 
 
-@pytest.mark.parametrize("n_features", [6, 7, 80, 4096])
-@pytest.mark.parametrize("capacity", [64, 10_000, 10_000_000])
-def test_shared_memory_is_computed(n_features: int, capacity: int) -> None:
-    """The limit of /dev/shm is the reserve and what the samples take by the program's own layouts, in whole MiB."""
-    chosen = ("nFeatures", n_features), ("replayCapacity", capacity), ("reservoirCapacity", capacity)
-    sets = [f"sidecar.trainer.settings.{name}={value}" for name, value in chosen]
-    spec = pod(render(*ENABLED, *(word for pair in sets for word in ("--set", pair))))
-    settings = config.load(environment(sidecar(spec)))
-    assert (settings.n_features, settings.replay_capacity) == (n_features, capacity)
-    rows = shared_memory_mi(spec) - 16
-    assert rows - 1 <= sample_bytes(settings) / MIB <= rows + 1 / 16
+def test_base_model_comes_with_the_chart() -> None:
+    """A file of the chart is in the pod as it was, where the program and the node look for it."""
+    found = render(*EXAMPLE)
+    model = of_kind(found, "ConfigMap")
+    content = base64.b64decode(model["binaryData"]["base_model.onnx"])
+    assert content == (CHART / "files" / "base_model.onnx").read_bytes()
+    spec = pod(found)
+    assert {"name": "vmafx-base-model", "configMap": {"name": model["metadata"]["name"]}} in spec["volumes"]
+    for container in (sidecar(spec), spec["containers"][0]):
+        assert environment(container)["VMAFX_BASE_MODEL_PATH"] == "/base-model/base_model.onnx"
+
+
+def test_base_model_from_a_config_map() -> None:
+    """A ConfigMap that exists is mounted at the same place, and none is made."""
+    given = "baseModel.configMap=vmaf-tiny,sidecar.trainer.baseModelPath=/base-model/vmaf_tiny_v2.onnx"
+    found = render(*ENABLED, "--set", f"sidecar.trainer.{given}")
+    assert "ConfigMap" not in {document["kind"] for document in found}
+    assert {"name": "vmafx-base-model", "configMap": {"name": "vmaf-tiny"}} in pod(found)["volumes"]
+    assert environment(sidecar(pod(found)))["VMAFX_BASE_MODEL_PATH"] == "/base-model/vmaf_tiny_v2.onnx"
+
+
+def test_user_can_be_left_to_the_cluster() -> None:
+    """With runAsUser 0 no user, group or volume's group is named; everything else is as strict as before."""
+    strict, left = (pod(render(*EXAMPLE, "--set", f"sidecar.trainer.runAsUser={user}")) for user in (65532, 0))
+    assert "securityContext" not in left
+    for name in ("fake-node", "vmafx-sidecar"):
+        with_user, without = (container_of(spec, name)["securityContext"] for spec in (strict, left))
+        assert with_user == without | {"runAsUser": 65532, "runAsGroup": 65532}
+        assert without["runAsNonRoot"]
+
+
+def container_of(spec: Object, name: str) -> Object:
+    """Return a container by its name."""
+    (found,) = (each for each in spec.get("initContainers", []) + spec["containers"] if each["name"] == name)
+    return dict(found)
+
+
+def test_extras() -> None:
+    """Variables, volumes and mounts of an operator's own stand beside those of the chart."""
+    extras: dict[str, list[Object]] = {
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        "extraVolumes": [{"name": "fixture", "configMap": {"name": "fixture"}}],
+        "extraVolumeMounts": [{"name": "fixture", "mountPath": "/fixture", "readOnly": True}],
+    }
+    example = {"podLabels": {"team": "video"}, "podAnnotations": {"note": "x"}, "priorityClassName": "encoders"}
+    sets: tuple[str, ...] = ("--set-json", "example=" + json.dumps(example))
+    sets += tuple(
+        word for name, value in extras.items() for word in ("--set-json", f"sidecar.trainer.{name}={json.dumps(value)}")
+    )
+    found = render(*EXAMPLE, *sets)
+    check(found, KUBERNETES[-1])
+    spec, template = pod(found), of_kind(found, "StatefulSet")["spec"]["template"]
+    container = sidecar(spec)
+    assert extras["extraEnv"][0] in container["env"]
+    assert extras["extraVolumes"][0] in spec["volumes"]
+    assert extras["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert template["metadata"]["labels"]["team"] == "video"
+    assert template["metadata"]["annotations"] == {"note": "x"}
+    assert spec["priorityClassName"] == "encoders"
+
+
+@pytest.mark.parametrize("values", VALUES, ids=values_files)
+def test_fake_node_and_sidecar_agree(values: Path) -> None:
+    """No values file puts the fake node, which sends 6 features, beside a sidecar that expects more."""
+    assert config.load(environment(sidecar(pod(render("--values", values))))).n_features == 6
+    assert "the fake node sends 6 features" in refusal(
+        "--values", values, "--set", "sidecar.trainer.settings.nFeatures=80"
+    )
 
 
 def test_shared_memory_reserve() -> None:
@@ -195,11 +277,11 @@ def test_settings_are_understood(values: Path) -> None:
 
 
 def test_values_keep_the_programs_defaults() -> None:
-    """Values that the chart repeats from the program are the same there, but for those that it says are not."""
+    """Values that the chart repeats from the program are the same there, but for those that it says, and 6 features."""
     variables = environment(sidecar(pod(render(*ENABLED))))
     here, program = config.load(variables), config.load({})
     differ = {entry.name for entry in config.variables() if getattr(here, entry.name) != getattr(program, entry.name)}
-    assert differ == {"socket", "socket_mode", "http"}
+    assert differ == {"socket", "socket_mode", "http", "n_features"}
 
 
 def test_schema_has_every_setting() -> None:
@@ -217,7 +299,7 @@ def camel_case(variable: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("mistake", "named"),
+    ("mistake", "named_in_it"),
     [
         ("settings.replayCapcity=1", "replayCapcity"),
         ("settings.nFeatures=0", "settings.nFeatures"),
@@ -225,13 +307,14 @@ def camel_case(variable: str) -> str:
         ("image.digest=sha256:1", "image.digest"),
         ("settings.http=0.0.0.0:80", "settings.http"),
         ("settings.checkpointDir=/data/online", "lies outside of modelsMountPath"),
+        ("models.folder=/data", "models.folder"),
+        ("baseModel.files={nothing.onnx}", "has no file nothing.onnx"),
+        ("baseModel.configMap=vmaf-tiny", "set baseModelPath"),
     ],
 )
-def test_mistakes(mistake: str, named: str) -> None:
+def test_mistakes(mistake: str, named_in_it: str) -> None:
     """A value that cannot work is refused before anything reaches a cluster, by name."""
-    done = helm("template", "example", CHART, *ENABLED, "--set", f"sidecar.trainer.{mistake}")
-    assert done.returncode != 0
-    assert named in done.stderr
+    assert named_in_it in refusal(*ENABLED, "--set", f"sidecar.trainer.{mistake}")
 
 
 def test_gpu() -> None:

@@ -11,12 +11,15 @@ PRODUCTION = ("--values", CHART.parent / "values" / "production.yaml")
 
 
 def test_service_monitor() -> None:
-    """The ServiceMonitor finds the Service and its port, and names the job as the alerts expect it."""
+    """The ServiceMonitor finds the Service of all pods and its port, and names the job as the alerts expect it."""
     found = render(*PRODUCTION)
-    service, monitor = of_kind(found, "Service"), of_kind(found, "ServiceMonitor")
+    services = [document for document in found if document["kind"] == "Service"]
+    monitor = of_kind(found, "ServiceMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    (service,) = (each for each in services if wanted <= each["metadata"]["labels"].items())
     labels = service["metadata"]["labels"]
+    assert service["spec"]["clusterIP"] == "None"
     (endpoint,) = monitor["spec"]["endpoints"]
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert endpoint["port"] == service["spec"]["ports"][0]["name"]
     assert endpoint["path"] == "/metrics"
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
@@ -47,5 +50,5 @@ def test_network_policy() -> None:
 
 def test_off_unless_asked_for() -> None:
     """A cluster without Prometheus' operator is not given objects that it does not know."""
-    kinds = {document["kind"] for document in render("--set", "sidecar.trainer.enabled=true")}
-    assert kinds == {"Deployment", "Service", "PersistentVolumeClaim"}
+    kinds = {document["kind"] for document in render("--values", CHART.parent / "values" / "example.yaml")}
+    assert kinds == {"ConfigMap", "Service", "StatefulSet"}

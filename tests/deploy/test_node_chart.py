@@ -1,24 +1,14 @@
 """A node's own chart that takes the sidecar in, as docs/deployment.md says."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline import config
-from tests.deploy.charts import CHART, KUBERNETES, check, environment, of_kind, pod, render, sidecar
+from tests.deploy.charts import KUBERNETES, check, environment, named, of_kind, pod, render, shared_memory_mi, sidecar
+from tests.deploy.shm import MIB, sample_bytes
 
-NODE_CHART = Path(__file__).parent / "node_chart"
 DISABLED = ("--set", "sidecar.trainer.enabled=false")
-
-
-@pytest.fixture(scope="module")
-def node_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the node's chart with this one as its dependency, as `helm dependency update` leaves it."""
-    chart = tmp_path_factory.mktemp("chart") / "vmafx-node"
-    shutil.copytree(NODE_CHART, chart)
-    shutil.copytree(CHART, chart / "charts" / CHART.name)
-    return chart
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
@@ -26,7 +16,7 @@ def test_valid(node_chart: Path, kubernetes: str) -> None:
     """The node's pod with the sidecar in it is valid."""
     found = render(chart=node_chart, kubernetes=kubernetes)
     check(found, kubernetes)
-    assert {document["kind"] for document in found} == {"StatefulSet", "Service", "PersistentVolumeClaim"}
+    assert sorted(document["kind"] for document in found) == ["Service", "Service", "StatefulSet"]
 
 
 def test_nothing_of_it_where_disabled(node_chart: Path) -> None:
@@ -56,11 +46,27 @@ def test_both_sides_mean_the_same_socket(node_chart: Path) -> None:
 
 
 def test_service_finds_the_nodes_pod(node_chart: Path) -> None:
-    """The Service selects by a label of the sidecar's own, which leaves the node's labels alone."""
+    """The Services select by a label of the sidecar's own, which leaves the node's labels alone."""
     found = render(chart=node_chart)
     labels = of_kind(found, "StatefulSet")["spec"]["template"]["metadata"]["labels"]
     assert labels["app.kubernetes.io/name"] == "vmafx-node"
-    assert of_kind(found, "Service")["spec"]["selector"].items() <= labels.items()
+    assert named(found, "vmafx-trainer-example-pods")["spec"]["selector"].items() <= labels.items()
+    assert named(found, "vmafx-trainer-example")["spec"]["selector"].items() >= labels.items() - {
+        ("app.kubernetes.io/name", "vmafx-node")
+    }
+
+
+@pytest.mark.parametrize("n_features", [6, 7, 80, 4096])
+@pytest.mark.parametrize("capacity", [64, 10_000, 10_000_000])
+def test_shared_memory_is_computed(node_chart: Path, n_features: int, capacity: int) -> None:
+    """The limit of /dev/shm is the reserve and what the samples take by the program's own layouts, in whole MiB."""
+    chosen = ("nFeatures", n_features), ("replayCapacity", capacity), ("reservoirCapacity", capacity)
+    sets = [f"sidecar.trainer.settings.{name}={value}" for name, value in chosen]
+    spec = pod(render(*(word for pair in sets for word in ("--set", pair)), chart=node_chart))
+    settings = config.load(environment(sidecar(spec)))
+    assert (settings.n_features, settings.replay_capacity) == (n_features, capacity)
+    rows = shared_memory_mi(spec) - 16
+    assert rows - 1 <= sample_bytes(settings) / MIB <= rows + 1 / 16
 
 
 def test_alerts_come_along(node_chart: Path) -> None:

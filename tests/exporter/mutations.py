@@ -37,6 +37,7 @@ from pipeline.model.graph import BaseModel
 from pipeline.model.verify import verify
 from pipeline.registry import registry
 from pipeline.shm.segment import SHM_DIR
+from pipeline.state.resume import Saved
 from pipeline.telemetry import ExporterReport, Reporter
 from tests.exporter.making import small_model
 from tests.exporter.surroundings import Surroundings, settings_for
@@ -134,12 +135,13 @@ class LiveDirectory(RuleBasedStateMachine):
         try:
             self.mend()
         finally:
-            self.work.close()
+            self.work._store._claim.release()
             self.around.discard()
             self._home.cleanup()
 
     def _start(self) -> Work:
-        return Work(self.around.settings, self.around.board, _silent)
+        saved = Saved(self.around.settings, _silent)
+        return Work(self.around.settings, self.around.board, _silent, saved)
 
     @property
     def base(self) -> BaseModel:
@@ -197,7 +199,7 @@ class LiveDirectory(RuleBasedStateMachine):
 
     def restart(self) -> None:
         """End the exporter, and start another."""
-        self.work.close()
+        self.work._store._claim.release()
         self.work = self._start()
         self.upkeep()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from random import Random
 
@@ -18,6 +17,7 @@ from pipeline.shm import segment
 from pipeline.shm.rows import RowBatch, row_words
 from pipeline.telemetry import Board, IngestReport, Reporter, TrainerReport
 from tests.exporter.making import small_model
+from tests.shm.rows import append
 
 N_FEATURES = 6
 
@@ -49,6 +49,7 @@ class Surroundings:
         self._ingest = Reporter(self.board, "ingest", IngestReport)
         self._trainer = Reporter(self.board, "trainer", TrainerReport)
         self.ring, _ = regions.own_ring(self.settings)
+        self.ring.begin()
         self.reservoir, _ = regions.own_reservoir(self.settings, "reservoir", self.settings.reservoir_capacity)
         self.holdout, _ = regions.own_reservoir(self.settings, "holdout", self.settings.holdout_capacity)
         self._model, _ = regions.own_mailbox(self.settings, "model", 1 << 16)
@@ -67,10 +68,15 @@ class Surroundings:
         self._ingest.report.phase = phase
         self._ingest.publish()
 
+    def report_cursor(self, cursor: int) -> None:
+        """Have the trainer report how many samples it has taken in."""
+        self._trainer.report.cursor = cursor
+        self._trainer.publish()
+
     def feed(self, count: int, score: float = 50.0) -> None:
         """Accept samples into the ring."""
         for _ in range(count):
-            self.ring.append(time.time(), 1, self.ring.head, score, [0.5] * N_FEATURES)
+            append(self.ring, 1, self.ring.head, score, [0.5] * N_FEATURES)
 
     def hold_out(self, model: bytes, groups: int = 10, rows: int = 20) -> None:
         """Fill the held-out reservoir with rows that `model` scores without error."""
@@ -97,7 +103,10 @@ class Surroundings:
             probe_scores=scores.tobytes(),
             meta={"step": step},
             vectors={},
+            ring=self.ring.identity,
         )
+        for reservoir in (self.reservoir, self.holdout):
+            reservoir.claim(handoff.lineage_of(snapshot.base_digest))
         self._weights.publish(handoff.encode(snapshot))
         self._trainer.report.cursor = self.ring.head
         self._trainer.report.step = step

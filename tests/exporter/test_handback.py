@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline import data, handoff, regions
-from pipeline.config import load
-from pipeline.exporter.checkpoint import Verdict
+from pipeline.config import Settings, load
+from pipeline.exporter.checkpoint import Checkpoint, Verdict
 from pipeline.exporter.handback import Handback
 from pipeline.exporter.publish import publish
+from pipeline.handoff import ServedModel
 from pipeline.model.graph import load_base_model
+from pipeline.shm.segment import SegmentAbsent, SharedMemoryFull
 
 
 def test_a_withdrawn_checkpoint_is_no_refuge(tmp_path: Path, instance: str) -> None:
     """After a rollback that leaves no stable checkpoint, the region says so, also after a restart of the exporter."""
     settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
-    base = load_base_model(data.BASE_MODEL)
-    model = base.with_weights(base.vector())
-    verdict = Verdict("stable", "good", {})
-    made = publish(tmp_path, model, verdict, step=1, samples=1, created="2026-01-01T00:00:00Z", base=("b", base.digest))
+    made = _publish(tmp_path)
     handback = Handback(settings)
     handback.follow(made)
     box, _ = regions.attach_mailbox(settings, "stable")
@@ -26,6 +27,54 @@ def test_a_withdrawn_checkpoint_is_no_refuge(tmp_path: Path, instance: str) -> N
     handback.follow(made)
     Handback(settings).follow(None)
     assert _told(box.read()) == 0
+
+
+def test_room_is_made_before_it_is_needed(tmp_path: Path, instance: str) -> None:
+    """As soon as there is a base model there is a region that its weights fit into: they need no room later."""
+    settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
+    handback = Handback(settings)
+    handback.follow(None)
+    with pytest.raises(SegmentAbsent):
+        regions.attach_mailbox(settings, "stable")
+    made = _publish(tmp_path)
+    _serve_model(settings)
+    handback.follow(None)
+    before, segment = regions.attach_mailbox(settings, "stable")
+    handback.follow(made)
+    assert segment.is_current()
+    assert _told(before.read()) == made.version
+
+
+def test_no_room_is_a_problem_and_no_more(tmp_path: Path, instance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be made now is made at the next look; nothing else of the exporter's work waits for it."""
+    settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
+    made = _publish(tmp_path)
+    handback = Handback(settings)
+
+    def full(*_: object, **__: object) -> None:
+        raise SharedMemoryFull("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(regions, "own_mailbox", full)
+        handback.follow(made)
+        assert handback.problem == "stable weights: no room"
+    handback.follow(made)
+    assert handback.problem == ""
+    assert _told(regions.attach_mailbox(settings, "stable")[0].read()) == made.version
+
+
+def _publish(directory: Path) -> Checkpoint:
+    base = load_base_model(data.BASE_MODEL)
+    model, verdict = base.with_weights(base.vector()), Verdict("stable", "good", {})
+    return publish(
+        directory, model, verdict, step=1, samples=1, created="2026-01-01T00:00:00Z", base=("b", base.digest)
+    )
+
+
+def _serve_model(settings: Settings) -> None:
+    base = load_base_model(data.BASE_MODEL)
+    served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
+    regions.own_mailbox(settings, "model", len(served))[0].publish(served)
 
 
 def _told(letter: object) -> int:

@@ -197,8 +197,9 @@ def test_a_disk_that_does_not_answer_stops_neither_the_reports_nor_the_end(expor
     report = exporter.until(lambda report: "waiting for the disk" in report.problem)
     exporter.until(lambda later: later.heartbeat > report.heartbeat + 1)
     code, log = exporter.stop()
-    assert code == 0
+    assert code == ExitCode.LAST_SAVE_FAILED
     assert '"abandoned"' in log
+    assert "the state is not saved" in log
 
 
 def test_broken_files_of_others_are_reported_and_left(exporter: Exporter) -> None:
@@ -308,6 +309,25 @@ def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(tmp_path: P
     code, log = exporter.stop()
     assert code == 0
     assert '"fixture_unusable"' in log
+
+
+def test_an_export_that_is_due_before_the_trainer_is_ready_waits(exporter: Exporter) -> None:
+    """After a restart the count of samples is there at once, weights come later: no failure, no problem, no delay."""
+    exporter.around.report_cursor(1000)
+    report = exporter.until(lambda report: report.phase == "running")
+    exporter.until(lambda later: later.heartbeat > report.heartbeat + 1)
+    exporter.train(10, step=1)
+    report = exporter.until(lambda report: report.version == 1)
+    assert (report.failures, report.problem) == ({}, "")
+
+
+def test_an_operator_who_asks_too_early_is_told(exporter: Exporter) -> None:
+    """What was asked for and cannot be done is a failure, with the reason."""
+    exporter.until(lambda report: report.phase == "running")
+    exporter.process.send_signal(signal.SIGUSR1)
+    report = exporter.until(lambda report: report.failures)
+    assert report.failures == {"not ready": 1}
+    assert "the trainer has not published any weights yet" in report.problem
 
 
 def test_an_operators_rollback_is_noticed(exporter: Exporter) -> None:

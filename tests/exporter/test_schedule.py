@@ -73,6 +73,24 @@ def test_a_count_that_began_anew_counts_from_zero() -> None:
     assert schedule.due_in(1000) <= 0
 
 
+def test_a_count_that_was_restored_behind_counts_what_is_new() -> None:
+    """Shared memory was lost, and the saved ring is ten samples older than the last checkpoint."""
+    schedule = Schedule(interval_s=0, min_samples=1000)
+    schedule.follow(checkpoint(7, samples=4000, age_s=1))
+    assert schedule.due_in(3990, restored=3990) > 0
+    assert schedule.due_in(3999, restored=3990) > 0
+    assert schedule.due_in(4999, restored=3990) > 0
+    assert schedule.due_in(5000, restored=3990) <= 0
+
+
+def test_samples_of_another_base_models_time_do_not_count() -> None:
+    """They came after the last checkpoint, but training has begun anew behind them."""
+    schedule = Schedule(interval_s=0, min_samples=1000)
+    schedule.follow(checkpoint(7, samples=4000, age_s=1))
+    assert schedule.due_in(5999, start=5000) > 0
+    assert schedule.due_in(6000, start=5000) <= 0
+
+
 def test_back_off_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """1, 2, 4, … 60 s, and from the start again after a success."""
     now = 0.0

@@ -1,7 +1,8 @@
 """The exporter's jobs, on real regions: what is published, what is refused, what a restart resumes from."""
 
+import errno
+import os
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,15 @@ from pipeline.exporter.work import NotReady, Work
 from pipeline.model.verify import verify
 from pipeline.shm import segment
 from pipeline.shm.ring import Ring
-from pipeline.state import savedstate
+from pipeline.state import resume, savedstate, statefile
+from pipeline.state.resume import Saved
 from pipeline.state.statefile import files
-from tests.exporter.making import small_model
+from tests.exporter.dying import completes, kill
+from tests.exporter.making import publish_one, small_model
 from tests.exporter.surroundings import N_FEATURES, Surroundings, settings_for
 
 OTHER = small_model(seed=3).vector()
+NEVER = 10**9
 
 
 @pytest.fixture
@@ -32,7 +36,8 @@ def around(tmp_path: Path, instance: str) -> Surroundings:
 
 def work_of(around: Surroundings) -> Work:
     """Return the work of an exporter that has just started."""
-    return Work(around.settings, around.board, structlog.get_logger())
+    log = structlog.get_logger()
+    return Work(around.settings, around.board, log, Saved(around.settings, log))
 
 
 def test_an_export_is_the_base_graph_with_the_trainers_weights(around: Surroundings) -> None:
@@ -109,14 +114,14 @@ def test_weights_of_another_base_model_are_waited_out(around: Surroundings) -> N
 
 
 def test_versions_go_on_in_the_next_life(around: Surroundings) -> None:
-    """The next exporter continues where the directory stands; a second one beside it is refused."""
+    """An exporter continues where the directory stands; a second one beside it is refused."""
     around.train(OTHER, step=1)
-    with closing(work_of(around)) as work:
-        work.export()
-        with pytest.raises(DirectoryTaken):
-            work_of(around).export()
-    with closing(work_of(around)) as work:
-        work.export()
+    around.settings.checkpoint_dir.mkdir()
+    publish_one(around.settings.checkpoint_dir)
+    work = work_of(around)
+    work.export()
+    with pytest.raises(DirectoryTaken):
+        work_of(around).export()
     assert published(around.settings.checkpoint_dir) == [1, 2]
 
 
@@ -161,8 +166,7 @@ def later(around: Surroundings, tmp_path: Path, instance: str) -> Iterator[Surro
     """Save 30 samples and step 4, and give the regions of a machine that has been restarted since."""
     around.feed(30)
     around.train(OTHER, step=4)
-    with closing(work_of(around)) as work:
-        work.save()
+    assert completes(lambda: work_of(around).save(), NEVER, kill)  # an exporter that has ended since
     name = f"{instance}-later"
     yield Surroundings(settings_for(tmp_path / "online", name))
     for leftover in regions.leftovers(name):
@@ -181,37 +185,97 @@ def saved(around: Surroundings) -> tuple[int, int]:
 def test_the_trainers_part_is_carried_over_while_it_waits(later: Surroundings) -> None:
     """In the new life it has published nothing yet: its step is not lost by the next save."""
     later.feed(35)
-    with closing(work_of(later)) as work:
-        work.save()
+    work_of(later).save()
     assert saved(later) == (35, 4)
 
 
-def test_a_ring_that_has_not_resumed_yet_is_not_saved(later: Surroundings) -> None:
-    """It has fewer samples than the state, and ingest is still starting; once ingest accepts, it counts."""
-    later.feed(2)
-    later.set_ingest_phase("starting")
-    with closing(work_of(later)) as work:
-        work.save()
-        assert saved(later) == (30, 4)
-        later.set_ingest_phase("accepting")
-        work.save()
-        assert saved(later) == (2, 4)
-
-
-def test_a_state_of_another_base_model_is_set_aside(around: Surroundings) -> None:
-    """Both files; what is saved then is of the new one alone."""
-    around.feed(30)
-    around.train(OTHER, step=4)
-    with closing(work_of(around)) as work:
-        work.save()
-        around.feed(1)
-        around.train(OTHER, step=0, digest="f" * 64)
-        work.save()
+def test_a_ring_that_has_not_resumed_yet_is_not_saved(around: Surroundings) -> None:
+    """It has no identity while ingest fills it; once it has one, it counts, and is saved with it."""
+    around.feed(2)
+    identity = around.ring.identity
+    around.ring._identity.store(0)
+    work = work_of(around)
+    work.save()
+    assert savedstate.load(around.settings.state_dir) == (None, [])
+    around.ring._identity.store(identity)
+    work.save()
     state, _ = savedstate.load(around.settings.state_dir)
     assert state is not None
-    assert state.base_digest == "f" * 64
-    assert len(list(around.settings.state_dir.glob("*.broken"))) == 1
-    assert len(files(around.settings.state_dir)) == 1
+    assert (state.regions["ring"].count, state.ring) == (2, identity)
+
+
+def test_what_is_further_on_is_set_aside(later: Surroundings) -> None:
+    """A ring and a trainer that began from nothing, since they could not read the state, do not cost it."""
+    later.feed(2)
+    later.train(OTHER, step=1)
+    work = work_of(later)
+    for _ in range(3):
+        work.save()
+        later.feed(1)
+    assert saved(later)[1] == 1
+    aside = list(later.settings.state_dir.glob("*.broken"))
+    assert [savedstate.parse(statefile.read(path)).regions["ring"].count for path in aside] == [30]
+
+
+def test_a_file_that_cannot_be_read_now_stays(later: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again, then done without; once it would have to go, it is set aside, whole."""
+    monkeypatch.setattr(resume, "_PATIENCE_S", 0.0)
+    read_bytes = Path.read_bytes
+
+    def broken_disk(path: Path) -> bytes:
+        if path.name == "state-000000001.bin":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken_disk)
+        work = work_of(later)
+        later.feed(2)
+        for _ in range(3):
+            work.save()
+            later.feed(1)
+    assert saved(later) == (4, -1)
+    (aside,) = later.settings.state_dir.glob("*.broken")
+    assert savedstate.parse(statefile.read(aside)).regions["ring"].count == 30
+
+
+def test_each_base_model_keeps_its_state(around: Surroundings) -> None:
+    """What is saved is of the new one alone; the old one's lies under its name, whenever the exporter is killed."""
+    around.feed(30)
+    around.train(OTHER, step=4)
+    work = work_of(around)
+    work.save()
+    around.feed(1)
+    around.train(OTHER, step=0, digest="f" * 64)
+    work.save()
+    directory = around.settings.state_dir
+    state, _ = savedstate.load(directory)
+    old = savedstate.of_base(directory, around.base.digest)
+    assert state is not None
+    assert old is not None
+    assert (state.base_digest, old.base_digest) == ("f" * 64, around.base.digest)
+    assert (state.regions["ring"].count, old.regions["ring"].count) == (31, 30)
+    assert list(directory.glob("*.broken")) == []
+    around.feed(1)
+    around.train(OTHER, step=5)
+    work.save()
+    found = savedstate.of_base(directory, "f" * 64)
+    assert found is not None
+    assert found.regions["ring"].count == 31
+
+
+def test_rows_of_another_base_model_are_neither_saved_nor_judged_on(around: Surroundings) -> None:
+    """While the trainer goes from one to the other, snapshot and reservoirs may be of two: that moment is left out."""
+    around.hold_out(around.base.with_weights(OTHER))
+    around.feed(20)
+    around.train(OTHER, step=5)
+    around.holdout.claim(handoff.lineage_of("f" * 64))
+    work = work_of(around)
+    work.save()
+    assert savedstate.load(around.settings.state_dir) == (None, [])
+    latest = work.export().latest
+    assert latest is not None
+    assert latest.state == "unproven"
 
 
 def test_a_state_of_another_feature_count_is_set_aside(around: Surroundings) -> None:
@@ -219,8 +283,7 @@ def test_a_state_of_another_feature_count_is_set_aside(around: Surroundings) -> 
     around.settings.state_dir.mkdir(parents=True)
     savedstate.save(around.settings.state_dir, savedstate.SavedState(80))
     around.feed(3)
-    with closing(work_of(around)) as work:
-        work.save()
+    work_of(around).save()
     assert saved(around) == (3, -1)
     assert len(list(around.settings.state_dir.glob("*.broken"))) == 1
 
@@ -230,7 +293,6 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_is_built_on(later: Surr
     broken = later.settings.state_dir / "state-000000002.bin"
     broken.write_bytes(b"VMAFXST1 and then nothing")
     later.feed(31)
-    with closing(work_of(later)) as work:
-        work.save()
+    work_of(later).save()
     assert saved(later) == (31, 4)
     assert [path.name for path in later.settings.state_dir.glob("*.broken")] == ["state-000000002.bin.broken"]

@@ -1,23 +1,35 @@
 """Shared memory that is too small, or taken by something else: one line and the documented code, no bus error."""
 
+import json
+import os
+import signal
 import subprocess
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.shm.segment import SHM_DIR
+from pipeline.telemetry import ROLES
 from tests.faults.namespace import needs_namespace
 from tests.processes.sidecar import COMMAND, Sidecar
+from tests.processes.stream import Stream
 
 pytestmark = pytest.mark.processes
 
 
 def run_with_memory(sidecar: Sidecar, size: str) -> tuple[int, str]:
     """Run it with a /dev/shm of its own of `size`; return exit code and log once it has ended by itself."""
-    mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
-    command = ["unshare", "-m", "sh", "-c", mount, "sh", *COMMAND, "run"]
+    command = within_memory(size, *COMMAND, "run")
     done = subprocess.run(command, env=sidecar.environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+def within_memory(size: str, *command: str) -> list[str]:
+    """Return what runs `command` with a /dev/shm of its own of `size`."""
+    return ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh", *command]
 
 
 @needs_namespace
@@ -30,6 +42,74 @@ def test_too_small_is_said_in_a_line(tmp_path: Path, size: str, capacity: str) -
     assert f"{SHM_DIR} has no room for" in log
     assert "VMAFX_SIDECAR_REPLAY_CAPACITY" in log
     assert "Traceback" not in log
+
+
+class SidecarInSmallMemory(Sidecar):
+    """A sidecar with a /dev/shm of its own, which holds what it needs and 16 MiB more."""
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start it behind its own mount."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                within_memory("32m", *COMMAND, "run"), env=self.environment, stdout=log, stderr=log
+            )
+        return self.process
+
+    def status(self) -> dict[str, Any]:
+        """Return what `status --json` says in there; nothing before there is a sidecar."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        inside = ["nsenter", "-t", str(self.process.pid), "-m", *COMMAND, "status", "--json"]
+        done = subprocess.run(inside, env=self.environment, capture_output=True, text=True, check=False)
+        found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
+        return found
+
+    def pids(self) -> dict[str, int]:
+        """Return the process of each role; nothing while not all are at work."""
+        status = self.status()
+        is_well = status.get("phase") == "running" and status["exporter"]["phase"] == "running"
+        return {role: state["pid"] for role, state in status["roles"].items()} if is_well else {}
+
+    def is_another(self, role: str, pid: int) -> bool:
+        """Whether all are at work, `role` in a process that is not `pid`."""
+        return self.pids().get(role, pid) != pid
+
+    def fill_memory(self) -> Path:
+        """Leave no free byte; return the file that takes the room."""
+        assert self.process is not None
+        path = Path(f"/proc/{self.process.pid}/root/dev/shm/filler")
+        with path.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        assert os.statvfs(path).f_bavail == 0
+        return path
+
+
+@needs_namespace
+def test_memory_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
+    """Not one free byte: each process killed comes back and goes on, checkpoints come, and it stops with 0."""
+    sidecar = SidecarInSmallMemory(
+        tmp_path, VMAFX_SIDECAR_REPLAY_CAPACITY="500", VMAFX_SIDECAR_RESERVOIR_CAPACITY="500"
+    )
+    try:
+        sidecar.launch()
+        sidecar.wait_for(lambda: bool(sidecar.pids()))
+        with Stream(sidecar) as stream:
+            stream.wait_for_more(100)
+            sidecar.wait_for(lambda: sidecar.status()["exporter"]["version"] > 0)
+            sidecar.fill_memory()
+            for role in ROLES:
+                sidecar.wait_for(lambda: bool(sidecar.pids()))
+                killed = sidecar.pids()[role]
+                os.kill(killed, signal.SIGKILL)
+                sidecar.wait_for(partial(sidecar.is_another, role, killed))
+            stream.wait_for_more(100)
+            version = sidecar.status()["exporter"]["version"]
+            sidecar.wait_for(lambda: sidecar.status()["exporter"]["version"] > version)
+        assert sidecar.stop() == 0, sidecar.log()
+        assert "no room" not in sidecar.log()
+    finally:
+        sidecar.kill_all()
 
 
 def test_a_run_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:

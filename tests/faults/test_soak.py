@@ -14,6 +14,7 @@ from pipeline.protocol import Sample
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from tests.shm.processes import REPOSITORY
+from tests.shm.rows import append
 
 
 class Memory:
@@ -25,7 +26,7 @@ class Memory:
         self._ring = Ring.private(1000, N_FEATURES)
         for number in numbers:
             sample = msgspec.json.decode(_line(number), type=Sample)
-            self._ring.append(0.0, 0, number, sample.true_score, sample.features)
+            append(self._ring, 0, number, sample.true_score, sample.features)
 
     def rows(self) -> RowBatch:
         """Return the rows."""

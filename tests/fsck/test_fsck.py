@@ -16,6 +16,7 @@ from pipeline.shm.ring import Ring
 from pipeline.state import savedstate
 from pipeline.state.savedstate import SavedRows, SavedState
 from tests.exporter.making import publish_one, settled, small_model
+from tests.shm.rows import append
 
 
 @pytest.fixture(autouse=True)
@@ -117,8 +118,9 @@ def settings(instance: str) -> config.Settings:
 def filled_ring(settings: config.Settings) -> Ring:
     """Make the ring and put more into it than it holds."""
     ring, _ = regions.own_ring(settings)
+    ring.begin()
     for i in range(12_000):
-        ring.append(0.0, i, i, 50.0, [1.0] * 6)
+        append(ring, i, i, 50.0, [1.0] * 6)
     return ring
 
 
@@ -140,7 +142,7 @@ def test_damaged_memory_is_found(settings: config.Settings, instance: str) -> No
     ring.rows[6000 % ring.slots, -1] = np.nan
     assert "1 rows hold what no sample can" in memory_findings(instance)["ring"]
     reservoir, _ = regions.own_reservoir(settings, "reservoir", 64)
-    reservoir.restore(ring.snapshot()[0].words[:10], 10)
+    reservoir.restore(ring.snapshot()[0].words[:10], 10, 1)
     reservoir.rows[3, 12] += 1
     assert memory_findings(instance)["reservoir"] == "1 of 10 rows are not whole"
     weights, _ = regions.own_mailbox(settings, "weights", 1000)

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline import config, regions
+from pipeline import config, kernel, regions
 from pipeline.config import Settings
 from pipeline.journal import open_journals
 from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
@@ -30,6 +30,7 @@ def publish(board: Board, report: Report) -> None:
     """Publish a report, alive as this very process and fresh unless it says otherwise."""
     now = time.monotonic()
     report.pid = report.pid or os.getpid()
+    report.born = report.born or kernel.look_at(report.pid).born
     report.lives = report.lives or 1
     report.started, report.heartbeat = report.started or now, report.heartbeat or now
     board.box(report.role).publish(msgspec.msgpack.encode(report))

@@ -171,14 +171,19 @@ def test_what_no_restart_heals_ends_the_sidecar(
         assert sidecar.process.wait(timeout=PATIENCE_S) == code
     finally:
         sidecar.stop()
-    assert said in sidecar.log.read_text()
+    log = sidecar.log.read_text()
+    assert said in log
+    assert {each["code"] for each in _logged(log, "ending")} <= {code}, log
+    assert sum(said in line and '"level":"error"' in line.replace(" ", "") for line in log.splitlines()) <= 1
+    assert [each["process"] for each in _logged(log, "process_ended")] == []
 
 
-def test_a_process_beyond_restart_ends_the_sidecar(tmp_path: Path, instance: str) -> None:
-    """When supervisord gives a process up (FATAL), the whole sidecar ends with 70 in place of looking healthy."""
+@pytest.mark.parametrize(("command", "code"), [("false", 70), ('sh -c "exit 73"', 73), ('sh -c "exit 71"', 71)])
+def test_a_process_that_never_reports_ends_the_sidecar(tmp_path: Path, instance: str, command: str, code: int) -> None:
+    """Its own code is the whole's, however young it dies; 70 where supervisord gives it up (FATAL)."""
     text = configuration_file().read_text()
     exporter = text[text.index("[program:exporter]") : text.index("[program:trainer]")]
-    broken = re.sub("command = .*", "command = false", exporter.replace("startretries = 10", "startretries = 1"))
+    broken = re.sub("command = .*", f"command = {command}", exporter.replace("startretries = 10", "startretries = 1"))
     (tmp_path / "supervisord.conf").write_text(text.replace(exporter, broken))
     script = (
         "import sys; from pathlib import Path; from pipeline.console import run\n"
@@ -191,10 +196,20 @@ def test_a_process_beyond_restart_ends_the_sidecar(tmp_path: Path, instance: str
         "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path),
         "VMAFX_SIDECAR_HTTP": "",
     }
-    command = [sys.executable, "-c", script, str(tmp_path / "supervisord.conf")]
-    ended = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
-    assert ended.returncode == 70, ended.stderr
-    assert b"ending_sidecar" in ended.stderr
+    run = [sys.executable, "-c", script, str(tmp_path / "supervisord.conf")]
+    ended = subprocess.run(run, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert ended.returncode == code, ended.stderr
+    assert _logged(ended.stderr.decode(), "ending_sidecar") == [{"process": "exporter", "code": code}]
+
+
+def _logged(log: str, event: str) -> list[dict[str, Any]]:
+    """Return what each event of this name says beside role, level and time."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [
+        {name: value for name, value in line.items() if name not in {"event", "role", "level", "timestamp"}}
+        for line in lines
+        if line["event"] == event
+    ]
 
 
 def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_path: Path) -> None:

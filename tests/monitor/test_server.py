@@ -51,6 +51,49 @@ def test_answers_cannot_be_framed_cached_or_scripted(server: HttpServer) -> None
     connection.close()
 
 
+HOSTS = [
+    ("127.0.0.1:9091", 200, 200),
+    ("[::1]:9091", 200, 200),
+    ("10.1.2.3:9091", 200, 200),
+    ("LocalHost.:9091", 200, 200),
+    ("", 200, 200),
+    ("sidecar:9091", 421, 200),
+    ("Sidecar.encoders.svc", 421, 200),
+    ("evil.example:9091", 421, 421),
+    ("127.0.0.1.evil.example", 421, 421),
+    ("[::1", 421, 421),
+]
+
+
+@pytest.mark.parametrize(("host", "by_default", "with_names"), HOSTS)
+def test_a_page_with_a_name_of_its_own_reads_nothing(host: str, by_default: int, with_names: int) -> None:
+    """On loopback only addresses, localhost and the names that are set are answered: DNS rebinding brings others."""
+    assert _status_for(host, ()) == by_default
+    assert _status_for(host, ("sidecar", "sidecar.encoders.svc")) == with_names
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::", "10.1.2.3"])  # noqa: S104  nothing is bound
+def test_beyond_loopback_any_name_is_answered_until_some_are_set(bound: str) -> None:
+    """Nobody here knows by which name a Service is asked for."""
+    assert server_module.answered_names(bound, ()) is None
+    assert server_module.answered_names(bound, ("sidecar",)) == frozenset({"localhost", "sidecar"})
+
+
+def _status_for(host: str, hosts: tuple[str, ...]) -> int:
+    """Return the status of the answer to a request for `host`, of a server that knows `hosts`."""
+    server = HttpServer(("127.0.0.1", 0), {"/": lambda _: Response(b"counters", "text/plain")}, hosts)
+    server.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+        connection.request("GET", "/", headers={"Host": host})
+        answer = connection.getresponse()
+        assert (b"counters" in answer.read()) == (answer.status == 200)
+        connection.close()
+        return answer.status
+    finally:
+        server.stop()
+
+
 def test_idle_connections_keep_nobody_out(server: HttpServer, get: Get) -> None:
     """With three times as many silent connections as there are places, the next request is answered at once."""
     idle = [socket.create_connection(_address(server)) for _ in range(3 * MAX_CONNECTIONS)]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.health import STALE_S, examine
+from pipeline.health import STALE_S, Health, examine
 from pipeline.monitor import status
-from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, MonitorReport, TrainerReport
+from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -40,8 +40,27 @@ def test_before_the_first_checkpoint_there_is_no_time(get: Get, board: Board) ->
     assert document["model_version"] == "base"
 
 
-def test_long_problems_do_not_break_the_limit(get: Get, board: Board) -> None:
-    """Four problems of 3,000 characters each still give an answer of less than 4096 bytes."""
+@pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}", "\N{GRINNING FACE}", "\x01", '"'])
+@pytest.mark.parametrize("count", [0, 1, 4, 1000])
+def test_problems_do_not_break_the_limit(board: Board, letter: str, count: int) -> None:
+    """However many problems there are, however long and of whatever letters, the answer is JSON below the limit."""
+
+    class ManyProblems(Health, frozen=True):
+        @property
+        def problems(self) -> list[str]:
+            return [f"{number}: " + letter * 3000 for number in range(count)]
+
+    now = examine(board)
+    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.monitor)
+    body = status.Status().answer(health)
+    told = json.loads(body)["problems"]
+    assert len(body) < 4096
+    assert bool(told) == (count > 0)
+    assert told == [problem[:300] for problem in health.problems] or told[-1] == f"and {count - len(told) + 1} more"
+
+
+def test_long_problems_of_real_reports(get: Get, board: Board) -> None:
+    """Three processes with problems of 3,000 bytes each are all told of, in part."""
     for report in (IngestReport(role="ingest"), TrainerReport(role="trainer"), ExporterReport(role="exporter")):
         report.problem = "\N{SNOWMAN}" * 1000
         publish(board, report)
@@ -50,16 +69,37 @@ def test_long_problems_do_not_break_the_limit(get: Get, board: Board) -> None:
     assert len(json.loads(body)["problems"]) == 3
 
 
+@pytest.mark.parametrize(("accepted", "said"), [(2**31 - 1, 2**31 - 1), (2**31, 2**31 - 1), (10**15, 2**31 - 1)])
+def test_samples_stay_within_the_operators_integer(get: Get, board: Board, accepted: int, said: int) -> None:
+    """The operator stores 32 bits: the count stops at the largest number rather than turn negative there."""
+    publish(board, IngestReport(role="ingest", phase="accepting", accepted=accepted))
+    assert json.loads(get("/status")[1])["current_samples"] == said
+
+
+def test_checkpoint_time_only_advances(get: Get, board: Board) -> None:
+    """A time once told stays while the exporter starts anew or finds an older one; later ones are told."""
+
+    def said_after(checkpoint_at: float) -> str:
+        publish(board, ExporterReport(role="exporter", phase="running", version=1, checkpoint_at=checkpoint_at))
+        time_told: str = json.loads(get("/status")[1])["last_checkpoint_time"]
+        return time_told
+
+    first = said_after(1_780_000_000.0)
+    assert said_after(0.0) == first
+    assert said_after(1_779_999_000.0) == first
+    assert said_after(1_780_000_060.0) > first
+
+
 @pytest.mark.parametrize(
     ("report", "phase"),
     [
         (TrainerReport(role="trainer", phase="initializing", problem="waiting for the model"), "initializing"),
         (TrainerReport(role="trainer", phase="starting"), "initializing"),
         (TrainerReport(role="trainer", phase="crashed", pid=2**22), "initializing"),
-        (TrainerReport(role="trainer", phase="failed", ending=65), "failed"),
+        (TrainerReport(role="trainer", phase="failed"), "failed"),
         (TrainerReport(role="trainer", phase="held back"), "failed"),
         (IngestReport(role="ingest", phase="accepting", pid=2**22, heartbeat=1.0), "failed"),
-        (MonitorReport(role="monitor", phase="ending", verdict=70), "failed"),
+        (ExporterReport(role="exporter", phase="blocked", problem="upkeep: no room"), "failed"),
     ],
 )
 def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
@@ -78,7 +118,7 @@ def test_nothing_has_started_yet(instance: str) -> None:
     assert not health.ready
     assert not health.healthy
     assert math.isinf(health.roles["trainer"].heartbeat_age)
-    json.dumps(status.status(health))
+    assert b'"phase":"initializing"' in status.Status().answer(health)
 
 
 def test_probes_tell_which_process_is_silent(get: Get, board: Board) -> None:

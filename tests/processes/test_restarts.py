@@ -1,4 +1,4 @@
-"""Stop and start again: with everything as it was, with shared memory lost, with another base model or size."""
+"""Stop and start again: with everything as it was, with shared memory lost, with another size."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from pipeline import config, regions
 from pipeline.exporter.names import published
 from pipeline.health import Health
-from pipeline.model.default_network import two_layer
 from tests.contract.client import sample
 from tests.processes.sidecar import Sidecar, running
 from tests.processes.stream import Stream, numbered, numbers
@@ -104,32 +103,6 @@ def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:
         streamed(sidecar, 100, first=200_000)
         sidecar.wait_for(lambda: sidecar.reported().exporter.version > before.exporter.version)
         assert set(versions) < set(published(sidecar.checkpoints))
-        assert sidecar.fsck() == []
-
-
-def base_model(directory: Path, seed: int, n_features: int = 6) -> str:
-    """Write a base model; return its path."""
-    path = directory / f"base-{seed}.onnx"
-    path.write_bytes(two_layer(n_features, hidden=8, seed=seed).SerializeToString())
-    return str(path)
-
-
-@pytest.mark.parametrize("memory", ["kept", "lost"])
-def test_another_base_model_starts_cold(tmp_path: Path, memory: str) -> None:
-    """Its weights are not mixed with the old ones; the samples are kept, the old state is set aside, versions go on."""
-    with running(tmp_path, VMAFX_BASE_MODEL_PATH=base_model(tmp_path, 1), **CAPACITY) as sidecar:
-        stream = streamed(sidecar)
-        assert sidecar.stop() == 0
-        before = sidecar.reported()
-        if memory == "lost":
-            sidecar.lose_memory()
-        sidecar.environment["VMAFX_BASE_MODEL_PATH"] = base_model(tmp_path, 2)
-        sidecar.start()
-        assert stream.missing(sidecar.rows()) == []
-        assert sidecar.reported().trainer.base_digest != before.trainer.base_digest
-        streamed(sidecar, 100, first=stream.answered[-1] + 1)
-        sidecar.wait_for(lambda: sidecar.reported().exporter.version > before.exporter.version)
-        sidecar.wait_for(lambda: any(sidecar.settings.state_dir.glob("*.broken")))
         assert sidecar.fsck() == []
 
 

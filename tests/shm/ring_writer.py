@@ -19,6 +19,8 @@ def write(name: str, capacity: int, *, sealing: bool) -> None:
     found, _ = segment.attach_or_create(name, Ring.layout(capacity, N_FEATURES))
     ring = Ring(found.body, capacity, N_FEATURES)
     ring.open_writer(sealing=sealing)
+    if not ring.identity:
+        ring.begin()
     while not select.select([sys.stdin], [], [], 0)[0]:
         write_rows(ring, _BURST)
 

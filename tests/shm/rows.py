@@ -1,5 +1,7 @@
 """Rows whose every field follows from their sequence, so that a mixture of two rows gives itself away."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,13 @@ def rows_of(sequences: NDArray[np.int64]) -> RowBatch:
 def write(ring: Ring, count: int) -> None:
     """Write the next `count` rows."""
     ring.extend(rows_of(np.arange(ring.head, ring.head + count)))
+
+
+def append(ring: Ring, group: int, key: int, score: float, features: Sequence[float]) -> None:
+    """Write one row."""
+    row = RowBatch(1, ring.n_features)
+    row.group[0], row.key[0], row.score[0], row.features[0] = group, key, score, features
+    ring.extend(row)
 
 
 def intact(batch: RowBatch, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:

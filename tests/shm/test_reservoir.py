@@ -8,6 +8,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.shm import segment
 from pipeline.shm.reservoir import Reservoir
@@ -110,11 +111,11 @@ def test_restore_gives_back_what_was_saved() -> None:
     _, saved = filled()
     words = saved.snapshot().words
     same = Reservoir.private(CAPACITY, N_FEATURES)
-    same.restore(words, saved.groups_seen)
+    same.restore(words, saved.groups_seen, 1)
     assert sequences(same) == sequences(saved)
     assert same.groups_seen == saved.groups_seen
     smaller = Reservoir.private(50, N_FEATURES)
-    smaller.restore(words, saved.groups_seen)
+    smaller.restore(words, saved.groups_seen, 1)
     assert len(smaller) == 50
     assert intact(smaller.snapshot(), smaller.snapshot().sequence).all()
 
@@ -158,3 +159,23 @@ def test_more_groups_than_rows() -> None:
         reservoir.offer(batch, rng)
     assert len(reservoir) == reservoir.n_groups == 8
     assert len(reservoir._groups._seen) == 8
+
+
+def test_rows_are_of_a_training_once_they_are_whole() -> None:
+    """A writer that dies while it fills the reservoir leaves one that belongs to nobody."""
+    reservoir, other = Reservoir.private(8, N_FEATURES), Reservoir.private(8, N_FEATURES)
+    other.open_writer()
+    other.offer(rows_of(np.arange(5)), Random(0))
+    words = other.snapshot().words
+    seen: list[int] = []
+    place = reservoir._place
+
+    def placing(slot: int, row: NDArray[np.float32], group: int) -> None:
+        seen.append(reservoir.lineage)
+        place(slot, row, group)
+
+    reservoir._place = placing  # type: ignore[method-assign]
+    reservoir.restore(words, 5, lineage=7)
+    assert (seen, reservoir.lineage, len(reservoir)) == ([0] * 5, 7, 5)
+    reservoir.empty(8)
+    assert (reservoir.lineage, len(reservoir), reservoir.groups_seen) == (8, 0, 0)

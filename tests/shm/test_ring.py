@@ -91,12 +91,49 @@ def test_rows_before_a_gap_are_left_out() -> None:
     assert ring.snapshot()[0].sequence.tolist() == list(range(31, 60))
 
 
+@pytest.mark.parametrize("missing", [1, 3])
+def test_missing_newest_rows_cost_only_themselves(missing: int) -> None:
+    """All others are restored, and counting goes on behind them."""
+    saved, head = filled(60).snapshot()
+    ring = Ring.private(64, N_FEATURES)
+    ring.restore(saved.words[:-missing], head)
+    assert (ring.oldest, ring.head) == (0, 60 - missing)
+    assert ring.snapshot()[0].sequence.tolist() == list(range(60 - missing))
+    write(ring, 10)
+    assert intact(ring.snapshot()[0], np.arange(70 - missing)).all()
+
+
+def restored_from(saved: Ring) -> Ring:
+    """Return a ring that ingest made of what was saved."""
+    ring = Ring.private(64, N_FEATURES)
+    ring._identity.store(0)
+    ring.open_writer()
+    rows, head = saved.snapshot()
+    ring.restore(rows.words, head)
+    ring.begin(parent=saved.identity)
+    return ring
+
+
+def test_a_reader_goes_on_at_the_right_row_of_a_restored_ring() -> None:
+    """Behind what it has read of the same rows; where fewer were restored than it had read, at the first new one."""
+    first = filled(500)
+    second = restored_from(first)
+    write(second, 300)
+    assert first.identity != second.identity != 0
+    assert (second.restored, second.position(first.identity, 450)) == (500, 450)
+    assert second.position(first.identity, 700) == 500, "it had read rows that were lost: new ones have these sequences"
+    assert second.position(second.identity, 700) == 700
+    third = restored_from(second)
+    assert third.position(first.identity, 450) == 800, "what it holds may have been read: only what comes is new"
+    assert filled(20).position(first.identity, 450) == 0
+
+
 def test_an_interrupted_restore_can_be_done_again() -> None:
     """A writer that dies in `restore` leaves an empty ring; the next one fills it, or starts from nothing."""
     saved, head = filled(500, 64).snapshot()
     ring = Ring.private(64, N_FEATURES)
     ring.restore(saved.words, head)
-    ring._head.store(0)
+    ring._identity.store(0)
     ring.open_writer()
     assert (ring.head, ring.oldest) == (0, 0)
     ring.restore(saved.words, head)

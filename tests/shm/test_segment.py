@@ -65,6 +65,47 @@ def test_what_is_no_segment_is_replaced_by_the_owner(segment_name: str, content:
     assert is_new
 
 
+def test_a_larger_one_that_fits_is_kept(segment_name: str) -> None:
+    """An owner that can do with what is there makes nothing, and needs no room; with less than it needs, it does."""
+    old, _ = segment.attach_or_create(segment_name, LAYOUT)
+    old.body[0] = 5
+    for needed, is_kept in ((900, True), (1000, True), (1100, False)):
+        wanted = Layout("test", (9, 9), needed)
+        found, is_new = segment.attach_or_create(segment_name, wanted, fits=partial(_has_room, needed))
+        assert (is_new, found.body[0]) == (not is_kept, 5 if is_kept else 0)
+
+
+def _has_room(size: int, layout: Layout) -> bool:
+    return layout.size >= size
+
+
+def test_a_lock_whose_file_was_removed_is_nobodys(segment_name: str) -> None:
+    """Who waited for it gets the one that others try from now on."""
+    first = segment.take_lock(segment_name)
+    with pytest.raises(BlockingIOError):
+        segment.take_lock(segment_name)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(segment.take_lock, segment_name, wait=True)
+        while segment_name not in _waited_for(os.getpid()):
+            assert not waiting.done()
+        (SHM_DIR / f"{segment_name}.lock").unlink()
+        os.close(first)
+        second = waiting.result(60)
+    assert os.fstat(second).st_ino == (SHM_DIR / f"{segment_name}.lock").stat().st_ino
+    with pytest.raises(BlockingIOError):
+        segment.take_lock(segment_name)
+    os.close(second)
+
+
+def _waited_for(pid: int) -> str:
+    """Return the names of the files on whose locks the threads of a process wait."""
+    inodes = {
+        line.split()[6].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines() if "->" in line
+    }
+    opened = [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()]
+    return " ".join(str(path) for path in opened if path.exists() and str(path.stat().st_ino) in inodes)
+
+
 def test_a_segment_cut_short_is_refused(segment_name: str) -> None:
     """The header's size and the file's must agree: reading past the end would be a bus error."""
     segment.create(segment_name, LAYOUT)

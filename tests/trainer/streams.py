@@ -15,6 +15,7 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
+from tests.shm.rows import append
 
 
 @cache
@@ -41,9 +42,7 @@ def names(count: int, *, held_out: bool) -> list[str]:
 
 def private_ring(n_features: int = 6, capacity: int = 4096) -> Ring:
     """Return an empty ring that this process writes."""
-    ring = Ring.private(capacity, n_features)
-    ring.open_writer()
-    return ring
+    return Ring.private(capacity, n_features)
 
 
 def private_reservoir(n_features: int = 6, capacity: int = 4096) -> Reservoir:
@@ -58,7 +57,7 @@ def put(
 ) -> None:
     """Append rows whose groups take turns."""
     for row, (vector, value) in enumerate(zip(features.tolist(), score.tolist(), strict=True)):
-        ring.append(0.0, group_of(groups[row % len(groups)]), row, value, vector)
+        append(ring, group_of(groups[row % len(groups)]), row, value, vector)
 
 
 class Stream:

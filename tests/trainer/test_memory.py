@@ -8,6 +8,7 @@ import pytest
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.draws import Draws
 from pipeline.trainer.memory import Memory
+from tests.shm.rows import append
 from tests.trainer.streams import group_of, private_reservoir, private_ring
 
 
@@ -15,7 +16,7 @@ def rows(ring_rows: int, capacity: int = 64, recent_share: float = 0.5) -> tuple
     """Return a memory over a ring whose rows' scores are their sequence, and a reservoir whose scores are negative."""
     ring, reservoir = private_ring(2, capacity), private_reservoir(2)
     for sequence in range(ring_rows):
-        ring.append(0.0, group_of("a"), sequence, float(sequence), [0.0, 0.0])
+        append(ring, group_of("a"), sequence, float(sequence), [0.0, 0.0])
     old = RowBatch(30, 2)
     old.score[:] = -1
     old.group[:] = group_of("a")

@@ -125,6 +125,7 @@ def test_resumes_identically() -> None:
     stream = Stream()
     stream.feed(STREAM, "vmaf_phone", 700)
     stream.training.set_stable(stream.training.export_vector())
+    stable = stream.training.export_vector()
     meta, vectors = stream.training.state()
     memory = stream.reservoir.snapshot(), stream.holdout.snapshot()
     stream.feed(STREAM, "vmaf_phone", 500, 700)
@@ -135,9 +136,10 @@ def test_resumes_identically() -> None:
     for row in range(0, 700, 16):  # the groups take turns within each chunk, as they did above
         chunk = slice(row, min(row + 16, 700))
         other.ring.rows[row : chunk.stop] = stream.ring.rows[chunk]
-    other.reservoir.restore(memory[0].words, 1)
-    other.holdout.restore(memory[1].words, 1)
+    other.reservoir.restore(memory[0].words, 1, 1)
+    other.holdout.restore(memory[1].words, 1, 1)
     other.training.restore(meta, vectors)
+    other.training.set_stable(stable)
     other.feed(STREAM, "vmaf_phone", 500, 700)
     assert np.array_equal(other.training.export_vector(), expected[0])
     assert other.training.report() == expected[1]

@@ -1,19 +1,31 @@
-{{/* For `containers` of a node's pod: the sidecar, unless it is an init container. */}}
+{{/* For `containers` of a node's pod: the sidecar, unless it is an init container of the same pod. */}}
 {{- define "vmafx.sidecarContainer" -}}
-{{- if and (include "vmafx.trainer" . | fromYaml).enabled (not (include "vmafx.isNative" .)) -}}
+{{- if (include "vmafx.trainer" . | fromYaml).enabled -}}
+{{- if include "vmafx.isLooking" . -}}
+- name: {{ include "vmafx.plainMark" . }}
+{{- else if not (include "vmafx.lookAtPods" . | fromYaml).native -}}
 {{ include "vmafx.container" . }}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{/* For `initContainers` of a node's pod: the sidecar, where the cluster has native sidecars. */}}
 {{- define "vmafx.sidecarInitContainer" -}}
 {{- if and (include "vmafx.trainer" . | fromYaml).enabled (include "vmafx.isNative" .) -}}
+{{- if include "vmafx.isLooking" . -}}
+- name: {{ include "vmafx.nativeMark" . }}
+{{- else -}}
+{{- $_ := include "vmafx.lookAtPods" . -}}
 {{ include "vmafx.container" . }}
   restartPolicy: Always
 {{- end -}}
 {{- end -}}
+{{- end -}}
 
-{{/* The kubelet kills it only when what restarts single processes inside has failed; a node never waits for it. */}}
+{{/*
+No readiness probe: it would count for the whole pod, and take the encoder out of service. The kubelet kills the
+container only when what restarts single processes inside has failed.
+*/}}
 {{- define "vmafx.container" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- if not (hasPrefix (printf "%s/" $trainer.modelsMountPath) $trainer.settings.checkpointDir) -}}
@@ -25,6 +37,9 @@
   args: [run]
   env:
     {{- include "vmafx.sidecarEnv" . | trim | nindent 4 }}
+    {{- with $trainer.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   ports:
     - name: vmafx-sidecar
       containerPort: 9091
@@ -34,11 +49,6 @@
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 6
-  readinessProbe:
-    httpGet: {path: /readyz, port: vmafx-sidecar}
-    periodSeconds: 5
-    timeoutSeconds: 5
-    failureThreshold: 3
   resources:
     {{- include "vmafx.resources" . | nindent 4 }}
   securityContext:
@@ -48,8 +58,17 @@
       mountPath: {{ dir $trainer.settings.socket }}
     - name: vmafx-models
       mountPath: {{ $trainer.modelsMountPath }}
+      subPathExpr: {{ $trainer.models.folder }}
     - name: vmafx-shared-memory
       mountPath: /dev/shm
+    {{- if include "vmafx.baseModelConfigMap" . }}
+    - name: vmafx-base-model
+      mountPath: {{ include "vmafx.baseModelMountPath" . }}
+      readOnly: true
+    {{- end }}
+    {{- with $trainer.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{- define "vmafx.image" -}}
@@ -61,10 +80,25 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The folder of each pod has its name from here. */}}
+{{- define "vmafx.podNameEnv" -}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end -}}
+
 {{/* Whole numbers without an exponent, which YAML gives to large ones. */}}
 {{- define "vmafx.sidecarEnv" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
-{{- with $trainer.baseModelPath -}}
+{{ include "vmafx.podNameEnv" . }}
+{{ if not $trainer.settings.instance -}}
+- name: VMAFX_SIDECAR_INSTANCE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
+{{ end -}}
+{{- with include "vmafx.baseModelPath" . -}}
 - name: VMAFX_BASE_MODEL_PATH
   value: {{ . | quote }}
 {{ end -}}
@@ -93,9 +127,12 @@
 {{- end -}}
 
 {{- define "vmafx.securityContext" -}}
+{{- $user := int64 (include "vmafx.trainer" . | fromYaml).runAsUser -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
+{{- if $user }}
+runAsUser: {{ $user }}
+runAsGroup: {{ $user }}
+{{- end }}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:

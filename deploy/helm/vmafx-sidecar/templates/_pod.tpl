@@ -1,19 +1,41 @@
 {{/* For `volumes` of a node's pod. */}}
 {{- define "vmafx.sidecarVolumes" -}}
-{{- if (include "vmafx.trainer" . | fromYaml).enabled -}}
+{{- $trainer := include "vmafx.trainer" . | fromYaml -}}
+{{- if $trainer.enabled -}}
 - name: vmafx-socket
   emptyDir: {}
+{{- if not $trainer.models.claimPerPod }}
 - name: vmafx-models
   persistentVolumeClaim:
     claimName: {{ include "vmafx.claimName" . }}
+{{- end }}
 - name: vmafx-shared-memory
   emptyDir:
     medium: Memory
     sizeLimit: {{ include "vmafx.sharedMemoryMi" . }}Mi
+{{- with include "vmafx.baseModelConfigMap" . }}
+- name: vmafx-base-model
+  configMap:
+    name: {{ . }}
+{{- end }}
+{{- with $trainer.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 {{- end -}}
 
-{{/* For `volumeMounts` of the node's own container, which only reads the models. */}}
+{{/* For `volumeClaimTemplates` of a node's StatefulSet, where each pod has a claim of its own. */}}
+{{- define "vmafx.sidecarClaimTemplates" -}}
+{{- $trainer := include "vmafx.trainer" . | fromYaml -}}
+{{- if and $trainer.enabled $trainer.models.claimPerPod -}}
+- metadata:
+    name: vmafx-models
+  spec:
+    {{- include "vmafx.claimSpec" . | nindent 4 }}
+{{- end -}}
+{{- end -}}
+
+{{/* For `volumeMounts` of the node's own container, which only reads the models. Needs vmafx.nodeEnv. */}}
 {{- define "vmafx.nodeVolumeMounts" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- if $trainer.enabled -}}
@@ -21,7 +43,13 @@
   mountPath: {{ dir $trainer.settings.socket }}
 - name: vmafx-models
   mountPath: {{ $trainer.modelsMountPath }}
+  subPathExpr: {{ $trainer.models.folder }}
   readOnly: true
+{{- if include "vmafx.baseModelConfigMap" . }}
+- name: vmafx-base-model
+  mountPath: {{ include "vmafx.baseModelMountPath" . }}
+  readOnly: true
+{{- end }}
 {{- end -}}
 {{- end -}}
 
@@ -29,6 +57,7 @@
 {{- define "vmafx.nodeEnv" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- if $trainer.enabled -}}
+{{ include "vmafx.podNameEnv" . }}
 - name: VMAFX_SIDECAR_SOCKET
   value: {{ $trainer.settings.socket | quote }}
 - name: VMAFX_SIDECAR_CHECKPOINT_DIR
@@ -38,8 +67,9 @@
 
 {{/* For `securityContext` of a node's pod: with the group, the sidecar may write to the volumes and a node to the socket. */}}
 {{- define "vmafx.podSecurityContext" -}}
-{{- if (include "vmafx.trainer" . | fromYaml).enabled -}}
-fsGroup: 65532
+{{- $trainer := include "vmafx.trainer" . | fromYaml -}}
+{{- if and $trainer.enabled (int64 $trainer.runAsUser) -}}
+fsGroup: {{ int64 $trainer.runAsUser }}
 fsGroupChangePolicy: OnRootMismatch
 {{- end -}}
 {{- end -}}

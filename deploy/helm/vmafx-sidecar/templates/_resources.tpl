@@ -1,12 +1,19 @@
-{{/* The objects beside a node's pod: claim and Service, and what the flags ask for. */}}
+{{/* The objects beside a node's pod: claim, Services, base model, and what the flags ask for. */}}
 {{- define "vmafx.sidecarResources" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- if $trainer.enabled -}}
-{{- if not $trainer.models.existingClaim }}
+{{- if not (or $trainer.models.existingClaim $trainer.models.claimPerPod) }}
+---
 {{ include "vmafx.claim" . }}
+{{- end }}
+{{- if $trainer.baseModel.files }}
+---
+{{ include "vmafx.baseModel" . }}
 {{- end }}
 ---
 {{ include "vmafx.service" . }}
+---
+{{ include "vmafx.podsService" . }}
 {{- if $trainer.networkPolicy.enabled }}
 ---
 {{ include "vmafx.networkPolicy" . }}
@@ -34,17 +41,43 @@ metadata:
   labels:
     {{- include "vmafx.labels" . | nindent 4 }}
 spec:
-  accessModes:
-    {{- toYaml $models.accessModes | nindent 4 }}
-  {{- with $models.storageClassName }}
-  storageClassName: {{ . }}
-  {{- end }}
-  resources:
-    requests:
-      storage: {{ $models.size }}
+  {{- include "vmafx.claimSpec" . | nindent 2 }}
 {{- end -}}
 
-{{/* Also leads to a pod that is not ready: the operator wants to know why. */}}
+{{- define "vmafx.claimSpec" -}}
+{{- $models := (include "vmafx.trainer" . | fromYaml).models -}}
+accessModes:
+  {{- toYaml $models.accessModes | nindent 2 }}
+{{- with $models.storageClassName }}
+storageClassName: {{ . }}
+{{- end }}
+resources:
+  requests:
+    storage: {{ $models.size }}
+{{- end -}}
+
+{{- define "vmafx.baseModel" -}}
+{{- $files := .Files -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "vmafx.baseModelConfigMap" . }}
+  labels:
+    {{- include "vmafx.labels" . | nindent 4 }}
+binaryData:
+  {{- range (include "vmafx.trainer" . | fromYaml).baseModel.files }}
+  {{- $content := $files.Get . }}
+  {{- if not $content }}
+  {{- fail (printf "baseModel.files: the chart %s has no file %s" $.Chart.Name .) }}
+  {{- end }}
+  {{ base . }}: {{ $content | b64enc }}
+  {{- end }}
+{{- end -}}
+
+{{/*
+What the operator polls: one pod. Also leads to a pod that is not ready: the operator wants to know why. The affinity is
+for pods of a Deployment, whose names nobody knows beforehand.
+*/}}
 {{- define "vmafx.service" -}}
 apiVersion: v1
 kind: Service
@@ -53,6 +86,30 @@ metadata:
   labels:
     {{- include "vmafx.labels" . | nindent 4 }}
 spec:
+  publishNotReadyAddresses: true
+  sessionAffinity: ClientIP
+  selector:
+    {{- include "vmafx.selectorLabels" . | nindent 4 }}
+    {{- with (include "vmafx.trainer" . | fromYaml).service.pod }}
+    statefulset.kubernetes.io/pod-name: {{ tpl . $ }}
+    {{- end }}
+  ports:
+    - name: http
+      port: 9091
+      targetPort: vmafx-sidecar
+{{- end -}}
+
+{{/* All pods, each under its own name: for Prometheus, and as the serviceName of a StatefulSet. */}}
+{{- define "vmafx.podsService" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "vmafx.podsServiceName" . }}
+  labels:
+    {{- include "vmafx.labels" . | nindent 4 }}
+    app.kubernetes.io/component: pods
+spec:
+  clusterIP: None
   publishNotReadyAddresses: true
   selector:
     {{- include "vmafx.selectorLabels" . | nindent 4 }}
@@ -101,6 +158,7 @@ spec:
   selector:
     matchLabels:
       {{- include "vmafx.selectorLabels" . | nindent 6 }}
+      app.kubernetes.io/component: pods
   endpoints:
     - port: http
       path: /metrics

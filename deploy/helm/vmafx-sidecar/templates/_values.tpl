@@ -18,7 +18,11 @@ has this one as a dependency and sets only what differs under its own `sidecar.t
 
 {{- define "vmafx.serviceName" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
-{{- printf "vmafx-trainer-%s" (default .Release.Name $trainer.name) | trunc 63 | trimSuffix "-" -}}
+{{- printf "vmafx-trainer-%s" (default .Release.Name $trainer.name) | trunc 58 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "vmafx.podsServiceName" -}}
+{{- include "vmafx.serviceName" . }}-pods
 {{- end -}}
 
 {{/* What the Service selects: for the labels of a node's pod, beside that pod's own. */}}
@@ -41,7 +45,35 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (include "vmafx.serviceName" .) $trainer.models.existingClaim -}}
 {{- end -}}
 
-{{/* "true" where the sidecar is an init container that restarts. */}}
+{{/* The ConfigMap that holds the base model; nothing where it is elsewhere. */}}
+{{- define "vmafx.baseModelConfigMap" -}}
+{{- $model := (include "vmafx.trainer" . | fromYaml).baseModel -}}
+{{- if $model.files -}}
+{{ include "vmafx.serviceName" . }}-base-model
+{{- else -}}
+{{ $model.configMap }}
+{{- end -}}
+{{- end -}}
+
+{{- define "vmafx.baseModelMountPath" -}}/base-model{{- end -}}
+
+{{/* VMAFX_BASE_MODEL_PATH: where baseModelPath says, else the first of the files. */}}
+{{- define "vmafx.baseModelPath" -}}
+{{- $trainer := include "vmafx.trainer" . | fromYaml -}}
+{{- with $trainer.baseModelPath -}}
+{{ . }}
+{{- else -}}
+{{- with $trainer.baseModel.files -}}
+{{ include "vmafx.baseModelMountPath" $ }}/{{ first . | base }}
+{{- else -}}
+{{- with $trainer.baseModel.configMap -}}
+{{- fail (printf "baseModel.configMap is %s: set baseModelPath to the model's name in %s/" . (include "vmafx.baseModelMountPath" $)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where vmafx.sidecarInitContainer makes the sidecar an init container that restarts. */}}
 {{- define "vmafx.isNative" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- $able := semverCompare ">=1.29.0-0" .Capabilities.KubeVersion.Version -}}
