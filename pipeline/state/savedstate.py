@@ -84,12 +84,19 @@ def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
 
 
 def keep_for_its_base(directory: Path) -> None:
-    """Let the newest state file stay, under its base model's name. Raises OSError or StateFileError.
+    """Let the newest whole state file stay, under its base model's name; nothing where there is none.
 
-    One of that name that is further on, or that cannot be read, is set aside.
+    One of that name that is further on, or that cannot be read, is set aside, and so are newer files that are broken.
+    Raises OSError.
     """
-    newest = statefile.files(directory)[-1]
-    meta = statefile.read(newest).meta
+    for newest in reversed(statefile.files(directory)):
+        try:
+            meta = statefile.read(newest).meta
+            break
+        except StateFileError:
+            statefile.set_aside(newest)
+    else:
+        return
     kept = _of_base(directory, str(meta["base_digest"]))
     try:
         if _is_further(statefile.read(kept).meta, meta):
