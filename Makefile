@@ -66,15 +66,25 @@ IMAGE ?= vmafx-sidecar
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py)
 # More for `docker build`, e.g. --network host.
 DOCKER_BUILD_FLAGS ?=
+# The image to build on, best by its digest: BASE_IMAGE=python:3.11-slim-bookworm@sha256:…
+BASE_IMAGE ?=
 image:  ## the container image, vmafx-sidecar; TORCH_INDEX says which build of torch goes in
 	docker build --file deploy/Dockerfile --build-arg VERSION=$(VERSION) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
-	  $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) --tag $(IMAGE):$(VERSION) .
+	  $(if $(BASE_IMAGE),--build-arg BASE=$(BASE_IMAGE)) $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) --tag $(IMAGE):$(VERSION) .
+	docker image prune --force --filter label=vmafx-sidecar.stage=build
 
-compose-test: install image  ## the image and compose.yaml run for real, killed and stopped: five minutes, needs Docker
+compose-test: install image  ## the image and compose.yaml run for real, killed and stopped: ten minutes, needs Docker
 	VMAFX_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/deploy/containers
 
-helm-test: install  ## the chart and the plain manifests (a part of make test)
-	$(BIN)/python -m pytest tests/deploy -k 'chart or kustomize or monitoring'
+POLICY := $(VENV)/policy
+helm-test: install $(POLICY)/bin/checkov  ## chart and plain manifests (a part of make test), and a policy check of both
+	PATH="$(CURDIR)/$(POLICY)/bin:$$PATH" $(BIN)/python -m pytest \
+	  tests/deploy --ignore tests/deploy/containers -k 'chart or alone or kustomize or monitoring or policy'
+
+# In an environment of its own: it pins what it depends on.
+$(POLICY)/bin/checkov:
+	$(PYTHON) -m venv $(POLICY)
+	$(POLICY)/bin/python -m pip install --quiet 'checkov>=3.2,<4'
 
 clean:  ## the environment and the caches
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

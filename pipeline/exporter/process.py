@@ -186,7 +186,7 @@ class _Exporter:
             self._blocked.add(self._job)
 
     def _tell(self, job: str, errors: Sequence[Exception]) -> str:
-        """Count, show and log what is wrong; return of which kind it is."""
+        """Count, show and log what is wrong; return its kind."""
         kind = next(kind for family, kind in _KINDS.items() if isinstance(errors[0], family))
         reason, unexpected = _in_a_line(errors), errors[0] if kind == "unexpected" else None
         failures = self._process.report.failures

@@ -69,8 +69,9 @@ class Work:
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         before = self._store.in_line(base.digest)
-        holdout = self._sources.holdout(base.digest)
-        verdict = self._judging.verdict(candidate.model, base, before.stable, holdout, before.incomparable)
+        verdict = self._judging.verdict(
+            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable
+        )
         made = self._store.publish(
             candidate.onnx,
             verdict,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PREFIX = "vmafx_sidecar_"
 PHASES = ("initializing", "running", "paused", "failed")
-FAILURES = ("directory", "disk", "not ready", "refused")
+FAILURES = ("directory", "disk", "not ready", "refused", "unexpected")
 """The exporter's kinds of failure, counted from 0 on: Prometheus then sees the first one as an increase."""
 
 Labelled = Iterable[tuple[tuple[str, ...], float | None]]

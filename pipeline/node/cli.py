@@ -65,7 +65,8 @@ def feed(
 ) -> None:
     """Send scored frames as an encoder node does, and use the checkpoints that come of it.
 
-    Of a corpus with a part to judge by, only the part to stream is sent. Ctrl-C or SIGTERM stops it.
+    Of a corpus with a part to judge by, only the part to stream is sent. Where the sidecar is slower, or away, it
+    waits. Ctrl-C or SIGTERM stops it.
 
     Exits with 0 when stopped or when every frame was accepted, else with 1.
     """

@@ -93,7 +93,7 @@ def test_missing_volumes_are_named(node: NodeChart, kubernetes: str) -> None:
 
 def test_missing_claim_template_is_named(node: NodeChart) -> None:
     """With a claim for each pod, what is missing is the StatefulSet's template."""
-    own = ("--set", "sidecar.trainer.models.claimPerPod=true")
+    own = ("--set", "sidecar.trainer.models.claim=perPod")
     said = refusal(*own, chart=node.has(volumes=VOLUMES, kind="StatefulSet"))
     assert "does not have: vmafx-models." in said
     assert "vmafx.sidecarClaimTemplates" in said
@@ -133,6 +133,15 @@ def test_pods_of_a_deployment_have_folders(node: NodeChart) -> None:
     chart = node.has(volumes=VOLUMES, more="replicas: 3")
     (mount,) = (m for m in sidecar(pod(render(chart=chart)))["volumeMounts"] if m["name"] == "vmafx-models")
     assert mount["subPathExpr"] == "$(POD_NAME)"
+
+
+def test_pods_of_a_deployment_have_claims(node: NodeChart) -> None:
+    """Where the pods are on several machines each can have a claim that comes and goes with it."""
+    chart = node.has(volumes=VOLUMES, more="replicas: 3")
+    found = render("--set", "sidecar.trainer.models.claim=ephemeral", chart=chart, kubernetes=KUBERNETES[0])
+    check(found, KUBERNETES[0])
+    (volume,) = (volume for volume in pod(found)["volumes"] if volume["name"] == "vmafx-models")
+    assert volume["ephemeral"]["volumeClaimTemplate"]["spec"]["accessModes"] == ["ReadWriteOnce"]
 
 
 @pytest.mark.parametrize(

@@ -232,8 +232,8 @@ def test_extras() -> None:
     """Variables, volumes and mounts of an operator's own stand beside those of the chart."""
     extras: dict[str, list[Object]] = {
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
-        "extraVolumes": [{"name": "fixture", "configMap": {"name": "fixture"}}],
-        "extraVolumeMounts": [{"name": "fixture", "mountPath": "/fixture", "readOnly": True}],
+        "extraVolumes": [{"name": "base", "image": {"reference": "registry.example.com/vmaf:2"}}],
+        "extraVolumeMounts": [{"name": "base", "mountPath": "/base", "readOnly": True}],
     }
     example = {"podLabels": {"team": "video"}, "podAnnotations": {"note": "x"}, "priorityClassName": "encoders"}
     sets: tuple[str, ...] = ("--set-json", "example=" + json.dumps(example))

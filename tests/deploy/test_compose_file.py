@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+import pipeline
 from pipeline import config
 from tests.deploy.charts import DEPLOY, tool
 from tests.deploy.shm import MIB, report_bytes, sample_bytes
@@ -45,6 +46,11 @@ def test_confined(service: str) -> None:
 def test_end_has_time() -> None:
     """Docker's patience exceeds what the processes take to stop one after the other."""
     assert int(SERVICES["sidecar"]["stop_grace_period"].removesuffix("s")) > stop_seconds()
+
+
+def test_image_says_its_version() -> None:
+    """What `docker compose build` makes has the program's version in its label, as what `make image` makes."""
+    assert SERVICES["sidecar"]["build"]["args"]["VERSION"] == pipeline.__version__
 
 
 def test_node_waits_for_the_sidecar() -> None:

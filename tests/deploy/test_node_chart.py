@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from tests.deploy.charts import KUBERNETES, check, environment, named, of_kind, pod, render, shared_memory_mi, sidecar
+from tests.deploy.charts import (
+    KUBERNETES,
+    check,
+    environment,
+    helm,
+    named,
+    of_kind,
+    pod,
+    render,
+    shared_memory_mi,
+    sidecar,
+)
 from tests.deploy.shm import MIB, sample_bytes
 
 DISABLED = ("--set", "sidecar.trainer.enabled=false")
@@ -17,6 +28,12 @@ def test_valid(node_chart: Path, kubernetes: str) -> None:
     found = render(chart=node_chart, kubernetes=kubernetes)
     check(found, kubernetes)
     assert sorted(document["kind"] for document in found) == ["Service", "Service", "StatefulSet"]
+
+
+def test_lint(node_chart: Path) -> None:
+    """Helm finds nothing to complain of in a node's chart that takes the sidecar in."""
+    done = helm("lint", "--strict", node_chart)
+    assert done.returncode == 0, done.stdout
 
 
 def test_nothing_of_it_where_disabled(node_chart: Path) -> None:

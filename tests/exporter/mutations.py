@@ -135,13 +135,17 @@ class LiveDirectory(RuleBasedStateMachine):
         try:
             self.mend()
         finally:
-            self.work._store._claim.release()
+            self._end()
             self.around.discard()
             self._home.cleanup()
 
     def _start(self) -> Work:
-        saved = Saved(self.around.settings, _silent)
-        return Work(self.around.settings, self.around.board, _silent, saved)
+        settings = self.around.settings
+        return Work(settings, self.around.board, _silent, Saved(settings, _silent))
+
+    def _end(self) -> None:
+        """Give the claim up, as the end of a process does."""
+        self.work._store._claim.release()
 
     @property
     def base(self) -> BaseModel:
@@ -199,7 +203,7 @@ class LiveDirectory(RuleBasedStateMachine):
 
     def restart(self) -> None:
         """End the exporter, and start another."""
-        self.work._store._claim.release()
+        self._end()
         self.work = self._start()
         self.upkeep()
 

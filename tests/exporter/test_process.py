@@ -291,19 +291,37 @@ def test_a_second_sidecar_on_the_directory_is_refused(exporter: Exporter, tmp_pa
     exporter.until(lambda report: report.version == 2)
 
 
-def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(tmp_path: Path, instance: str) -> None:
+@pytest.fixture
+def fixture_file(tmp_path: Path) -> Path:
+    """Give a fixture that can be used."""
+    return Path(shutil.copy(CORPUS, tmp_path / "fixture.npz"))
+
+
+@pytest.fixture
+def with_fixture(tmp_path: Path, instance: str, fixture_file: Path) -> Iterator[Exporter]:
+    """Start an exporter that judges on a fixture."""
+    running = Exporter(settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(fixture_file)))
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+    running.process.communicate()
+
+
+def test_a_fixture_that_breaks_is_a_problem_and_nothing_is_announced(
+    with_fixture: Exporter, fixture_file: Path
+) -> None:
     """Removed under a running exporter: said at once, models are published and nobody is told; also not afterwards."""
-    fixture = Path(shutil.copy(CORPUS, tmp_path / "fixture.npz"))
-    exporter = Exporter(settings_for(tmp_path / "online", instance, VMAFX_SIDECAR_FIXTURE=str(fixture)))
+    exporter = with_fixture
     exporter.until(lambda report: report.phase == "running")
     assert exporter.report.problem == ""
-    fixture.unlink()
+    fixture_file.unlink()
     report = exporter.until(lambda report: report.problem)
-    assert report.problem == f"VMAFX_SIDECAR_FIXTURE: {fixture}: no such file"
+    assert report.problem.startswith(f"VMAFX_SIDECAR_FIXTURE: {fixture_file}: ")
+    assert "o such file" in report.problem
     exporter.train(10, step=1)
     report = exporter.until(lambda report: report.version == 1)
     assert (report.latest_state, report.announced) == ("unproven", "")
-    shutil.copy(CORPUS, fixture)
+    shutil.copy(CORPUS, fixture_file)
     report = exporter.until(lambda report: not report.problem)
     assert (report.version, report.announced) == (1, "")
     code, log = exporter.stop()

@@ -23,7 +23,8 @@ def events() -> Iterator[tuple[str, set[str]]]:
 def _fields(keyword: ast.keyword) -> Iterator[str]:
     """Yield the name of a keyword argument; of one that is unpacked, the names in the literals."""
     if keyword.arg:
-        yield keyword.arg
+        if keyword.arg != "exc_info":  # the traceback, which is shown and is no field
+            yield keyword.arg
         return
     for node in ast.walk(keyword.value):
         if isinstance(node, ast.Dict):

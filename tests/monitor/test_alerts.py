@@ -1,5 +1,6 @@
 """Alert rules and dashboard: they name metrics that exist, every alert is tested, and `promtool` is content."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -74,3 +75,42 @@ def test_only_metrics_that_exist_are_asked_for(board: Board, record: Record, sou
     asked = set(re.findall(r"vmafx_sidecar_\w+", text))
     assert asked
     assert asked - served == set()
+
+
+def test_grafana_reads_the_dashboard() -> None:
+    """Grafana's own schema knows every field of every panel and query: read and written again, nothing is lost."""
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    assert lost(dashboard) == []
+
+
+@pytest.mark.parametrize("level", ["dashboard", "panel", "options", "query"])
+def test_a_misspelt_field_is_found(level: str) -> None:
+    """A field that Grafana would not know is found wherever it stands."""
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    panel = dashboard["panels"][0]
+    {"dashboard": dashboard, "panel": panel, "options": panel["options"], "query": panel["targets"][0]}[level]["x"] = 1
+    assert [path.rpartition("/")[2] for path in lost(dashboard)] == ["x"]
+
+
+def lost(dashboard: dict[str, Any]) -> list[str]:
+    """Return the paths of what Grafana's schema, as its SDK has it, does not take over."""
+    sdk = "grafana_foundation_sdk"
+    models = pytest.importorskip(f"{sdk}.models.dashboard", reason="Grafana's SDK is not installed")
+    importlib.import_module(f"{sdk}.cog.plugins").register_default_plugins()
+    encoder = importlib.import_module(f"{sdk}.cog.encoder").JSONEncoder
+    read = models.Dashboard.from_json(json.loads(json.dumps(dashboard)))
+    return list(_missing(dashboard, json.loads(encoder().encode(read))))
+
+
+def _missing(given: Any, taken: Any, path: str = "") -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(taken, dict):
+        for key, value in given.items():
+            if key in taken:
+                yield from _missing(value, taken[key], f"{path}/{key}")
+            else:
+                yield f"{path}/{key}"
+    elif isinstance(given, list) and isinstance(taken, list) and len(given) == len(taken):
+        for number, pair in enumerate(zip(given, taken, strict=True)):
+            yield from _missing(*pair, f"{path}/{number}")
+    elif given != taken:
+        yield path

@@ -32,7 +32,7 @@ def _archive(instance: str, directory: Path, record: Record, board: Board) -> Ar
 
 def _publish(directory: Path, version: int) -> None:
     sidecar = Checkpoint(
-        version=version, sha256="", created="2026-05-28T12:34:56Z", step=1, samples=version * 100, base_model="",
+        version=version, sha256="0" * 64, created="2026-05-28T12:34:56Z", step=1, samples=version * 100, base_model="",
         base_sha256="", state="unstable", reason="PLCC fell.",
     )  # fmt: skip
     file_of(directory, version, ".json").write_bytes(checkpoint.encode(sidecar))

@@ -1,5 +1,6 @@
 """The image by itself, confined as in compose.yaml."""
 
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -7,9 +8,20 @@ import pytest
 
 import pipeline
 from tests.deploy.containers.docker import Container, docker, eventually, start
-from tests.model.graphs import gemm, layers, model, node
+from tests.model.graphs import gemm, layers, model, node, perceptron
 
 VOLUMES = ("--volume", "/run/vmafx", "--volume", "/mnt/vmafx-models")
+FINE_TUNING = {
+    "VMAFX_BASE_MODEL_PATH": "/usr/share/vmafx-sidecar/base_model.onnx",
+    "VMAFX_SIDECAR_N_FEATURES": "6",
+    "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3",
+    "VMAFX_SIDECAR_STATE_INTERVAL_S": "1",
+}
+
+
+def variables(settings: dict[str, str]) -> tuple[str, ...]:
+    """Return the options that give a container its settings."""
+    return tuple(word for name, value in settings.items() for word in ("--env", f"{name}={value}"))
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,56 @@ def test_goes_on_without_a_disk(image: str, containers: list[Container]) -> None
     assert eventually(lambda: "Read-only file system" in container.status()["exporter"]["problem"])
 
 
+@pytest.mark.parametrize("user", ["1000680000:0", "1000680000:1000680000"])
+def test_any_user(image: str, containers: list[Container], tmp_path: Path, user: str) -> None:
+    """A user whom the image does not know, as OpenShift assigns them, trains and publishes."""
+    for name in ("run", "models"):
+        place = tmp_path / name
+        place.mkdir()
+        place.chmod(0o777)
+    writable = ("--volume", f"{tmp_path}/run:/run/vmafx", "--volume", f"{tmp_path}/models:/mnt/vmafx-models")
+    volumes = VOLUMES if user.endswith(":0") else writable
+    tmp_path.chmod(0o755)
+    container = start(image, *volumes, "--user", user, *variables(FINE_TUNING))
+    containers.append(container)
+    assert eventually(lambda: container.status().get("healthy"))
+    fed = container.run("vmafx-sidecar", "feed", "--samples", "1500", "--rate", "500")
+    assert fed.returncode == 0, fed.stderr
+    assert eventually(lambda: container.status()["exporter"]["version"] > 0), container.logs()
+    assert container.run("vmafx-sidecar", "fsck").returncode == 0
+
+
+def test_base_model_of_a_config_map(image: str, containers: list[Container], tmp_path: Path) -> None:
+    """A model, and weights in a file beside it, are read through the links that a mounted ConfigMap consists of."""
+    data = tmp_path / "..2026_11_21"
+    data.mkdir()
+    outside = partial(onnx.save, save_as_external_data=True, location="base.onnx.data", size_threshold=0)
+    outside(perceptron(), data / "base.onnx")
+    (tmp_path / "..data").symlink_to(data.name)
+    for name in ("base.onnx", "base.onnx.data"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+        (data / name).chmod(0o644)
+    for place in (tmp_path, data):
+        place.chmod(0o755)
+    given = FINE_TUNING | {"VMAFX_BASE_MODEL_PATH": "/base-model/base.onnx"}
+    container = start(image, *VOLUMES, *variables(given), "--volume", f"{tmp_path}:/base-model:ro")
+    containers.append(container)
+    assert eventually(lambda: container.status().get("trainer", {}).get("base_model") == "base.onnx"), container.logs()
+    assert eventually(lambda: container.status().get("healthy")), container.logs()
+
+
+def test_full_disk(image: str, containers: list[Container]) -> None:
+    """On a volume that is full it takes samples and says so; nothing that a reader could find is half written."""
+    models = ("--tmpfs", "/mnt/vmafx-models:uid=65532,size=200k")
+    container = start(image, "--volume", "/run/vmafx", *models, *variables(FINE_TUNING))
+    containers.append(container)
+    assert eventually(lambda: container.status().get("healthy"))
+    fed = container.run("vmafx-sidecar", "feed", "--samples", "3000", "--rate", "1000")
+    assert "accepted 3000, refused 0" in fed.stdout + fed.stderr
+    assert eventually(lambda: "No space left on device" in container.status()["exporter"]["problem"]), container.logs()
+    assert eventually(lambda: container.status()["exporter"]["failures"].get("disk", 0) > 0)
+
+
 def test_trains_with_torch(image: str, containers: list[Container], tmp_path: Path) -> None:
     """What the image leaves out of torch is nothing that training of an arbitrary graph needs."""
     nodes = [
@@ -79,13 +141,8 @@ def test_trains_with_torch(image: str, containers: list[Container], tmp_path: Pa
     ]
     tmp_path.chmod(0o755)
     onnx.save(model(nodes, layers()), tmp_path / "elu.onnx")
-    settings = {
-        "VMAFX_BASE_MODEL_PATH": "/base/elu.onnx",
-        "VMAFX_SIDECAR_N_FEATURES": "6",
-        "VMAFX_SIDECAR_OPTIMIZER": "adam",
-    }
-    variables = [word for name, value in settings.items() for word in ("--env", f"{name}={value}")]
-    container = start(image, *VOLUMES, *variables, "--volume", f"{tmp_path}:/base:ro")
+    settings = FINE_TUNING | {"VMAFX_BASE_MODEL_PATH": "/base/elu.onnx", "VMAFX_SIDECAR_OPTIMIZER": "adam"}
+    container = start(image, *VOLUMES, *variables(settings), "--volume", f"{tmp_path}:/base:ro")
     containers.append(container)
     assert eventually(lambda: container.status().get("healthy"))
     fed = container.run("vmafx-sidecar", "feed", "--samples", "300", "--rate", "1000")

@@ -47,11 +47,11 @@ native: {{ gt $native 0 }}
 {{- if not (has .name $has) }}{{ $lacks = append $lacks .name }}{{ end -}}
 {{- end -}}
 {{- if $lacks -}}
-{{- fail (printf "%s: vmafx-sidecar mounts volumes that the pod does not have: %s. Include vmafx.sidecarVolumes in its `volumes`%s, or give it volumes with these names" $name (join ", " $lacks) (ternary ", and vmafx.sidecarClaimTemplates in the StatefulSet's `volumeClaimTemplates`" "" $trainer.models.claimPerPod)) -}}
+{{- fail (printf "%s: vmafx-sidecar mounts volumes that the pod does not have: %s. Include vmafx.sidecarVolumes in its `volumes`%s, or give it volumes with these names" $name (join ", " $lacks) (ternary ", and vmafx.sidecarClaimTemplates in the StatefulSet's `volumeClaimTemplates`" "" (eq $trainer.models.claim "perPod"))) -}}
 {{- end -}}
 {{- $replicas := int (default 1 $spec.replicas) -}}
-{{- if not (contains "$(" $trainer.models.folder) -}}
-{{- if and (not $trainer.models.claimPerPod) (or (gt $replicas 1) (eq $workload.kind "DaemonSet")) -}}
+{{- if and (eq $trainer.models.claim "shared") (not (contains "$(" $trainer.models.folder)) -}}
+{{- if or (gt $replicas 1) (eq $workload.kind "DaemonSet") -}}
 {{- fail (printf "%s: its pods would share the directory models.folder=%s; a directory has one writer. Leave models.folder as $(POD_NAME)" $name $trainer.models.folder) -}}
 {{- end -}}
 {{- if and (eq $workload.kind "Deployment") (ne (dig "strategy" "type" "" $spec) "Recreate") -}}

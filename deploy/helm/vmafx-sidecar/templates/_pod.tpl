@@ -4,10 +4,16 @@
 {{- if $trainer.enabled -}}
 - name: vmafx-socket
   emptyDir: {}
-{{- if not $trainer.models.claimPerPod }}
+{{- if eq $trainer.models.claim "shared" }}
 - name: vmafx-models
   persistentVolumeClaim:
     claimName: {{ include "vmafx.claimName" . }}
+{{- else if eq $trainer.models.claim "ephemeral" }}
+- name: vmafx-models
+  ephemeral:
+    volumeClaimTemplate:
+      spec:
+        {{- include "vmafx.claimSpec" . | nindent 8 }}
 {{- end }}
 - name: vmafx-shared-memory
   emptyDir:
@@ -27,7 +33,7 @@
 {{/* For `volumeClaimTemplates` of a node's StatefulSet, where each pod has a claim of its own. */}}
 {{- define "vmafx.sidecarClaimTemplates" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
-{{- if and $trainer.enabled $trainer.models.claimPerPod -}}
+{{- if and $trainer.enabled (eq $trainer.models.claim "perPod") -}}
 - metadata:
     name: vmafx-models
   spec:

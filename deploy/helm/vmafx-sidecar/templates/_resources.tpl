@@ -2,7 +2,7 @@
 {{- define "vmafx.sidecarResources" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- if $trainer.enabled -}}
-{{- if not (or $trainer.models.existingClaim $trainer.models.claimPerPod) }}
+{{- if and (eq $trainer.models.claim "shared") (not $trainer.models.existingClaim) }}
 ---
 {{ include "vmafx.claim" . }}
 {{- end }}
