@@ -52,12 +52,18 @@ def _published(directory: Path) -> list[Path]:
 
 
 def _stable(directory: Path, published: list[Path]) -> list[Path]:
-    """Return what the link names, then the older stable ones; without a link all that are marked stable."""
-    stable = [path for path in published if _is_marked_stable(path)]
+    """Return what the link names, then the older stable ones of the same base model.
+
+    Without the link, and with `latest.onnx` beside it, the sidecar has taken it away: the stable ones are of another
+    base model, or there is none. Where there are no links at all, as in a copy, all that are marked stable count.
+    """
     linked = _link_target(directory / "latest-stable.onnx")
     if linked is None:
-        return stable
-    return [linked, *(path for path in stable if version_of(path) < version_of(linked))]
+        retired = _link_target(directory / "latest.onnx") is not None
+        return [] if retired else [path for path in published if _marks(path).get("state") == "stable"]
+    older = (path for path in published if version_of(path) < version_of(linked))
+    base = _marks(linked).get("base_sha256")
+    return [linked, *(p for p in older if (m := _marks(p)).get("state") == "stable" and m.get("base_sha256") == base)]
 
 
 def _link_target(link: Path) -> Path | None:
@@ -65,8 +71,10 @@ def _link_target(link: Path) -> Path | None:
     return target if version_of(target) else None
 
 
-def _is_marked_stable(path: Path) -> bool:
+def _marks(path: Path) -> dict[str, object]:
+    """Return what the sidecar beside a checkpoint says; nothing where it is absent or broken."""
     try:
-        return bool(json.loads(path.with_suffix(".json").read_bytes())["state"] == "stable")
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return False
+        said = json.loads(path.with_suffix(".json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}

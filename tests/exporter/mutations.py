@@ -252,7 +252,7 @@ class LiveDirectory(RuleBasedStateMachine):
 
     # What may happen to it.
 
-    @rule(changes=st.lists(CHANGES, min_size=1, max_size=4))
+    @rule(changes=st.lists(CHANGES, min_size=2, max_size=6))
     def happen(self, changes: list[Change]) -> None:
         """Have a few of these happen before the exporter looks again."""
         for change, what, how in changes:

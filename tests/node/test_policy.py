@@ -92,3 +92,18 @@ def test_other_policies_are_refused(policy: str) -> None:
     """A policy that is not of the contract is an error that lists those that are."""
     with pytest.raises(ValueError, match="expected latest, latest-stable or pinned:VERSION"):
         Policy.parse(policy)
+
+
+def test_stable_checkpoints_that_were_retired_are_not_taken(directory: Path) -> None:
+    """Another base model has no stable one yet: the sidecar has taken the link away, and the marks are of the first."""
+    pointers.point(directory, pointers.LATEST, 4)
+    assert picked(directory, "latest-stable") == []
+
+
+def test_stable_checkpoints_of_another_base_model_are_not_taken(directory: Path) -> None:
+    """Older ones stand in for the one that the link names only where they are of its base model."""
+    for version, base in ((1, "a"), (2, "b"), (3, "b"), (4, "a")):
+        path = publish(directory, version, b"")
+        path.with_suffix(".json").write_text(f'{{"state": "stable", "base_sha256": "{base}"}}')
+    pointers.point(directory, pointers.LATEST_STABLE, 4)
+    assert picked(directory, "latest-stable") == [4, 1]

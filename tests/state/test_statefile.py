@@ -188,7 +188,7 @@ def _refuse() -> bytes:
 def state(samples: int, step: int) -> SavedState:
     """Make a state that is so far."""
     rows = SavedRows(np.zeros((0, row_words(6)), np.float32), samples)
-    return SavedState(6, "", {"ring": rows}, msgspec.msgpack.encode({"step": step}))
+    return SavedState(6, "a" * 64, {"ring": rows}, msgspec.msgpack.encode({"step": step}))
 
 
 @pytest.mark.parametrize("later", [(10, 500), (1000, 5), (10, 5)])
@@ -205,3 +205,15 @@ def test_a_state_that_is_further_on_is_set_aside_not_removed(tmp_path: Path, lat
 def test_a_state_that_goes_on_makes_the_old_ones_go(tmp_path: Path) -> None:
     """Nothing is set aside in a life in which all goes well."""
     assert [savedstate.save(tmp_path, state(100 * n, n)) for n in range(1, 6)] == [[]] * 5
+
+
+def test_a_state_that_was_removed_or_broken_is_no_obstacle_to_another_base_model(tmp_path: Path) -> None:
+    """There is nothing to keep, or the one before it is kept; what is broken is set aside."""
+    savedstate.keep_for_its_base(tmp_path)
+    savedstate.save(tmp_path, state(10, 1))
+    savedstate.save(tmp_path, state(20, 2))
+    (tmp_path / "state-000000002.bin").write_bytes(b"no state")
+    savedstate.keep_for_its_base(tmp_path)
+    assert (tmp_path / "state-000000002.bin.broken").exists()
+    (kept,) = savedstate.of_other_bases(tmp_path)
+    assert savedstate.parse(statefile.read(kept)).regions["ring"].count == 10
