@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model bench bench-learning soak fuzz mutate image compose-test helm-test clean
+.PHONY: help install run test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,11 @@ bench: install  ## every question of speed, against limits and alternatives; ren
 bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning.md: twenty minutes
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.learning
+
+# An interpreter that has what is needed, e.g. GPU_PYTHON=python3: then nothing is installed, and no network is needed.
+GPU_PYTHON ?=
+gpu-check: $(if $(GPU_PYTHON),,install)  ## CUDA: its tests and its speed; renews its table in docs/benchmarks.md; code 77 where there is no device
+	$(or $(GPU_PYTHON),$(BIN)/python) -m benchmarks.cuda
 
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600

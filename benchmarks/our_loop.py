@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,41 +15,70 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.learner import Learner
+from pipeline.trainer.lesson import Lessons
 from pipeline.trainer.memory import Memory
 from pipeline.trainer.recipe import Recipe
 
+if TYPE_CHECKING:
+    from pipeline.trainer.device_learner import DeviceLearner
+
 _PUBLISH_EVERY_S = 0.05
-_ROWS = 10_000
+ROWS = 10_000
 
 
-def our_loop(base: BaseModel, learner: Learner) -> Callable[[], object]:
+def our_loop(base: BaseModel, learner: Learner, batch_size: int = 32) -> Callable[[], object]:
     """Return the action that is one turn of the loop."""
-    memory = full_memory(base.n_features)
-    capacity = 64 * base.n_parameters + (1 << 16)
-    mailbox = Mailbox(memoryview(bytearray(Mailbox.size(capacity))), capacity)
-    published = time.monotonic()
+    memory, _, _ = full_memory(base.n_features, batch_size)
+    publish = _publishing(base, learner)
 
     def step() -> None:
-        nonlocal published
         batch = memory.batch()
         learner.step(batch.features, batch.score)
-        if time.monotonic() - published > _PUBLISH_EVERY_S:
-            mailbox.publish(learner.ema().tobytes(), *(part.tobytes() for part in learner.state().values()))
-            published = time.monotonic()
+        publish()
 
     return step
 
 
-def full_memory(n_features: int) -> Memory:
-    """Return a full ring and a full reservoir."""
-    rows = random_rows(_ROWS, n_features)
-    ring, reservoir = Ring.private(_ROWS, n_features), Reservoir.private(_ROWS, n_features)
+def lesson_loop(base: BaseModel, learner: DeviceLearner, recipe: Recipe) -> Callable[[], object]:
+    """Return the action that puts `recipe.new_rows` new rows into memory and takes a step for each of them."""
+    memory, ring, reservoir = full_memory(base.n_features, recipe.batch_size)
+    lessons, coin = Lessons(memory, ring, reservoir), Random(0)
+    fresh = random_rows(recipe.new_rows, base.n_features)
+    publish = _publishing(base, learner)
+
+    def turn() -> None:
+        ring.extend(fresh)
+        learner.learn(lessons.of(fresh, coin, len(fresh) - 1))
+        publish()
+
+    return turn
+
+
+def _publishing(base: BaseModel, learner: Learner) -> Callable[[], None]:
+    """Return what publishes the learner's weights if they were not for a while."""
+    capacity = 64 * base.n_parameters + (1 << 16)
+    mailbox = Mailbox(memoryview(bytearray(Mailbox.size(capacity))), capacity)
+    published = time.monotonic()
+
+    def publish() -> None:
+        nonlocal published
+        if time.monotonic() - published > _PUBLISH_EVERY_S:
+            mailbox.publish(learner.ema().tobytes(), *(part.tobytes() for part in learner.state().values()))
+            published = time.monotonic()
+
+    return publish
+
+
+def full_memory(n_features: int, batch_size: int = 32) -> tuple[Memory, Ring, Reservoir]:
+    """Return a full ring and a full reservoir, and the memory over both."""
+    rows = random_rows(ROWS, n_features)
+    ring, reservoir = Ring.private(ROWS, n_features), Reservoir.private(ROWS, n_features)
     reservoir.open_writer()
     ring.extend(rows)
     reservoir.restore(rows.words, 50, 1)
-    memory = Memory(ring, reservoir, 32, Recipe().recent_share, seed=0)
-    memory.remember(np.arange(_ROWS))
-    return memory
+    memory = Memory(ring, reservoir, batch_size, Recipe().recent_share, seed=0)
+    memory.remember(np.arange(ROWS))
+    return memory, ring, reservoir
 
 
 def random_rows(count: int, n_features: int) -> RowBatch:

@@ -37,7 +37,7 @@ def write(answers: dict[str, tuple[list[Figure], str]]) -> None:
     figures = [figure for each, _ in answers.values() for figure in each]
     bounds = [f"- {name.replace('_', ' ')}: {bound}" for name, (_, bound) in answers.items()]
     replace_section(
-        "figures", "\n".join([machine("make bench"), "", *_markdown(figures), "", "What bounds each:", "", *bounds])
+        "figures", "\n".join([machine("make bench"), "", *table(figures), "", "What bounds each:", "", *bounds])
     )
     draw(figures)
 
@@ -48,7 +48,8 @@ def machine(command: str) -> str:
     return f"Measured with `{command}` on {os.cpu_count()} cores, {system}, Python {python}."
 
 
-def _markdown(figures: list[Figure]) -> list[str]:
+def table(figures: list[Figure]) -> list[str]:
+    """Return the lines of a table in Markdown."""
     rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
     return ["| " + " | ".join(row) + " |" for row in rows]
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from benchmarks.figures import Figure, at_least, interleaved, not_measured
+from benchmarks.figures import Figure, at_least
 from benchmarks.our_loop import our_loop
 from pipeline import data
 from pipeline.model.default_network import two_layer
@@ -31,19 +31,16 @@ _SECONDS = 0.4
 
 
 def figures() -> list[Figure]:
-    """Measure on the networks that are given or shipped, 80-64-1 and 6-16-8-1, and on a GPU where there is one."""
+    """Measure on the networks that are given or shipped, 80-64-1 and 6-16-8-1."""
     torch.set_num_threads(1)
     fresh, shipped = BaseModel(two_layer(80), "fresh"), load_base_model(data.BASE_MODEL)
     networks = (((80, 64, 1), fresh), ((6, 16, 8, 1), shipped))
-    return [
-        *(figure for widths, base in networks for figure in _compare(widths, base)),
-        *(_compare_on_cuda(widths, base) for widths, base in networks),
-    ]
+    return [figure for widths, base in networks for figure in _compare(widths, base)]
 
 
 def _compare(widths: Sequence[int], base: BaseModel) -> list[Figure]:
     recipe = Recipe()
-    plain = _plain_loop(widths, "cpu")
+    plain = plain_loop(widths, "cpu")
     fast, reference = our_loop(base, new_learner(base, recipe)), our_loop(base, TorchLearner(base, recipe))
     rates = [[_rate(loop, time.process_time) for loop in (plain, reference, fast)] for _ in range(ROUNDS)]
     against, setting = "plain torch loop", _name(widths)
@@ -51,17 +48,6 @@ def _compare(widths: Sequence[int], base: BaseModel) -> list[Figure]:
         at_least("training loop, torch", against, setting, tuple(torch_ / own for own, torch_, _ in rates), 1.7),
         at_least("training loop, numpy", against, setting, tuple(numpy_ / own for own, _, numpy_ in rates), 8),
     ]
-
-
-def _compare_on_cuda(widths: Sequence[int], base: BaseModel) -> Figure:
-    question, against, setting = "training loop, torch on CUDA", "plain torch loop on CUDA", _name(widths)
-    if not torch.cuda.is_available():
-        return not_measured(question, against, setting, "no CUDA device on this machine")
-    plain, ours = _plain_loop(widths, "cuda"), our_loop(base, TorchLearner(base, Recipe(), "cuda"))
-    clock = time.perf_counter
-    return at_least(
-        question, against, setting, interleaved(ROUNDS, lambda: _rate(ours, clock), lambda: _rate(plain, clock)), 1
-    )
 
 
 def _name(widths: Sequence[int]) -> str:
@@ -78,14 +64,15 @@ def _rate(step: Callable[[], object], clock: Callable[[], float]) -> float:
     return count / (clock() - began)
 
 
-def _plain_loop(widths: Sequence[int], device: str) -> Callable[[], object]:
+def plain_loop(widths: Sequence[int], device: str, batch_size: int = 32) -> Callable[[], object]:
+    """Return the action that is one step of the plain loop."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     model = nn.Sequential(*layers[:-1]).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-5)
     average = [parameter.detach().clone() for parameter in model.parameters()]
-    features, score = torch.rand(32, widths[0], device=device), torch.rand(32, 1, device=device)
+    features, score = torch.rand(batch_size, widths[0], device=device), torch.rand(batch_size, 1, device=device)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -94,7 +94,8 @@ def _trainer(health: Health) -> str:
     report = health.trainer
     loss = "" if report.loss is None else f", loss {report.loss:.4g}"
     model, device = report.base_model or "no base model yet", report.device or "no device yet"
-    return f"step {report.step:,}, lag {report.lag:,}{loss}\n{model} on {device}"
+    note = f"\n{report.device_note}" if report.device_note else ""
+    return f"step {report.step:,}, lag {report.lag:,}{loss}\n{model} on {device}{note}"
 
 
 def _exporter(health: Health) -> str:
