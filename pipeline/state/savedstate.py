@@ -84,11 +84,21 @@ def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
 
 
 def keep_for_its_base(directory: Path) -> None:
+<<<<<<< HEAD
+    """Let the newest state file that is whole stay, under its base model's name. Raises OSError.
+=======
     """Let the newest whole state file stay, under its base model's name; nothing where there is none.
+>>>>>>> w-files
 
     One of that name that is further on, or that cannot be read, is set aside, and so are newer files that are broken.
     Raises OSError.
     """
+<<<<<<< HEAD
+    newest, _ = statefile.newest(directory, lambda saved: saved)
+    if newest is None:
+        return
+    kept = _of_base(directory, str(newest.meta["base_digest"]))
+=======
     for newest in reversed(statefile.files(directory)):
         try:
             meta = statefile.read(newest).meta
@@ -98,8 +108,9 @@ def keep_for_its_base(directory: Path) -> None:
     else:
         return
     kept = _of_base(directory, str(meta["base_digest"]))
+>>>>>>> w-files
     try:
-        if _is_further(statefile.read(kept).meta, meta):
+        if _is_further(statefile.read(kept).meta, newest.meta):
             statefile.set_aside(kept)
     except FileNotFoundError:
         pass
@@ -107,7 +118,7 @@ def keep_for_its_base(directory: Path) -> None:
         statefile.set_aside(kept)
     link = kept.with_name(f".state-{kept.name}.tmp")
     link.unlink(missing_ok=True)
-    link.hardlink_to(newest)
+    link.hardlink_to(newest.path)
     link.replace(kept)
     for old in sorted(of_other_bases(directory), key=lambda path: path.stat().st_ctime_ns)[:-KEPT_BASES]:
         old.unlink(missing_ok=True)

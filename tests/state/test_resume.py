@@ -117,3 +117,16 @@ def test_states_of_base_models_are_kept_and_the_oldest_go(tmp_path: Path) -> Non
     savedstate.save(tmp_path, SavedState(6, digests[-1]))
     savedstate.keep_for_its_base(tmp_path)
     assert [path.name for path in tmp_path.glob("base-*.broken")] == [f"base-{digests[-1][:16]}.bin.broken"]
+
+
+def test_a_broken_newest_state_does_not_keep_the_one_before_from_staying(tmp_path: Path) -> None:
+    """Nor does a directory that somebody has emptied keep the next state from being saved."""
+    savedstate.keep_for_its_base(tmp_path)
+    for samples in (1, 2):
+        rows = SavedRows(np.zeros((0, row_words(6)), np.float32), samples)
+        savedstate.save(tmp_path, SavedState(6, DIGEST, {"ring": rows}))
+    (tmp_path / "state-000000002.bin").write_bytes(b"broken")
+    savedstate.keep_for_its_base(tmp_path)
+    kept = savedstate.of_base(tmp_path, DIGEST)
+    assert kept is not None
+    assert kept.regions["ring"].count == 1
