@@ -84,31 +84,14 @@ def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:
 
 
 def keep_for_its_base(directory: Path) -> None:
-<<<<<<< HEAD
     """Let the newest state file that is whole stay, under its base model's name. Raises OSError.
-=======
-    """Let the newest whole state file stay, under its base model's name; nothing where there is none.
->>>>>>> w-files
 
-    One of that name that is further on, or that cannot be read, is set aside, and so are newer files that are broken.
-    Raises OSError.
+    One of that name that is further on, or that cannot be read, is set aside.
     """
-<<<<<<< HEAD
     newest, _ = statefile.newest(directory, lambda saved: saved)
     if newest is None:
         return
     kept = _of_base(directory, str(newest.meta["base_digest"]))
-=======
-    for newest in reversed(statefile.files(directory)):
-        try:
-            meta = statefile.read(newest).meta
-            break
-        except StateFileError:
-            statefile.set_aside(newest)
-    else:
-        return
-    kept = _of_base(directory, str(meta["base_digest"]))
->>>>>>> w-files
     try:
         if _is_further(statefile.read(kept).meta, newest.meta):
             statefile.set_aside(kept)
