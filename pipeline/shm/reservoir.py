@@ -97,13 +97,16 @@ class Reservoir:
         """Number of groups that came up for admission so far."""
         return self._groups_seen.load()
 
-    def offer(self, batch: RowBatch, rng: Random) -> None:
-        """Offer rows in turn; each is kept or not, by chance and by how well its group is represented."""
-        groups = batch.group.tolist()
-        for row, group in zip(batch.words, groups, strict=True):
-            self._offer(row, group, rng)
+    def offer(self, batch: RowBatch, rng: Random) -> dict[int, int]:
+        """Offer rows in turn; each is kept or not, by chance and by how well its group is represented.
 
-    def _offer(self, row: NDArray[np.float32], group: int, rng: Random) -> None:
+        Returns the slots that were written, each with the number of the row in it.
+        """
+        groups = batch.group.tolist()
+        slots = [self._offer(row, group, rng) for row, group in zip(batch.words, groups, strict=True)]
+        return {slot: number for number, slot in enumerate(slots) if slot is not None}
+
+    def _offer(self, row: NDArray[np.float32], group: int, rng: Random) -> int | None:
         known = self._groups.saw(group)
         if not known:
             self._groups_seen.store(self._groups_seen.load() + 1)
@@ -111,7 +114,7 @@ class Reservoir:
         if count < self.capacity:
             self._place(count, row, group)
             self._count.store(count + 1)
-            return
+            return count
         slot = self._victim(group, known, rng)
         if slot is None:
             self._groups.forget_if_absent(group)
@@ -120,6 +123,7 @@ class Reservoir:
         else:
             self._groups.remove(evicted, slot)
             self._place(slot, row, group)
+        return slot
 
     def _victim(self, group: int, known: bool, rng: Random) -> int | None:
         """Choose the slot that a row of `group` takes when the reservoir is full; None: the row is not kept."""

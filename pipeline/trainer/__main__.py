@@ -60,13 +60,21 @@ def serve(process: Process[TrainerReport]) -> None:
     process.own(first.segment, second.segment, *handover.segments)
     resume(process, handover, training, ring, {"reservoir": reservoir, "holdout": holdout})
     report = process.report
-    report.device, report.device_note, report.recipe = device, note, settings.recipe
-    report.base_model, report.base_digest = base.name, base.digest
-    report.learner = training.learner.kind
-    if note:
-        process.log.warning("device", device=device, note=note)
+    report.recipe, report.base_model, report.base_digest = settings.recipe, base.name, base.digest
+    report.device = ""  # that of the life before
+    _say_where(process, training, note)
     process.log.info("training", base_model=base.name, learner=report.learner, step=training.total_steps)
     _train(process, training, handover, ring, ring_region)
+
+
+def _say_where(process: Process[TrainerReport], training: OnlineTraining, note: str = "") -> None:
+    """Report where it trains if that is news; `note` says why it is not where the settings ask for."""
+    learner, report = training.learner, process.report
+    if learner.device == report.device:
+        return
+    report.device, report.learner, report.device_note = learner.device, learner.kind, learner.note or note
+    if report.device_note:
+        process.log.warning("device", device=report.device, note=report.device_note)
 
 
 def _wait_for_ring(process: Process[TrainerReport]) -> tuple[Ring, Segment] | None:
@@ -178,6 +186,7 @@ class _Progress:
         report.cpu_share = self._budget.used_share
         report.metrics = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._note_drift(int(figures.get("drift_events", 0)))
+        _say_where(self._process, self._training)
         self._process.reporter.publish()
 
     def _note_drift(self, events: int) -> None:

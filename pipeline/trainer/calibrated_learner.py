@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from pipeline.model.graph import BaseModel
 from pipeline.trainer.centring import raw_first_layer
 from pipeline.trainer.coordinates import moved, scale_from
+from pipeline.trainer.fallback_learner import FallbackLearner
 from pipeline.trainer.learner import Learner, LearnerState, StepResult, Vector
+from pipeline.trainer.lesson import Lesson
 from pipeline.trainer.recipe import Recipe
 
 Features = NDArray[np.float32]
@@ -35,8 +37,18 @@ class CalibratedLearner:
 
     @property
     def kind(self) -> str:
-        """Name of the class that does the steps."""
-        return type(self._inner).__name__
+        """See `Learner`."""
+        return self._inner.kind
+
+    @property
+    def device(self) -> str:
+        """See `Learner`."""
+        return self._inner.device
+
+    @property
+    def note(self) -> str:
+        """Why it does not compute where it was meant to; empty where it does."""
+        return self._inner.note if isinstance(self._inner, FallbackLearner) else ""
 
     @property
     def steps(self) -> int:
@@ -105,6 +117,11 @@ class CalibratedLearner:
     def step(self, features: Features, score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
         return self._inner.step(self._shifted(features), score)
+
+    def learn(self, lesson: Lesson) -> list[StepResult]:
+        """Take the steps of a lesson, as long as `device` is not the processor; see `FallbackLearner`."""
+        assert isinstance(self._inner, FallbackLearner)
+        return self._inner.learn(lesson if self._shift is None else lesson.centred(self._shift))
 
     def weights(self) -> Vector:
         """See `Learner`."""

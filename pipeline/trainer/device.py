@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from pipeline.config import Settings
 
 
@@ -13,4 +15,14 @@ def choose_device(settings: Settings) -> tuple[str, str]:
 
     if torch.cuda.is_available():
         return "cuda", ""
-    return "cpu", "VMAFX_SIDECAR_CUDA=1, but there is no CUDA device here: training on the CPU"
+    built = torch.version.cuda or torch.version.hip
+    why = "there is no CUDA device here" if built else "this build of torch has no CUDA"
+    return "cpu", f"VMAFX_SIDECAR_CUDA=1, but {why}: training on the CPU"
+
+
+def release() -> None:
+    """Give back the device memory that torch keeps for later, as far as the device still answers."""
+    import torch
+
+    with contextlib.suppress(RuntimeError):
+        torch.cuda.empty_cache()

@@ -42,6 +42,14 @@ class Learner(Protocol):
     """
 
     @property
+    def kind(self) -> str:
+        """Name of the class that does the steps."""
+
+    @property
+    def device(self) -> str:
+        """Where the steps are done, as torch names it; "cpu" is the processor."""
+
+    @property
     def steps(self) -> int:
         """Number of steps applied since the weights were last set: what warm-up and EMA ramp count."""
 

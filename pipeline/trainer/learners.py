@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.model.graph import BaseModel
 from pipeline.trainer.calibrated_learner import CalibratedLearner
+from pipeline.trainer.device import release
+from pipeline.trainer.fallback_learner import FallbackLearner
 from pipeline.trainer.learner import Learner
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.mlp_learner import MlpLearner
+from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
 
-
-def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu") -> CalibratedLearner:
-    """Return a learner for `base` that finds its own coordinates; raises UnusableModel for a graph it cannot train."""
-    return CalibratedLearner(_inner_learner(base, recipe, device), base, recipe)
+if TYPE_CHECKING:
+    from pipeline.trainer.device_learner import DeviceLearner
 
 
-def _inner_learner(base: BaseModel, recipe: Recipe, device: str) -> Learner:
-    """Return the fast learner for a plain perceptron on the processor, the one on torch for everything else.
+def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int = 0) -> CalibratedLearner:
+    """Return a learner for `base` that finds its own coordinates; raises UnusableModel for a graph it cannot train.
+
+    On another device than the processor it has room there for `rows` rows.
+    """
+    if device == "cpu":
+        return CalibratedLearner(_on_processor(base, recipe), base, recipe)
+
+    def after_failure() -> Learner:
+        release()
+        return _on_processor(base, recipe)
+
+    inner = FallbackLearner(lambda: _on_device(base, recipe, device, rows), after_failure)
+    return CalibratedLearner(inner, base, recipe)
+
+
+def _on_processor(base: BaseModel, recipe: Recipe) -> Learner:
+    """Return the fast learner for a plain perceptron, the one on torch for everything else.
 
     torch is imported only then: it costs more memory than all the rest.
     """
     mlp = plain_mlp(base)
-    if mlp is not None and device == "cpu":
+    if mlp is not None:
         return MlpLearner(mlp, base.vector(), recipe)
     from pipeline.trainer.torch_learner import TorchLearner
 
-    return TorchLearner(base, recipe, device)
+    return TorchLearner(base, recipe)
+
+
+def _on_device(base: BaseModel, recipe: Recipe, device: str, rows: int) -> DeviceLearner:
+    from pipeline.trainer.device_learner import DeviceLearner
+
+    learner = DeviceLearner(base, recipe, device, rows)
+    check_parity(base, learner)
+    return learner

@@ -19,6 +19,7 @@ class Memory:
         self._reservoir = reservoir
         self._recent = RecentRows(ring)
         self._size = batch_size
+        self._slots = ring.slots
         self._batch = RowBatch(batch_size, ring.n_features)
         self._parts: dict[tuple[int, int], RowBatch] = {}
         self.draws = Draws(seed)
@@ -42,6 +43,19 @@ class Memory:
             return self._rows(0, recent)
         self._reservoir.take(self.draws.indices(self._size - recent, stored), self._rows(recent, self._size))
         return self._batch
+
+    def places(self, new: RowBatch | None = None) -> NDArray[np.int64]:
+        """Return, by the same draws, where the rows of such a batch are, int64[n].
+
+        Under `slots` of the ring it is that slot of the ring, from there on a slot of the reservoir.
+        """
+        drawn = np.zeros(0, np.int64) if new is None else new.sequence
+        wanted = int(self._recent_share * (self._size - len(drawn)))
+        slots = np.concatenate((drawn, self._recent.draw(wanted, self.draws))) % self._slots
+        stored = len(self._reservoir)
+        if not stored:
+            return slots
+        return np.concatenate((slots, self._slots + self.draws.indices(self._size - len(slots), stored)))
 
     def _rows(self, start: int, stop: int) -> RowBatch:
         """Return a part of the batch; views, made once."""
@@ -74,12 +88,19 @@ class RecentRows:
     def take(self, out: RowBatch, draws: Draws) -> int:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
+        chosen = self._chosen(len(out), oldest, draws)
+        return len(chosen) if len(chosen) and self._ring.take(oldest, chosen - oldest, out) else 0
+
+    def draw(self, count: int, draws: Draws) -> NDArray[np.int64]:
+        """Return the sequences int64[n] of rows drawn at random: `count`, or none."""
+        return self._chosen(count, self._ring.oldest, draws)
+
+    def _chosen(self, count: int, oldest: int, draws: Draws) -> NDArray[np.int64]:
         self._evict(oldest)
-        count, live = len(out), self._stop - self._start
+        live = self._stop - self._start
         if not live or not count:
-            return 0
-        chosen = self._sequences[self._start : self._stop][draws.indices(count, live)]
-        return count if self._ring.take(oldest, chosen - oldest, out) else 0
+            return self._sequences[:0]
+        return self._sequences[self._start : self._stop][draws.indices(count, live)]
 
     def _evict(self, oldest: int) -> None:
         while self._start < self._stop and self._sequences[self._start] < oldest:

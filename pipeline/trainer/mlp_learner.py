@@ -21,6 +21,9 @@ class MlpLearner:
     Overflow is told by the results. That numpy warns of it too is for the process to switch off: that costs a step 4 %.
     """
 
+    kind = "MlpLearner"
+    device = "cpu"
+
     def __init__(self, mlp: Mlp, vector: Vector, recipe: Recipe) -> None:
         self._mlp = mlp
         self._recipe = recipe

@@ -18,6 +18,7 @@ from pipeline.trainer.healing import Health
 from pipeline.trainer.holdout import HoldOut
 from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
+from pipeline.trainer.lesson import Lessons
 from pipeline.trainer.memory import Memory
 from pipeline.trainer.prequential import Prequential, agreement
 from pipeline.trainer.recipe import Recipe
@@ -56,8 +57,9 @@ class OnlineTraining:
         self._recipe = recipe
         self._ring, self._reservoir = ring, reservoir
         self._seed = seed
-        self.learner = new_learner(base, recipe, device)
+        self.learner = new_learner(base, recipe, device, ring.slots + reservoir.capacity)
         self._memory = Memory(ring, reservoir, recipe.batch_size, recipe.recent_share, seed)
+        self._lessons = Lessons(self._memory, ring, reservoir)
         self._holdout = HoldOut(holdout, reservoir)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
@@ -98,10 +100,15 @@ class OnlineTraining:
         if not len(fresh):
             return
         self.learner.calibrate(fresh.features)
+        further = self._recipe.replay_steps(len(fresh)) if replay else 0
+        if self.learner.device != "cpu":
+            for result in self.learner.learn(self._lessons.of(fresh, coin, further)):
+                self._count(result)
+            return
         self._step(self._memory.batch(fresh))
         self._memory.remember(fresh.sequence)
         self._reservoir.offer(fresh, coin)
-        for _ in range(self._recipe.replay_steps(len(fresh)) if replay else 0):
+        for _ in range(further):
             self._step(self._memory.batch())
 
     def _test(self, rows: RowBatch) -> None:
@@ -114,7 +121,9 @@ class OnlineTraining:
             self._drift.add(error)
 
     def _step(self, batch: RowBatch) -> None:
-        result = self.learner.step(batch.features, batch.score)
+        self._count(self.learner.step(batch.features, batch.score))
+
+    def _count(self, result: StepResult) -> None:
         if result.applied:
             self._last = result
             self.total_steps += 1
@@ -224,6 +233,7 @@ class OnlineTraining:
         rows, _ = self._ring.snapshot()
         observed = (start <= rows.sequence) & (rows.sequence < cursor) & ~self._holdout.belongs(rows.group)
         self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
+        self._lessons.begin_anew()
 
 
 _COUNTERS = ("evicted_untrained", "rollbacks", "steps_undone", "total_steps")

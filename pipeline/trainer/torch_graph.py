@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from pipeline.model.graph import BaseModel, UnusableModel
 from pipeline.trainer.torch_operators import OPERATORS, Operator
+from pipeline.trainer.torch_shapes import wanted
+
+_PROCESSOR = torch.device("cpu")
 
 
 class _Call(NamedTuple):
@@ -22,18 +26,25 @@ class _Call(NamedTuple):
 
 
 class TorchGraph:
-    """Evaluates `base` on `device` with any weights; raises UnusableModel for an operator that it lacks."""
+    """Evaluates `base` on `device` with any weights; raises UnusableModel for an operator that it lacks.
+
+    What only says shapes is computed on the processor: Python reads it, and an evaluation must not wait for the device.
+    """
 
     def __init__(self, base: BaseModel, device: torch.device) -> None:
         self._base = base
         self._device = device
         self._widths = [width for _, width in base.inputs]
         trained = {parameter.name for parameter in base.parameters}
-        self._constants: dict[str, Tensor | None] = {"": None}
-        for tensor in base.proto.graph.initializer:
-            if tensor.name not in trained:
-                self._constants[tensor.name] = self._tensor(tensor)
-        self._calls = [self._call(node) for node in base.proto.graph.node if not self._is_constant(node, trained)]
+        constants = dict(_constants(base, trained))
+        self._wanted = wanted(base.proto.graph.node, constants)
+        self._constants: dict[str, Tensor | None] = {"": None, _shape_of(""): None}
+        for name, tensor in constants.items():
+            self._constants[name] = tensor.to(device)
+            self._constants[_shape_of(name)] = tensor
+        self._calls = [
+            call for node in base.proto.graph.node if node.op_type != "Constant" for call in self._calls_of(node)
+        ]
 
     def tensors(self, vector: Tensor) -> dict[str, Tensor]:
         """Return the trained tensors by name, as views of `vector` float32[n_parameters]."""
@@ -63,31 +74,51 @@ class TorchGraph:
         reason = f"cannot be trained in this form: {str(error).splitlines()[0]}"
         return UnusableModel(self._base.name, reason, node=_name(call.node), operator=call.node.op_type)
 
-    def _call(self, node: NodeProto) -> _Call:
+    def _calls_of(self, node: NodeProto) -> Iterable[_Call]:
+        """Yield the call that computes `node`, and one that takes a shape to the device where it is wanted there."""
         operator = OPERATORS.get(node.op_type)
         if operator is None or any(node.output[1:]):
             reason = "training through this operator is not supported"
             raise UnusableModel(self._base.name, reason, node=_name(node), operator=node.op_type)
-        attributes = {attribute.name: self._attribute(attribute) for attribute in node.attribute}
-        return _Call(partial(operator, **attributes), list(node.input), node.output[0], node)
+        output, on_processor = node.output[0], node.output[0] in self._wanted.on_processor
+        device = _PROCESSOR if on_processor else self._device
+        attributes = {attribute.name: _attribute(attribute, device) for attribute in node.attribute}
+        if node.op_type == "ConstantOfShape":
+            attributes.setdefault("value", torch.zeros(1, device=device))  # ONNX's default, where it is needed
+        inputs = [
+            _shape_of(name) if shape and name in self._wanted.on_processor else name
+            for name, shape in self._wanted.inputs(node)
+        ]
+        in_memory = on_processor or node.op_type == "Shape"
+        yield _Call(partial(operator, **attributes), inputs, _shape_of(output) if in_memory else output, node)
+        if in_memory and output in self._wanted.on_device:
+            yield _Call(partial(torch.Tensor.to, device=self._device), [_shape_of(output)], output, node)
 
-    def _attribute(self, attribute: Any) -> Any:
-        value = helper.get_attribute_value(attribute)
-        if isinstance(value, TensorProto):
-            return self._tensor(value)
-        return value.decode() if isinstance(value, bytes) else value
 
-    def _is_constant(self, node: NodeProto, trained: set[str]) -> bool:
-        """Tell whether `node` is a constant, and keep its value unless it is trained."""
-        if node.op_type != "Constant":
-            return False
-        if node.output[0] not in trained:
-            value = self._attribute(node.attribute[0])
-            self._constants[node.output[0]] = torch.as_tensor(value, device=self._device)
-        return True
+def _constants(base: BaseModel, trained: set[str]) -> Iterable[tuple[str, Tensor]]:
+    """Yield the constants by name, on the processor."""
+    for tensor in base.proto.graph.initializer:
+        if tensor.name not in trained:
+            yield tensor.name, _tensor(tensor)
+    for node in base.proto.graph.node:
+        if node.op_type == "Constant" and node.output[0] not in trained:
+            yield node.output[0], torch.as_tensor(_attribute(node.attribute[0], _PROCESSOR))
 
-    def _tensor(self, tensor: TensorProto) -> Tensor:
-        return torch.from_numpy(np.array(numpy_helper.to_array(tensor))).to(self._device)
+
+def _attribute(attribute: Any, device: torch.device) -> Any:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, TensorProto):
+        return _tensor(value).to(device)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _tensor(tensor: TensorProto) -> Tensor:
+    return torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
+
+
+def _shape_of(name: str) -> str:
+    """Return under what name the processor's copy of a value is kept."""
+    return "\0" + name
 
 
 def _name(node: NodeProto) -> str:

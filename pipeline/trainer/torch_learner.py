@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,9 +22,15 @@ from pipeline.trainer.torch_graph import TorchGraph
 class TorchLearner:
     """Trains `base` by `recipe` on `device` ("cpu", "cuda"); see `Learner`."""
 
+    kind = "TorchLearner"
+
     def __init__(self, base: BaseModel, recipe: Recipe, device: str = "cpu") -> None:
+        self.device = device
         self._recipe = recipe
+        self._steps = 0
         self._device = torch.device(device)
+        if self._device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # ten bits of a product are too few to equal ONNX Runtime
         self._graph = TorchGraph(base, self._device)
         # Weights and gradient are one tensor each, of which the layers' are views: a step then needs few calls.
         self._theta = self._to_device(base.vector())
@@ -65,12 +72,50 @@ class TorchLearner:
 
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`."""
-        loss = self._differentiate(features, score)
+        return self._step(self._to_device(features), self._to_device(score))
+
+    def step_through(self, batches: Sequence[tuple[Tensor, Tensor]]) -> list[StepResult]:
+        """Take a step on each batch, features float32[n, n_features] and scores float32[n] on the device.
+
+        The device is waited for once, after the last. If a step was not finite then, all are taken again one by one.
+        """
+        before = [vector.clone() for vector in self._moving()]
+        steps = self._steps
+        results = [StepResult(loss, norm, applied=True) for loss, norm in self._run(batches).tolist()]
+        if all(math.isfinite(result.loss + result.grad_norm) for result in results):
+            return results
+        for vector, copy in zip(self._moving(), before, strict=True):
+            vector.copy_(copy)
+        self._steps = steps
+        self._place()
+        return [self._step(*batch) for batch in batches]
+
+    def _run(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Take a step on each batch whatever comes of it; return loss and norm of each, float32[n, 2] on the device."""
+        figures = []
+        for features, score in batches:
+            loss = self._differentiate(features, score)
+            norm = torch.linalg.vector_norm(self._slope)
+            self._slope *= (self._recipe.max_norm / norm).clamp(max=1)
+            self._advance()
+            figures += [loss, norm]
+        return torch.stack(figures).view(-1, 2)
+
+    def _step(self, features: Tensor, score: Tensor) -> StepResult:
+        loss = self._differentiate(features, score).item()
         norm = float(torch.linalg.vector_norm(self._slope))
         if not math.isfinite(loss + norm):
             return StepResult(loss, norm, applied=False)
         if norm > self._recipe.max_norm:
             self._slope *= self._recipe.max_norm / norm
+        self._advance()
+        return StepResult(loss, norm, applied=True)
+
+    def _moving(self) -> tuple[Tensor, ...]:
+        return self._position, self._ema, self._first, self._second
+
+    def _advance(self) -> None:
+        """Take the step that the slope says."""
         self._steps += 1
         if self._recipe.optimizer == "sgd":
             self._descend()
@@ -78,19 +123,18 @@ class TorchLearner:
             self._descend_by_adam()
         self._ema.lerp_(self._position, 1 - self._recipe.ema_decay_at(self._steps))
         self._place()
-        return StepResult(loss, norm, applied=True)
 
-    def _differentiate(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> float:
+    def _differentiate(self, features: Tensor, true: Tensor) -> Tensor:
         """Leave the gradient by the coordinates, per squared unit, in the slope; return the loss in squared points."""
         self._gradient.zero_()
-        predicted, true = self._graph(self._to_device(features), self._weights), self._to_device(score)
+        predicted = self._graph(features, self._weights)
         if self._recipe.robust:
             loss = huber_loss(predicted, true, delta=self._recipe.residual_unit)
         else:
             loss = 0.5 * mse_loss(predicted, true)
         torch.autograd.backward(loss)
         torch.mul(self._gradient, self._per_unit, out=self._slope)
-        return loss.item()
+        return loss.detach()
 
     # The functions behind torch.optim's classes: the classes' own work takes twice as long as these on one tensor.
 

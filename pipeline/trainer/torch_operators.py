@@ -1,6 +1,7 @@
 """ONNX operators in torch, as opset 17 defines them.
 
 Each takes its inputs (None where an optional one is left out) and its attributes by name, and returns its only output.
+Inputs that say a shape are read by Python: `torch_shapes.py` sees to it that they are on the processor.
 """
 
 from __future__ import annotations
@@ -66,13 +67,8 @@ def _slice(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, 
     dims = range(len(first)) if axes is None else _integers(axes)
     strides = [1] * len(first) if steps is None else _integers(steps)
     for start, end, dim, stride in zip(first, last, dims, strides, strict=True):
-        index = torch.arange(x.shape[dim], device=x.device)[slice(start, end) if stride > 0 else slice(None)]
-        if stride < 0:
-            size = x.shape[dim]
-            index = torch.tensor(range(size)[start:end:stride], device=x.device, dtype=torch.long)
-        else:
-            index = index[::stride]
-        x = x.index_select(dim, index)
+        chosen = range(x.shape[dim])[start:end:stride]
+        x = x.index_select(dim, torch.arange(len(chosen), device=x.device) * chosen.step + chosen.start)
     return x
 
 
@@ -90,7 +86,7 @@ def _cast(x: Tensor, *, to: int) -> Tensor:
 
 
 def _shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
-    return torch.tensor(x.shape[start:end], dtype=torch.int64, device=x.device)
+    return torch.tensor(x.shape[start:end], dtype=torch.int64)
 
 
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
@@ -100,9 +96,8 @@ def _expand(x: Tensor, shape: Tensor) -> Tensor:
     return x.expand([max(pair) for pair in zip(aligned, sizes, strict=True)])
 
 
-def _constant_of_shape(shape: Tensor, *, value: Tensor | None = None) -> Tensor:
-    fill = torch.zeros(1, device=shape.device) if value is None else value
-    return fill.flatten()[0].expand(_integers(shape))
+def _constant_of_shape(shape: Tensor, *, value: Tensor) -> Tensor:
+    return value.flatten()[0].expand(_integers(shape))
 
 
 def _clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from pipeline.model.runtime import OnnxModel
 from pipeline.trainer.torch_graph import TorchGraph
 from pipeline.trainer.torch_learner import TorchLearner
 from tests.model.graphs import Tensors, gemm, layers, model, node, tensor
+from tests.trainer.looks import looks_of
 from tests.trainer.test_learners import SGD
 
 
@@ -177,6 +178,40 @@ def test_equals_onnx_runtime_and_trains(case: Case) -> None:
     ours = graph(torch.from_numpy(features), graph.tensors(torch.from_numpy(base.vector())))
     assert np.allclose(ours.numpy(), OnnxModel(base.serialized).predict(features), rtol=1e-4, atol=1e-5)
     assert TorchLearner(base, SGD).squared_jacobian(features, base.vector())[base.parameters[0].offset :].any()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_no_operator_waits_for_the_device(case: Case) -> None:
+    """On a device without numbers each operator runs: what says a shape is read on the processor."""
+    base = built(case)
+    graph = TorchGraph(base, torch.device("meta"))
+    features, vector = torch.zeros(5, 6, device="meta"), torch.zeros(base.n_parameters, device="meta")
+    scores: list[torch.Tensor] = []
+    looks = looks_of(lambda: scores.append(graph(features, graph.tensors(vector))))
+    assert scores[0].shape == (5,)
+    assert looks.uploads == []
+
+
+def test_a_shape_that_is_computed_with_goes_to_the_device() -> None:
+    """The number of columns as a factor, and as a shape: once on either side, with ONNX Runtime's result."""
+    nodes = [
+        node("Shape", ["hidden"], "s"),
+        node("Cast", ["s"], "f", to=1),
+        node("ReduceSum", ["f", "axes"], "sum", keepdims=0),
+        node("Mul", ["hidden", "sum"], "m"),
+        node("Gather", ["s", "order"], "same", axis=0),
+        node("Reshape", ["m", "same"], "r"),
+        node("Add", ["r", "f4"], "active"),
+    ]
+    case = nodes, {"axes": ints(0), "order": ints(0, 1), "f4": floats(1, 2, 3, 4)}
+    base, features = built(case), tensor(5, 6, seed=4)
+    ours = TorchGraph(base, torch.device("cpu"))
+    scores = ours(torch.from_numpy(features), ours.tensors(torch.from_numpy(base.vector())))
+    assert np.allclose(scores.numpy(), OnnxModel(base.serialized).predict(features), rtol=1e-4, atol=1e-5)
+    there = TorchGraph(base, torch.device("meta"))
+    vector = torch.zeros(base.n_parameters, device="meta")
+    looks = looks_of(lambda: there(torch.zeros(5, 6, device="meta"), there.tensors(vector)))
+    assert looks.uploads == [16]
 
 
 def test_names_an_operator_it_lacks() -> None:
