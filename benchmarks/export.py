@@ -1,6 +1,6 @@
 """Export, from the trainer's snapshot to the published pair, against torch.onnx.export(dynamo=True) alone.
 
-Ours includes the graph's check, a run in ONNX Runtime, the comparison with the trainer's scores, and three synced
+Ours includes the graph's check, a run in ONNX Runtime, the comparison with the trainer's scores, and four synced
 files; torch's is the conversion of the same network into memory, after one export to warm up.
 """
 

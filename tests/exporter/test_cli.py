@@ -132,3 +132,11 @@ def test_a_broken_pins_file_is_named(directory: Path) -> None:
     assert result.exit_code == 1
     assert "pins.json" in result.output
     assert (directory / pins.NAME).read_text() == '{"pinned": ["x"]}'
+
+
+def test_a_sidecar_that_cannot_be_read_is_named(directory: Path) -> None:
+    """Beside the list of the others."""
+    file_of(directory, 3, ".json").write_text("{")
+    result = call(directory, "checkpoints", "--json")
+    assert [each["version"] for each in json.loads(result.stdout)] == [1, 2, 4]
+    assert "model_v000003.json: " in result.stderr

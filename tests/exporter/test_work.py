@@ -296,3 +296,55 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_is_built_on(later: Surr
     work_of(later).save()
     assert saved(later) == (31, 4)
     assert [path.name for path in later.settings.state_dir.glob("*.broken")] == ["state-000000002.bin.broken"]
+
+
+def stable_work(around: Surroundings) -> Work:
+    """Return the work of an exporter that has published a stable checkpoint."""
+    around.hold_out(around.base.with_weights(OTHER))
+    around.train(OTHER, step=1)
+    work = work_of(around)
+    work.export()
+    assert work.upkeep().stable is not None
+    return work
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".onnx.sha256", ".json"])
+def test_without_the_last_stable_checkpoint_none_is_called_stable(around: Surroundings, suffix: str) -> None:
+    """What cannot be compared with is no reason to call the next one better; the reason names the file."""
+    work = stable_work(around)
+    path = file_of(around.settings.checkpoint_dir, 1, suffix)
+    path.write_bytes(path.read_bytes()[:10])
+    latest = work.export().latest
+    assert latest is not None
+    assert latest.state == "unproven"
+    assert latest.reason.startswith("last stable checkpoint: ")
+    assert "model_v000001" in latest.reason
+
+
+def test_another_base_model_is_not_compared_with_the_first_ones_checkpoints(around: Surroundings) -> None:
+    """Nobody is told of them, the trainer neither; its own are judged without them, and they are there on return."""
+    work, first, second = stable_work(around), around.base, small_model(seed=9)
+    around.serve(second)
+    overview = work.upkeep()
+    assert (overview.stable, overview.announced) == (None, None)
+    assert told(around) == 0
+    around.train(OTHER, step=2)
+    around.hold_out(second.with_weights(OTHER))
+    latest = work.export().latest
+    assert latest is not None
+    assert latest.state == "stable"
+    assert latest.metrics["held-out"].stable is None
+    assert work.upkeep().stable == latest
+    assert told(around) == 2
+    around.serve(first)
+    back = work.upkeep().stable
+    assert back is not None
+    assert (back.version, back.base_sha256) == (1, first.digest)
+    assert told(around) == 1
+
+
+def told(around: Surroundings) -> int:
+    """Return the version whose weights the trainer has been handed; 0 for none."""
+    letter = regions.attach_mailbox(around.settings, "stable")[0].read()
+    assert letter is not None
+    return handoff.decode_stable(letter.payload).checkpoint

@@ -78,6 +78,16 @@ def _turn_back(pointer: Path) -> None:
     pointer.symlink_to(".v000001")
 
 
+def _make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _circle(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit in a model": (lambda d: _flip(file_of(d, 2)), "model_v000002.onnx"),
     "a digest that is missing": (lambda d: file_of(d, 2, ".onnx.sha256").unlink(), "model_v000002.onnx"),
@@ -89,6 +99,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a broken registry": (lambda d: (d / "registry.json").write_text("{"), "registry.json"),
     "a model that is not listed": (lambda d: (d / "registry.json").unlink(), "registry.json"),
     "a pointer that leads to an old version": (lambda d: _turn_back(d / ".latest"), "latest.onnx"),
+    "a model that is a link in circles": (lambda d: _circle(file_of(d, 2)), "model_v000002.onnx"),
+    "a directory in the place of a sidecar": (lambda d: _make_directory(file_of(d, 2, ".json")), "model_v000002.json"),
+    "a pointer that is a directory": (lambda d: _make_directory(d / "latest.onnx"), "latest.onnx"),
+    "a checkpoint's name of seven digits": (lambda d: (d / "model_v0000002.onnx").touch(), "model_v0000002.onnx"),
     "broken pins": (lambda d: (d / "pins.json").write_text("["), "pins.json"),
     "a flipped bit in the state": (lambda d: _flip(d / "state/state-000000001.bin"), "state-000000001.bin"),
 }

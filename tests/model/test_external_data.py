@@ -126,3 +126,10 @@ def test_the_bound_counts_what_the_file_holds_itself(tmp_path: Path) -> None:
     path.write_bytes(proto.SerializeToString())
     with pytest.raises(UnusableModel, match="at most 64 MiB expected"):
         load_base_model(path)
+
+
+def test_a_link_in_circles_is_no_file(tmp_path: Path) -> None:
+    """It is refused as what is missing is."""
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(UnusableModel, match="'circle' of tensor 'w0' is missing"):
+        load_base_model(save(tmp_path, "circle"))

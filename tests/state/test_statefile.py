@@ -208,12 +208,11 @@ def test_a_state_that_goes_on_makes_the_old_ones_go(tmp_path: Path) -> None:
 
 
 def test_a_state_that_was_removed_or_broken_is_no_obstacle_to_another_base_model(tmp_path: Path) -> None:
-    """There is nothing to keep, or the one before it is kept; what is broken is set aside."""
+    """There is nothing to keep, or the one before it is kept."""
     savedstate.keep_for_its_base(tmp_path)
     savedstate.save(tmp_path, state(10, 1))
     savedstate.save(tmp_path, state(20, 2))
     (tmp_path / "state-000000002.bin").write_bytes(b"no state")
     savedstate.keep_for_its_base(tmp_path)
-    assert (tmp_path / "state-000000002.bin.broken").exists()
     (kept,) = savedstate.of_other_bases(tmp_path)
     assert savedstate.parse(statefile.read(kept)).regions["ring"].count == 10
