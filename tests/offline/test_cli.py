@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline import data
+from pipeline import data, metrics
 from pipeline.corpus.npz import write_npz
 from pipeline.corpus.read import load_corpus
 from pipeline.model.graph import load_base_model
@@ -168,12 +168,15 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: tuple[str, ...], reaso
 
 
 def test_base_model_is_what_its_command_makes(shared_data: Path, tmp_path: Path) -> None:
-    """The command on the card of the shipped model makes a model that predicts the same."""
+    """The command on the card of the shipped model makes one that is as good on the sources left out."""
     training = json.loads(data.BASE_MODEL.with_suffix(".json").read_text())["training"]
     corpus, left_out = shared_data / "vmaf_frames.parquet", ",".join(training["left_out"])
     status, output = run(train, corpus, "--val-source", left_out, "--name", "again", "-o", tmp_path)
     assert status == 0, output
     rows = load_corpus(data.CORPUS)
     assert not set(rows.sources()) & set(training["sources"])
-    ours, again = (OnnxModel(path).predict(rows.features) for path in (data.BASE_MODEL, tmp_path / "again.onnx"))
-    np.testing.assert_allclose(again, ours, rtol=0, atol=0.5)
+    shipped, again = (
+        metrics.rmse(OnnxModel(path).predict(rows.features), rows.target("vmaf"))
+        for path in (data.BASE_MODEL, tmp_path / "again.onnx")
+    )
+    assert again < 1.1 * shipped

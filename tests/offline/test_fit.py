@@ -27,14 +27,14 @@ def corpus() -> Corpus:
 
 def fit(corpus: Corpus, folds: Sequence[tuple[str, ...]], recipe: Recipe = RECIPE, seeds: int = 1) -> Fit:
     """Prepare a training on the target vmaf."""
-    return Fit(Ensemble(WIDTHS), members(corpus, folds, seeds), corpus.features, corpus.target("vmaf"), recipe)
+    return Fit(Ensemble(WIDTHS), members(corpus, folds, range(seeds)), corpus.features, corpus.target("vmaf"), recipe)
 
 
 def test_members_compute_what_separate_networks_compute() -> None:
     """The batched forward pass equals torch.nn.Sequential with each member's weights."""
     ensemble = Ensemble(WIDTHS)
     weights = ensemble.initial([0, 1, 2])
-    inputs = torch.randn(3, 10, 6, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(3, 10, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for i in range(3):
         modules: list[torch.nn.Module] = []
         for weight, bias in ensemble.layers(weights[i : i + 1]):
@@ -79,7 +79,7 @@ def test_training_stops_when_nothing_improves(corpus: Corpus, schedule: str) -> 
     """Scores that are noise end a training early, with the weights of its best epoch."""
     noise = np.random.default_rng(0).uniform(0, 100, len(corpus)).astype(np.float32)
     recipe = Recipe(0.03, epochs=500, batch_size=64, schedule=schedule, patience=4)  # type: ignore[arg-type]
-    training = Fit(Ensemble(WIDTHS), members(corpus, [()], 2), corpus.features, noise, recipe)
+    training = Fit(Ensemble(WIDTHS), members(corpus, [()], range(2)), corpus.features, noise, recipe)
     errors: list[torch.Tensor] = []
     training.run(lambda fit: errors.append(fit.error.clone()))
     assert training.epoch < 500
@@ -90,7 +90,7 @@ def test_training_stops_when_nothing_improves(corpus: Corpus, schedule: str) -> 
 
 def test_a_source_left_out_is_never_seen(corpus: Corpus) -> None:
     """Neither training nor validation rows of a member are of its left-out source, and they share no clip."""
-    for member in members(corpus, [(source,) for source in corpus.sources()], 2):
+    for member in members(corpus, [(source,) for source in corpus.sources()], range(2)):
         seen = np.concatenate([member.training, member.validation])
         assert not set(corpus.source[seen]) & set(member.left_out)
         assert not set(corpus.clip[member.training]) & set(corpus.clip[member.validation])
@@ -105,7 +105,7 @@ def test_a_stopped_training_ends_in_the_same_weights(corpus: Corpus, tmp_path: P
     """Stopped after two of four epochs and resumed in a new object, the result is bit for bit the same."""
     straight, first, second = (fit(corpus, [()], seeds=2) for _ in range(3))
     straight.run(lambda _: None)
-    mark = fingerprint(corpus, "vmaf", members(corpus, [()], 2), RECIPE, WIDTHS)
+    mark = fingerprint(corpus, "vmaf", members(corpus, [()], range(2)), RECIPE, WIDTHS)
     path = tmp_path / "state.npz"
 
     def stop_after_two(fit: Fit) -> None:
