@@ -1,6 +1,7 @@
 """The commands `train` and `evaluate` on real frames."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -71,6 +72,20 @@ def test_training_is_repeatable(corpus: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run(train, corpus, "-o", tmp_path / name, *FAST)[0] == 0
     assert digest_of(tmp_path / "a/mlp_small.onnx") == digest_of(tmp_path / "b/mlp_small.onnx")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kernels", ["MKL_CBWR=COMPATIBLE", "ATEN_CPU_CAPABILITY=default"])
+def test_kernels_decide_nothing(corpus: Path, tmp_path: Path, kernels: str) -> None:
+    """The same command under other kernels makes a model that predicts the same to a hundredth of a point."""
+    name, value = kernels.split("=")
+    options = [str(corpus), "--epochs", "40", "--seeds", "4", "--batch-size", "32"]
+    command = [sys.executable, "-m", "pipeline", "train", *options, "-o", str(tmp_path / "other")]
+    subprocess.run(command, env=os.environ | {name: value}, stdout=subprocess.DEVNULL, check=True)
+    assert run(train, *options, "-o", tmp_path / "own")[0] == 0
+    rows = load_corpus(data.CORPUS).features
+    own, other = (OnnxModel(tmp_path / made / "mlp_small.onnx").predict(rows) for made in ("own", "other"))
+    np.testing.assert_allclose(other, own, rtol=0, atol=0.01)
 
 
 @pytest.mark.processes

@@ -67,6 +67,16 @@ def test_a_member_learns_the_same_alone_and_among_others(corpus: Corpus) -> None
     torch.testing.assert_close(together.best[1], alone.best[0], rtol=1e-4, atol=1e-5)
 
 
+def test_rounding_is_not_amplified(corpus: Corpus) -> None:
+    """Weights that begin 1e-13 apart, as kernels that round otherwise would make them, end closer than 1e-9."""
+    one, other = (fit(corpus, [()], Recipe(0.01, epochs=30, batch_size=32), seeds=4) for _ in range(2))
+    other.weights *= 1 + 1e-13
+    for each in (one, other):
+        each.run(lambda _: None)
+    assert not torch.equal(one.best, other.best)
+    torch.testing.assert_close(one.best, other.best, rtol=0, atol=1e-9)
+
+
 def test_training_learns(corpus: Corpus) -> None:
     """A few epochs on real frames bring the validation error to a fraction of the scores' spread."""
     training = fit(corpus, [()], Recipe(0.01, epochs=30, batch_size=64))
