@@ -32,9 +32,9 @@ _resamples = click.option(
 @_target
 @click.option("--val-source", "left_out", default="", help="Sources to leave out and judge by, separated by commas.")
 @click.option("--loso", is_flag=True, help="Leave every source out in turn, and report instead of a model.")
-@click.option("--seeds", default=16, show_default=True, type=click.IntRange(min=1), help="Networks of the committee.")
+@click.option("--seeds", default=48, show_default=True, type=click.IntRange(min=1), help="Networks of the committee.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another: other random draws.")
-@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="At most.")
+@click.option("--epochs", default=60, show_default=True, type=click.IntRange(min=0), help="At most.")
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="By the width of the network where absent.")
 @click.option("--schedule", default="cosine", show_default=True, type=click.Choice(["cosine", "plateau"]))

@@ -14,17 +14,21 @@ import torch
 from pipeline.offline.fit import SCALE, Fit
 from pipeline.offline.folds import Member
 
+_MEMBERS_A_STUDENT = 3  # a student takes longer to train, and of few the closest is nearly as close as of many
 _SPREAD = 0.3  # of the noise around mixtures, at most, in standard deviations of a feature
 _WATCHED = 4096  # rows, drawn apart, by which students are compared
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """What students learn from: features float32[n, 6], scores float32[n], and the students, whose rows index both."""
+    """What students learn from: features float32[n, 6] and scores float32[n]."""
 
     features: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     students: list[Member]
+    """Their rows index both arrays."""
+    a_fold: int
+    """How many students each fold has."""
 
 
 def lessons(committee: Fit, members: Sequence[Member], corpus_features: npt.NDArray[np.float32], size: int) -> Lessons:
@@ -44,8 +48,9 @@ def lessons(committee: Fit, members: Sequence[Member], corpus_features: npt.NDAr
         training = np.arange(asked, asked + len(shown))
         asked += len(shown) + len(watched)
         validation = np.arange(training[-1] + 1, asked)
-        students += [Member(member.seed, member.left_out, training, validation) for member in fold]
-    return Lessons(np.concatenate(features), np.concatenate(scores), students)
+        taught = fold[::_MEMBERS_A_STUDENT]
+        students += [Member(member.seed, member.left_out, training, validation) for member in taught]
+    return Lessons(np.concatenate(features), np.concatenate(scores), students, len(taught))
 
 
 def _mixtures(seen: npt.NDArray[np.float32], n: int, random: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -50,7 +50,7 @@ def train(
 ) -> list[Trained]:
     """Train one model per fold: a committee, then its students; the student closest to its committee is the model.
 
-    A committee has one network per seed, which learn from the rows. Its students, as many, learn what it says.
+    A committee has one network per seed, which learn from the rows. Its students, fewer, learn what it says.
     The states of both are kept at `states`, so that the same call goes on where a stopped one was. `on_epoch` is
     told how many epochs have run, of twice `recipe.epochs`. Torch is held to one thread: the networks are too small
     for more.
@@ -63,8 +63,8 @@ def train(
     taught = lessons(committee, everyone, corpus.features, len(seeds))
     students = Fit(ensemble, taught.students, taught.features, taught.scores, recipe)
     _run(students, states[1], mark, lambda epoch: on_epoch(recipe.epochs + epoch))
-    folded = range(0, len(everyone), len(seeds))
-    closest = (first + int(students.error[first : first + len(seeds)].argmin()) for first in folded)
+    folded = range(0, len(taught.students), taught.a_fold)
+    closest = (first + int(students.error[first : first + taught.a_fold].argmin()) for first in folded)
     return [_trained(ensemble, students, taught.students[i], i, target) for i in closest]
 
 

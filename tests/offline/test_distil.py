@@ -40,10 +40,11 @@ def test_one_member_that_is_far_off_is_not_heard(corpus: Corpus) -> None:
 
 def test_students_are_shown_nothing_of_the_source_left_out(corpus: Corpus) -> None:
     """Each fold's students share rows of their own: those that the fold sees, mixtures of them, and no others."""
-    committee, everyone = committees(corpus, 3, 2)
-    taught = lessons(committee, everyone, corpus.features, 2)
-    assert [(student.seed, student.left_out) for student in taught.students] == [
-        (member.seed, member.left_out) for member in everyone
+    committee, everyone = committees(corpus, 3, 6)
+    taught = lessons(committee, everyone, corpus.features, 6)
+    assert taught.a_fold == 2
+    assert [student.left_out for student in taught.students] == [
+        (source,) for source in corpus.sources()[:3] for _ in range(2)
     ]
     for first, second in zip(taught.students[::2], taught.students[1::2], strict=True):
         seen = corpus.features[~corpus.mask_of(first.left_out)]
