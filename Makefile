@@ -34,7 +34,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+# First what computes, with the kernels that every processor has: no result may hang on those of one.
 pytest: install
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/offline tests/trainer tests/correction
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 base-model: install  ## the shipped base model, made again from ../shared/data

@@ -44,6 +44,8 @@ def serve(process: Process[MonitorReport]) -> None:
         web.keep_up()
         process.look_after()
         _report_problems(process, web.problem, archive.problem)
+        if event is not None:
+            process.reporter.publish()
         process.reporter.beat()
     web.stop()
     archive.stop(_LAST_SAVE_S)

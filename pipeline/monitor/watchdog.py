@@ -64,13 +64,19 @@ class Watchdog:
         state = event.name.removeprefix("PROCESS_STATE_").lower()
         self._running.pop(role, None)
         if state == "starting":
-            self._before[role] = self._report(role).pid
+            self._note_words_of_before(role)
             if event.payload["from_state"] in _ENDED:
                 self.restarts[role] = self.restarts.get(role, 0) + 1
         elif state == "running":
             self._running[role] = (int(event.payload["pid"]), time.monotonic())
         elif state in {"exited", "backoff", "fatal"} and not self._stopping:
             self._log_end(role, state)
+
+    def _note_words_of_before(self, role: str) -> None:
+        """Take note of who has reported so far. The event may come late: then that is the process that it tells of."""
+        report = self._report(role)
+        if report.phase != "failed" and not kernel.look_at(report.pid).state:
+            self._before[role] = report.pid
 
     def _log_end(self, role: str, state: str) -> None:
         """Log an end, with what the process itself said of it; one that gave its reason has logged that."""

@@ -32,9 +32,10 @@ _resamples = click.option(
 @_target
 @click.option("--val-source", "left_out", default="", help="Sources to leave out and judge by, separated by commas.")
 @click.option("--loso", is_flag=True, help="Leave every source out in turn, and report instead of a model.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="The best is kept.")
-@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="At most.")
-@click.option("--batch-size", default=256, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
+@click.option("--seeds", default=48, show_default=True, type=click.IntRange(min=1), help="Networks of the committee.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another: other random draws.")
+@click.option("--epochs", default=60, show_default=True, type=click.IntRange(min=0), help="At most.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="By the width of the network where absent.")
 @click.option("--schedule", default="cosine", show_default=True, type=click.Choice(["cosine", "plateau"]))
 @click.option("--patience", default=20, show_default=True, type=click.IntRange(min=1), help="Epochs, then it stops.")
@@ -43,7 +44,7 @@ _resamples = click.option(
 @click.pass_context
 def train(
     context: click.Context, corpus_file: Path | None, output: Path, architectures: tuple[str, ...], name: str | None,
-    target: str, left_out: str, loso: bool, seeds: int, epochs: int, batch_size: int, lr: float | None,
+    target: str, left_out: str, loso: bool, seeds: int, seed: int, epochs: int, batch_size: int, lr: float | None,
     schedule: Literal["cosine", "plateau"], patience: int, resamples: int, assume_dims: str | None,
 ) -> None:  # fmt: skip
     """Train networks on CORPUS (.parquet, .csv or .npz) and write them as ONNX.
@@ -71,7 +72,7 @@ def train(
         excluded = tuple(left_out.split(",")) if left_out else ()
         folds = [(source,) for source in corpus.sources()] if loso else [excluded]
         output.mkdir(parents=True, exist_ok=True)
-        trained = train_all(corpus, target, recipes, folds, seeds, output)
+        trained = train_all(corpus, target, recipes, folds, range(seed * seeds, (seed + 1) * seeds), output)
         if loso:
             from pipeline.offline.leave_out import out_of_fold
             from pipeline.offline.publish import publish

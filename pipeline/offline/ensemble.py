@@ -14,7 +14,7 @@ from torch import Tensor
 class Ensemble:
     """Fully connected ReLU networks with the same `widths` and separate weights.
 
-    The weights are one tensor [members, parameters], so that an optimizer updates all members at once.
+    The weights are one float64 tensor [members, parameters], so that an optimizer updates all members at once.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -23,7 +23,7 @@ class Ensemble:
         self._sizes = [size for before, after in self._layers for size in (before * after, after)]
 
     def initial(self, seeds: Sequence[int]) -> Tensor:
-        """Return float32 [members, parameters], uniform within 1/sqrt(fan_in) as torch.nn.Linear has it."""
+        """Return float64 [members, parameters], uniform within 1/sqrt(fan_in) as torch.nn.Linear has it."""
         return torch.stack([self._initial(seed) for seed in seeds])
 
     def _initial(self, seed: int) -> Tensor:
@@ -31,7 +31,7 @@ class Ensemble:
         bounds = [before**-0.5 for before, _ in self._layers for _ in range(2)]
         return torch.cat(
             [
-                (torch.rand(size, generator=random) * 2 - 1) * bound
+                (torch.rand(size, generator=random, dtype=torch.float64) * 2 - 1) * bound
                 for size, bound in zip(self._sizes, bounds, strict=True)
             ]
         )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pipeline.corpus.table import Corpus, CorpusError
 
 VALIDATION_SHARE = 0.1
-"""Share of the clips of the training sources that decides when to stop and which seed to keep."""
+"""Share of the clips of the training sources that decides when to stop."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Member:
     """Rows of other clips of the same sources."""
 
 
-def members(corpus: Corpus, folds: Sequence[tuple[str, ...]], seeds: int) -> list[Member]:
+def members(corpus: Corpus, folds: Sequence[tuple[str, ...]], seeds: Sequence[int]) -> list[Member]:
     """Return one member per fold (the sources that it leaves out) and seed, the seeds of a fold together."""
-    return [_member(corpus, left_out, seed) for left_out in folds for seed in range(seeds)]
+    return [_member(corpus, left_out, seed) for left_out in folds for seed in seeds]
 
 
 def _member(corpus: Corpus, left_out: tuple[str, ...], seed: int) -> Member:

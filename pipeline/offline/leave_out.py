@@ -13,7 +13,7 @@ def out_of_fold(name: str, folds: Sequence[Trained], corpus: Corpus) -> Candidat
     """Join the folds' predictions on what each left out; latency and size are those of the first fold's model."""
     predicted = np.full(len(corpus), np.nan, np.float32)
     for trained in folds:
-        rows = corpus.mask_of(trained.member.left_out)
+        rows = corpus.mask_of(trained.left_out)
         predicted[rows] = trained.runtime().predict(corpus.features[rows])
     first = folds[0]
     return Candidate(

@@ -66,24 +66,24 @@ def _write(path: Path, trained: Trained, training: dict[str, Any], metrics: dict
 
 
 def _training(trained: Trained, architecture: str, recipe: Recipe, origin: Origin) -> dict[str, Any]:
-    member = trained.member
+    seen = ~origin.corpus.mask_of(trained.left_out)
     return {
         "command": origin.command,
         "corpus": Path(origin.corpus_name).name,
         "target": origin.target,
         "architecture": architecture,
-        "sources": sorted(set(origin.corpus.sources()) - set(member.left_out)),
-        "left_out": member.left_out,
-        "rows": len(member.training),
-        "seed": member.seed,
-        "validation_rmse": trained.validation_rmse,
+        "sources": sorted(set(origin.corpus.sources()) - set(trained.left_out)),
+        "left_out": trained.left_out,
+        "rows": int(seen.sum()),
+        "seed": trained.seed,
+        "committee_rmse": trained.committee_rmse,
         "recipe": recipe,
     }
 
 
 def _metrics(trained: Trained, origin: Origin) -> dict[str, Any]:
     """Return how the model does on the sources that it never saw."""
-    unseen = origin.corpus.rows(origin.corpus.mask_of(trained.member.left_out))
+    unseen = origin.corpus.rows(origin.corpus.mask_of(trained.left_out))
     if not len(unseen):
         return {"rows": 0}
     predicted = trained.runtime().predict(unseen.features)

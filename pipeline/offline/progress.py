@@ -15,7 +15,7 @@ def train_all(
     target: str,
     recipes: Mapping[str, Recipe],
     folds: Sequence[tuple[str, ...]],
-    seeds: int,
+    seeds: Sequence[int],
     directory: Path,
 ) -> dict[str, list[Trained]]:
     """Return each architecture's models, one per fold; states are kept in `directory` until `forget`."""
@@ -24,7 +24,7 @@ def train_all(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     ) as progress:
         for architecture, recipe in recipes.items():
-            task = progress.add_task(f"{architecture}, {len(folds)} x {seeds}", total=recipe.epochs)
+            task = progress.add_task(f"{architecture}, {len(folds)} x {len(seeds)}", total=2 * recipe.epochs)
 
             def show(epochs: int, task: TaskID = task) -> None:
                 progress.update(task, completed=epochs)
@@ -36,7 +36,7 @@ def train_all(
                 folds,
                 seeds,
                 recipe,
-                _state(directory, architecture),
+                _states(directory, architecture),
                 show,
             )
             progress.update(task, total=progress.tasks[task].completed)
@@ -46,8 +46,9 @@ def train_all(
 def forget(directory: Path, architectures: Sequence[str]) -> None:
     """Remove the states: their models are written."""
     for architecture in architectures:
-        _state(directory, architecture).unlink(missing_ok=True)
+        for state in _states(directory, architecture):
+            state.unlink(missing_ok=True)
 
 
-def _state(directory: Path, architecture: str) -> Path:
-    return directory / f".{architecture}.training.npz"
+def _states(directory: Path, architecture: str) -> tuple[Path, Path]:
+    return directory / f".{architecture}.committee.npz", directory / f".{architecture}.training.npz"

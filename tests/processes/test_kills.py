@@ -43,7 +43,7 @@ def test_each_killed_ten_times_in_mid_stream(tmp_path: Path) -> None:
         assert len(set(numbers(rows))) == len(rows)
         assert stream.steps == sorted(stream.steps)
         assert sidecar.reported().trainer.evicted_untrained == 0
-        assert all(sidecar.reported().roles[role].restarts >= KILLS for role in PIPELINE)
+        sidecar.wait_for(lambda: all(sidecar.reported().roles[role].restarts >= KILLS for role in PIPELINE))
         assert sidecar.fsck() == []
         assert sidecar.stop() == 0
 
