@@ -34,7 +34,7 @@ _resamples = click.option(
 @click.option("--loso", is_flag=True, help="Leave every source out in turn, and report instead of a model.")
 @click.option("--seeds", default=48, show_default=True, type=click.IntRange(min=1), help="Networks of the committee.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another: other random draws.")
-@click.option("--epochs", default=60, show_default=True, type=click.IntRange(min=0), help="At most.")
+@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="At most.")
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="By the width of the network where absent.")
 @click.option("--schedule", default="cosine", show_default=True, type=click.Choice(["cosine", "plateau"]))

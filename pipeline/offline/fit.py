@@ -27,7 +27,7 @@ class Recipe:
     """How to train; the defaults were chosen for mlp_small with every source left out in turn."""
 
     learning_rate: float
-    epochs: int = 60
+    epochs: int = 100
     batch_size: int = 64
     weight_decay: float = 0.01
     schedule: Literal["cosine", "plateau"] = "cosine"
