@@ -34,9 +34,10 @@ def in_shared_memory(socket: str) -> list[str]:
 
 
 def socket_of(directory: Path) -> str:
-    """Return where the demo's sidecar listened, as the node logged it."""
-    first = (directory / "out" / "node.log").read_text().splitlines()[0]
-    return str(json.loads(first)["socket"])
+    """Return where the demo's sidecar listens, as the node logs it when it has connected."""
+    log = directory / "out" / "node.log"
+    assert eventually(lambda: log.read_text().count("\n") > 0, at_most_s=60.0)
+    return str(json.loads(log.read_text().splitlines()[0])["socket"])
 
 
 def demo(directory: Path, *arguments: str) -> subprocess.Popen[str]:
