@@ -67,7 +67,7 @@ fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FU
 
 MUTATIONS ?= 10000
 mutate: install  ## a live checkpoint directory, changed at random, keeps its promises: ten minutes, or make mutate MUTATIONS=100000
-	$(BIN)/python -m tests.exporter.mutations $(MUTATIONS)
+	$(BIN)/python -m tests.checkpoints.mutations $(MUTATIONS)
 
 IMAGE ?= vmafx-sidecar
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
+from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import Listener
-from pipeline.ingest.resends import Resends
 from pipeline.ingest.server import Server
-from pipeline.lifecycle import StopFlag
+from pipeline.runtime import regions
+from pipeline.runtime.lifecycle import StopFlag
 from pipeline.shm.ring import Ring
 
 _SHARE = 65536
@@ -38,7 +39,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings, stop = config.load(), StopFlag()
     ring = Ring.private(settings.replay_capacity, settings.n_features)
-    admission = Admission(ring, Resends(settings.replay_capacity, []), settings.max_line_bytes)
+    admission = Admission(ring, Deduplicator(settings.replay_capacity, []), settings.max_line_bytes)
     kind = PerSocket if sys.argv[1] == "sockets" else Server
     server = kind(
         settings, Listener(settings), admission, AnswerPrefix(regions.open_board(settings), settings.checkpoint_dir)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.corpus.read import load_corpus
 from pipeline.correction import Observation, Settings
 from pipeline.correction.correction import Correction
-from pipeline.metrics import rmse
+from pipeline.model.accuracy import rmse
 from pipeline.model.runtime import OnnxModel
 
 SHARED = Path(__file__).parents[2] / "shared"

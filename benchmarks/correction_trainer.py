@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.corpus.read import load_corpus
 from pipeline.correction import CorrectionModel, Settings
-from pipeline.metrics import rmse
+from pipeline.model.accuracy import rmse
 from pipeline.model.graph import load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.shm.reservoir import Reservoir

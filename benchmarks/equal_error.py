@@ -18,7 +18,7 @@ from benchmarks.alternatives import ALTERNATIVES
 from benchmarks.figures import Figure, at_least, not_measured
 from pipeline import data
 from pipeline.corpus.npz import read_npz
-from pipeline.metrics import rmse
+from pipeline.model.accuracy import rmse
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
 from pipeline.shm.reservoir import Reservoir

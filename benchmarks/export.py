@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, at_least, interleaved, not_measured
+from pipeline.checkpoints.checkpoint import Verdict
+from pipeline.checkpoints.store import Store
 from pipeline.exporter.candidate import make
-from pipeline.exporter.checkpoint import Verdict
-from pipeline.exporter.store import Store
-from pipeline.handoff import TrainerSnapshot
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
+from pipeline.runtime.messages import TrainerSnapshot
 
 BOUND = (
     "the disk: three files, each with its directory, are synced before the next; the graph itself is the base model's "

@@ -17,15 +17,15 @@ from benchmarks.our_loop import our_loop, random_rows
 from benchmarks.sidecar import running
 from benchmarks.traffic import messages
 from pipeline.ingest.admission import Admission
-from pipeline.ingest.resends import Resends
+from pipeline.ingest.dedup import Deduplicator
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
+from pipeline.runtime import saved_state
+from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
-from pipeline.state import savedstate
-from pipeline.state.savedstate import SavedRows, SavedState
-from pipeline.trainer.draws import Draws
 from pipeline.trainer.learners import new_learner
+from pipeline.trainer.random_indices import RandomIndices
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
 
@@ -119,10 +119,10 @@ def over_capacity() -> Curve:
     blocks = [b"".join(lines[start : start + 400])[:-1] for start in range(0, len(lines), 400)]
     for capacity in CAPACITIES:
         ring = full_ring(capacity)
-        draws, out = Draws(0), RowBatch(32, 6)
+        draws, out = RandomIndices(0), RowBatch(32, 6)
         sampling = seconds_of(lambda: ring.take(ring.oldest, draws.indices(32, capacity), out), 2000)  # noqa: B023
         keys = np.random.default_rng(1).integers(0, 2**63, capacity).tolist()
-        admission = Admission(ring, Resends(capacity, keys), 1 << 18)
+        admission = Admission(ring, Deduplicator(capacity, keys), 1 << 18)
         blocks_in = iter(blocks * 2)
         admitting = seconds_of(lambda: admission.admit([[next(blocks_in)]], _PREFIX), 10)  # noqa: B023
         curve.add(capacity, time_to_sample=sampling, time_to_admit=admitting)
@@ -144,7 +144,7 @@ def saving_over_capacity() -> Curve:
             def save(ring: Ring = ring) -> None:
                 batch, head = ring.snapshot()
                 rows = SavedRows(batch.words, head)
-                savedstate.save(Path(directory), SavedState(6, "", {"ring": rows, "reservoir": rows}))
+                saved_state.save(Path(directory), SavedState(6, "", {"ring": rows, "reservoir": rows}))
 
             curve.add(capacity, time_to_save=seconds_of(save, 1))
     return curve

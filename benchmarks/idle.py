@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import traffic
 from benchmarks.clients import apart, lock_step
 from benchmarks.figures import Figure, at_most
 from benchmarks.sidecar import Sidecar, running
-from benchmarks.traffic import messages
-from pipeline import handoff, regions
-from pipeline.handoff import TrainerSnapshot
+from pipeline.runtime import messages, regions
+from pipeline.runtime.messages import TrainerSnapshot
+from pipeline.runtime.reports import ROLES
 from pipeline.shm.mailbox import Mailbox
-from pipeline.telemetry import ROLES
 
 BOUND = (
     "that each process shows once a second that it lives; everything else is waited for. A sample rings the trainer, "
@@ -29,8 +29,8 @@ _RATE, _SAMPLES = 10.0, 100
 def figures() -> list[Figure]:
     """Measure after some samples have been learned from."""
     with running(80, HTTP="127.0.0.1:0") as sidecar:
-        apart(lock_step, sidecar.socket, messages(2000, 80), 2, 0.5)
-        sidecar.settled()
+        apart(lock_step, sidecar.socket, traffic.messages(2000, 80), 2, 0.5)
+        sidecar.reconciled()
         time.sleep(3.0)
         idle = [_idle(sidecar) for _ in range(ROUNDS)]
         delays = [1000 * float(np.percentile(_delays(sidecar, seed), 99)) for seed in range(1, ROUNDS + 1)]
@@ -70,7 +70,7 @@ def _delays(sidecar: Sidecar, seed: int) -> list[float]:
     delays = []
     with socket.socket(socket.AF_UNIX) as node:
         node.connect(sidecar.socket)
-        for line in messages(_SAMPLES, 80, seed):
+        for line in traffic.messages(_SAMPLES, 80, seed):
             began = time.monotonic()
             node.sendall(line)
             while (now := _published(weights)).samples <= before.samples:
@@ -86,4 +86,4 @@ def _delays(sidecar: Sidecar, seed: int) -> list[float]:
 def _published(weights: Mailbox) -> TrainerSnapshot:
     letter = weights.read()
     assert letter is not None, "the trainer publishes before it waits"
-    return handoff.decode_snapshot(letter.payload)
+    return messages.decode_snapshot(letter.payload)

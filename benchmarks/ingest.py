@@ -75,10 +75,10 @@ def _round(sidecar: Sidecar, obvious: str, lines: list[bytes]) -> Rates:
 def ingest_rates(sidecar: Sidecar, lines: list[bytes], connections: int) -> tuple[float, float]:
     """Return messages a second of ingest's processor time, and by the clock; then let the trainer catch up."""
     process = psutil.Process(sidecar.board.ingest().pid)
-    accepted, used = sidecar.settled(), sum(process.cpu_times()[:2])
+    accepted, used = sidecar.reconciled(), sum(process.cpu_times()[:2])
     by_clock = apart(pipelined, sidecar.socket, lines, connections, SECONDS)
     used = sum(process.cpu_times()[:2]) - used
-    return (sidecar.settled() - accepted) / used, by_clock
+    return (sidecar.reconciled() - accepted) / used, by_clock
 
 
 def decode_rate(lines: list[bytes]) -> float:

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.node_client import NodeClient, Tally
 from benchmarks.sidecar import Sidecar, running
-from pipeline import regions
+from pipeline.runtime import regions
 
 N_FEATURES = 6
 _RECOVERY_S = 60.0

@@ -42,5 +42,5 @@ def _compare(n_features: int) -> list[Figure]:
 def _delays(sidecar: Sidecar, lines: list[bytes]) -> list[float]:
     """Return the delays of one round, the first half second aside."""
     delays = apart(paced, sidecar.socket, lines, CONNECTIONS, RATE, SECONDS)
-    sidecar.settled()
+    sidecar.reconciled()
     return delays[int(RATE / 2) :]

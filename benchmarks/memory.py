@@ -55,8 +55,8 @@ def _growth(sizes: list[int]) -> tuple[float, ...]:
 
 
 def _send(sidecar: Sidecar, lines: list[bytes]) -> None:
-    until = sidecar.settled() + SAMPLES
-    while sidecar.settled() < until:
+    until = sidecar.reconciled() + SAMPLES
+    while sidecar.reconciled() < until:
         apart(pipelined, sidecar.socket, lines, 4, 0.5)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.figures import Figure, at_least, interleaved, not_measured
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.draws import Draws
+from pipeline.trainer.random_indices import RandomIndices
 
 BOUND = (
     "one call of numpy that copies the rows, which takes a fifth of the time at most; the rest is Python around it: "
@@ -70,7 +70,7 @@ def _ours(n_features: int) -> Sample:
     ring, rows = Ring.private(CAPACITY, n_features), RowBatch(CAPACITY, n_features)
     rows.features[:], rows.score[:] = features, score
     ring.extend(rows)
-    draws, out = Draws(0), RowBatch(BATCH, n_features)
+    draws, out = RandomIndices(0), RowBatch(BATCH, n_features)
     return lambda: ring.take(ring.oldest, draws.indices(BATCH, CAPACITY), out)
 
 

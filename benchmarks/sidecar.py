@@ -15,9 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.config import Settings
-from pipeline.telemetry import Board
+from pipeline.runtime import regions
+from pipeline.runtime.reports import Board
 
 _START_S, _SETTLE_S = 30.0, 60.0
 
@@ -47,7 +48,7 @@ class Sidecar:
             "supervisor": self.process.pid,
         }
 
-    def settled(self) -> int:
+    def reconciled(self) -> int:
         """Wait until everything sent has been taken and learned; return the number of samples ever accepted."""
         until = time.monotonic() + _SETTLE_S
         while time.monotonic() < until:

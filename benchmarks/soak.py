@@ -22,9 +22,9 @@ import psutil
 
 from benchmarks.soak_faults import FAULTS, stops_answers
 from benchmarks.soak_feeder import Feeder, Tally, numbers_of, sample_numbers
-from pipeline.exporter.names import file_of, published
-from pipeline.health import PIPELINE
+from pipeline.checkpoints.names import file_of, published
 from pipeline.registry.registry import digest_of
+from pipeline.runtime.health import PIPELINE
 from tests.processes.sidecar import Sidecar
 
 SETTINGS = {

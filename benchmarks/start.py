@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, at_most
 from benchmarks.sidecar import environment_in, running
 from benchmarks.traffic import message
-from pipeline.lifecycle import SHORT_LIFE_S
+from pipeline.runtime.lifecycle import SHORT_LIFE_S
 
 BOUND = (
     "importing: of Python's start, numpy, the logger and msgspec by ingest, after those of supervisord by the command; "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipeline import regions
+from pipeline.runtime import regions
 from pipeline.shm.segment import SHM_DIR
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.cli import cli
 from pipeline.config import ConfigError, load
+from pipeline.runtime import regions
 
 CONTRACT = {
     "socket": Path("/tmp/vmafx-sidecar.sock"),  # noqa: S108  the contract's

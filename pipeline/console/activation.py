@@ -13,7 +13,7 @@ from supervisor.process import Subprocess
 
 from pipeline.config import Settings
 from pipeline.ingest.listener import TOKEN, Listener
-from pipeline.lifecycle import Ending
+from pipeline.runtime.lifecycle import Ending
 
 
 class HeldListener:

@@ -8,7 +8,7 @@ import os
 import click
 
 from pipeline import config
-from pipeline.lifecycle import ExitCode
+from pipeline.runtime.lifecycle import ExitCode
 
 
 @click.command(name="config", epilog="Example: VMAFX_SIDECAR_LR=2e-4 vmafx-sidecar config")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import click
 
-from pipeline import kernel, regions
 from pipeline.console.target import find_board, find_instance, settings_of, socket_option
-from pipeline.exporter.locks import DirectoryTaken, held
-from pipeline.health import examine
+from pipeline.runtime import kernel, regions, saved_state
+from pipeline.runtime.health import examine
+from pipeline.runtime.locks import DirectoryTaken, held
 from pipeline.shm.segment import SHM_DIR
-from pipeline.state import savedstate
 
 
 @click.command(epilog="Example: vmafx-sidecar export && vmafx-sidecar checkpoints")
@@ -73,7 +72,7 @@ def reset(socket: Path | None) -> None:
     try:
         with held(settings.checkpoint_dir):
             _clean(settings.instance_name)
-            aside = savedstate.set_all_aside(settings.state_dir)
+            aside = saved_state.set_all_aside(settings.state_dir)
             for path in aside:
                 click.echo(f"set aside as {path}")
             if not aside:

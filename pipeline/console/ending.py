@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from supervisor.options import ServerOptions
 
-from pipeline.health import PIPELINE
-from pipeline.lifecycle import FINAL, ExitCode
+from pipeline.runtime.health import PIPELINE
+from pipeline.runtime.lifecycle import FINAL, ExitCode
 
 # Shared memory that is too small at the start stays so; what is filled up later may become free again.
 _START_S = 60.0

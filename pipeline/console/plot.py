@@ -14,7 +14,7 @@ from pipeline.monitor import history
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from pipeline.exporter.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.monitor.history import Evaluation
 
 _TESTS = {"prequential": "new samples, before training on them", "held_out": "samples held out from training"}
@@ -56,7 +56,7 @@ def _draw(evaluations: list[Evaluation], sidecars: list[bytes], on: str, out: Pa
     import msgspec
     from matplotlib.figure import Figure
 
-    from pipeline.exporter.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()

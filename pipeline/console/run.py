@@ -18,12 +18,13 @@ from supervisor.medusa import asyncore_25 as asyncore
 from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.config import Settings
 from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.ending import Options, Outcome
 from pipeline.console.poller import PromptPoller
-from pipeline.lifecycle import Ending, ExitCode
+from pipeline.runtime import regions
+from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, take_lock
 
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
@@ -156,7 +157,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             self._end(role)
 
     def _end(self, role: str) -> None:
-        from pipeline import logs
+        from pipeline.runtime import logs
 
         logs.configure(self._settings)
         logs.get("run").error("ending_sidecar", process=role, code=int(self.outcome.code))

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from pipeline.console.target import NOT_RUNNING, find_board, socket_option
-from pipeline.health import Health, examine
+from pipeline.runtime.health import Health, examine
 
 
 @click.command(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.config import Settings
-from pipeline.journal import Journals, attach_journals
+from pipeline.runtime import regions
+from pipeline.runtime.journal import Journals, attach_journals
+from pipeline.runtime.reports import Board
 from pipeline.shm.segment import SegmentError
-from pipeline.telemetry import Board
 
 NOT_RUNNING = 3
 """Exit code of commands that find no sidecar."""
@@ -56,7 +57,7 @@ def find_instance(socket: Path | None) -> str:
 
 
 def find_board(socket: Path | None) -> Board:
-    """Return the telemetry of the sidecar that is meant."""
+    """Return the reports of the sidecar that is meant."""
     instance = find_instance(socket)
     try:
         return regions.attach_board(instance)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.console.target import find_board, find_journals, socket_option
-from pipeline.health import examine
+from pipeline.runtime.health import examine
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from pipeline.journal import Journals
-    from pipeline.telemetry import Board
+    from pipeline.runtime.journal import Journals
+    from pipeline.runtime.reports import Board
 
 _EVENTS = 8
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.exporter import names
+from pipeline.checkpoints import names
 from pipeline.monitor.live import doing
-from pipeline.telemetry import ROLES
+from pipeline.runtime.reports import ROLES
 
 if TYPE_CHECKING:
-    from pipeline.health import Health, RoleHealth
+    from pipeline.runtime.health import Health, RoleHealth
 
 _PHASE_STYLES = {"running": "green", "initializing": "yellow", "paused": "yellow", "failed": "red"}
 _LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red"}

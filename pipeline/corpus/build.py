@@ -16,7 +16,7 @@ from pipeline.corpus.pairs import Pair, Rung
 from pipeline.corpus.reference import Limits
 from pipeline.corpus.score import MODELS, Scored, score
 from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
-from pipeline.durable import write_durably
+from pipeline.runtime.durable import write_durably
 
 
 def score_all(

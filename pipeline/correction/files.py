@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.durable import sync_directory
+from pipeline.runtime.durable import sync_directory
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
     from pipeline.demo.run import DemoFailedError, play
     from pipeline.demo.script import Demo
     from pipeline.demo.sidecar import SidecarEndedError
-    from pipeline.lifecycle import StopFlag
+    from pipeline.runtime.lifecycle import StopFlag
 
     console = Console(emoji=False)
     stop = StopFlag()

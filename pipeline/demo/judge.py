@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.corpus.table import Corpus
-from pipeline.metrics import plcc, rmse, srocc
+from pipeline.model.accuracy import plcc, rmse, srocc
 
 
 class Model(Protocol):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.names import file_of, published
 from pipeline.demo.judge import Figures
-from pipeline.exporter import checkpoint
-from pipeline.exporter.names import file_of, published
 from pipeline.model.runtime import OnnxModel
 from pipeline.model.verify import verify
 

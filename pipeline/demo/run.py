@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.demo.display import Display, Moment
 from pipeline.demo.judge import Judge
 from pipeline.demo.sidecar import Sidecar
 from pipeline.model.runtime import OnnxModel
 from pipeline.node.fake_node import FakeNode, NodeOptions
+from pipeline.runtime import regions
 from pipeline.shm.segment import SegmentError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.demo.script import Demo
     from pipeline.node.schedule import Stop
-    from pipeline.telemetry import Board
+    from pipeline.runtime.reports import Board
 
 WANTED_SWAPS = 2
 START_S = 60.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.exporter.process import ExportRequest, serve
-from pipeline.process import main
-from pipeline.telemetry import ExporterReport
+from pipeline.exporter.loop import ExportRequest, serve
+from pipeline.runtime.process import main
+from pipeline.runtime.reports import ExporterReport
 
 if __name__ == "__main__":
     request = ExportRequest()

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from pipeline.handoff import TrainerSnapshot
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
+from pipeline.runtime.messages import TrainerSnapshot
 
 _RELATIVE, _ABSOLUTE = 1e-5, 1e-3  # of the largest score, and score points: float32 summed in another order
 

@@ -4,7 +4,7 @@ import math
 import time
 from datetime import datetime
 
-from pipeline.exporter.checkpoint import Checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint
 
 
 class Schedule:

@@ -7,17 +7,17 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from pipeline import handoff, regions
 from pipeline.config import Settings
-from pipeline.handoff import ServedModel, TrainerSnapshot, lineage_of
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, parse_base_model
+from pipeline.runtime import messages, regions
+from pipeline.runtime.messages import ServedModel, TrainerSnapshot, lineage_of
+from pipeline.runtime.saved_state import SavedRows
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import Segment, SegmentError
-from pipeline.state.savedstate import SavedRows
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class Sources:
         """Copy the trainer's newest snapshot, decoded and as it lies there."""
         payload = _payload(self._weights.get())
         try:
-            return None if payload is None else (handoff.decode_snapshot(payload), payload)
+            return None if payload is None else (messages.decode_snapshot(payload), payload)
         except msgspec.MsgspecError:  # of another release of this program
             return None
 
@@ -94,7 +94,7 @@ class Sources:
         """Return the base model that the trainer serves."""
         payload = _payload(self._model.get())
         try:
-            served = None if payload is None else handoff.decode_model(payload)
+            served = None if payload is None else messages.decode_model(payload)
             if served is not None and (self._base is None or self._base.digest != served.digest):
                 self._base = _parse(served)
         except (msgspec.MsgspecError, UnusableModel):

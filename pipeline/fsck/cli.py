@@ -48,8 +48,8 @@ def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
 
 
 def _findings(socket: Path | None, directory: Path | None) -> Iterator[Finding]:
-    from pipeline import regions
     from pipeline.fsck import files, memory, processes
+    from pipeline.runtime import regions
 
     directory = directory or settings_of(socket).checkpoint_dir
     if directory.is_dir():

@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.exporter import catalogue, pins, pointers
-from pipeline.exporter.catalogue import Digests, Published
-from pipeline.exporter.checkpoint import Checkpoint
-from pipeline.exporter.locks import CHANGE_LOCK, locked
-from pipeline.exporter.names import file_of, identifier, strange
+from pipeline.checkpoints import catalogue, pins, pointers
+from pipeline.checkpoints.catalogue import Digests, Published
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.checkpoints.names import file_of, identifier, strange
 from pipeline.fsck.finding import Finding
 from pipeline.model.verify import verify
 from pipeline.registry import registry
-from pipeline.state import savedstate, statefile
+from pipeline.runtime import saved_state, state_file
+from pipeline.runtime.locks import CHANGE_LOCK, locked
 
 
 def check(directory: Path) -> Iterator[Finding]:
@@ -89,10 +89,10 @@ def _pins(directory: Path) -> Finding:
 
 
 def _state(directory: Path) -> Iterator[Finding]:
-    for path in [*statefile.files(directory), *savedstate.of_other_bases(directory)]:
+    for path in [*state_file.files(directory), *saved_state.of_other_bases(directory)]:
         try:
-            state = savedstate.parse(statefile.read(path))
-        except statefile.StateFileError as error:
+            state = saved_state.parse(state_file.read(path))
+        except state_file.StateFileError as error:
             yield Finding(path.name, False, str(error))
         except FileNotFoundError:
             continue  # an exporter at work has replaced it meanwhile

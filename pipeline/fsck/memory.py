@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from pipeline import handoff, regions
 from pipeline.fsck.finding import Finding
+from pipeline.runtime import messages, regions
 from pipeline.shm import reservoir, ring, segment
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.reservoir import Reservoir
@@ -26,8 +26,8 @@ def check(instance: str) -> Iterator[Finding]:
         ("ring", ring.KIND, _ring),
         ("reservoir", reservoir.KIND, _reservoir),
         ("holdout", reservoir.KIND, _reservoir),
-        ("model", regions.MAILBOX_KIND, _decodes(handoff.decode_model)),
-        ("weights", regions.MAILBOX_KIND, _decodes(handoff.decode_snapshot)),
+        ("model", regions.MAILBOX_KIND, _decodes(messages.decode_model)),
+        ("weights", regions.MAILBOX_KIND, _decodes(messages.decode_snapshot)),
     ):
         try:
             found = segment.attach(regions.name(instance, region), kind)

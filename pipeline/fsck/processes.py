@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.fsck.finding import Finding
-from pipeline.health import PIPELINE, Health, RoleHealth, examine
-from pipeline.telemetry import Board
+from pipeline.runtime.health import PIPELINE, Health, RoleHealth, examine
+from pipeline.runtime.reports import Board
 
 
 def check(board: Board) -> Iterator[Finding]:

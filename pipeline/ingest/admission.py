@@ -15,9 +15,8 @@ from io import BytesIO
 import msgspec
 import numpy as np
 
+from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
-from pipeline.ingest.identity import Identity, name_hashes
-from pipeline.ingest.resends import Resends
 from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
@@ -29,14 +28,14 @@ _MISFIT = (struct.error, OverflowError)
 class Admission:
     """Decodes messages, puts samples into `ring`, and words the answers."""
 
-    def __init__(self, ring: Ring, resends: Resends, max_line_bytes: int) -> None:
+    def __init__(self, ring: Ring, resends: Deduplicator, max_line_bytes: int) -> None:
         self._ring = ring
         self._resends = resends
         self._max_line_bytes = max_line_bytes
         self._decode = msgspec.json.Decoder(sample_of(ring.n_features)).decode
         self._decode_any = msgspec.json.Decoder(Sample).decode
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
-        self._identity = Identity(1 + ring.n_features)
+        self._keys = SampleKeys(1 + ring.n_features)
         # Of the samples that are taken and not stored yet.
         self._jobs: list[str] = []
         self._scores: list[float] = []
@@ -111,7 +110,7 @@ class Admission:
         if self._sources.count(None) < len(self._sources):
             named = [i for i, source in enumerate(self._sources) if source is not None]
             rows.group[named] = name_hashes([source for source in self._sources if source is not None])
-        rows.key[:] = self._identity.keys(rows.content, jobs)
+        rows.key[:] = self._keys.keys(rows.content, jobs)
         are_new = self._resends.admit(rows.key.tolist())
         if are_new is not None:
             self.resent += are_new.count(False)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from pipeline.protocol import accepted_prefix
-from pipeline.telemetry import Board, ExporterReport, Follower, TrainerReport
+from pipeline.runtime.reports import Board, ExporterReport, Follower, TrainerReport
 
 # A trainer whose report is older than this is not at work, in seconds.
 _FRESH_S = 5.0

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Settings
-from pipeline.lifecycle import Ending, ExitCode
+from pipeline.runtime.lifecycle import Ending, ExitCode
 
 TOKEN = "VMAFX_SIDECAR_LISTENING"  # noqa: S105  a file's identity
 """The variable that tells ingest that its standard input is the listening socket, and which one."""

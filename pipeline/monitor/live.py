@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.monitor.status import model_version
 
 if TYPE_CHECKING:
-    from pipeline.health import Health
     from pipeline.monitor.record import Record
     from pipeline.monitor.usage import Usages
+    from pipeline.runtime.health import Health
 
 
 def live(health: Health, usages: Usages, record: Record, events: int) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import pipeline
-from pipeline.health import Health, examine
 from pipeline.monitor.record import STATES
+from pipeline.runtime.health import Health, examine
 
 if TYPE_CHECKING:
     from pipeline.monitor.record import Record
     from pipeline.monitor.usage import Usages
-    from pipeline.telemetry import Board
+    from pipeline.runtime.reports import Board
 
 PREFIX = "vmafx_sidecar_"
 PHASES = ("initializing", "running", "paused", "failed")

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import get_args
 
-from pipeline.exporter.checkpoint import Checkpoint, State
-from pipeline.health import Health
+from pipeline.checkpoints.checkpoint import Checkpoint, State
 from pipeline.monitor.history import CHECKPOINT_LIMIT, FIGURES, LIMIT, Evaluation, thinned
+from pipeline.runtime.health import Health
 
 STATES: tuple[str, ...] = get_args(State)
 """The gate's verdicts."""

@@ -9,17 +9,17 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from pipeline.health import examine
 from pipeline.monitor import history, live, status
 from pipeline.monitor.server import Answer, Response
+from pipeline.runtime.health import examine
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from pipeline.journal import Journals
     from pipeline.monitor.record import Record
     from pipeline.monitor.usage import Usages
-    from pipeline.telemetry import Board
+    from pipeline.runtime.journal import Journals
+    from pipeline.runtime.reports import Board
 
 _TEXT = "text/plain; charset=utf-8"
 _EVENTS = 100

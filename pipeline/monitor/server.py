@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pipeline import logs
+from pipeline.runtime import logs
 
 MAX_CONNECTIONS = 32
 DEADLINE_S = 10.0

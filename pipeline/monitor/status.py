@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from pipeline.exporter import names
-from pipeline.health import Health, RoleHealth
+from pipeline.checkpoints import names
+from pipeline.runtime.health import Health, RoleHealth
 
 LIMIT = 4096
 """The operator reads fewer bytes of an answer than this."""

@@ -8,9 +8,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from pipeline import kernel
 from pipeline.monitor.events import Event
-from pipeline.telemetry import Board, ExporterReport, IngestReport, Report, TrainerReport
+from pipeline.runtime import kernel
+from pipeline.runtime.reports import Board, ExporterReport, IngestReport, Report, TrainerReport
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

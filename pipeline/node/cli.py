@@ -70,12 +70,13 @@ def feed(
 
     Exits with 0 when stopped or when every frame was accepted, else with 1.
     """
-    from pipeline import config, logs
+    from pipeline import config
     from pipeline.corpus.read import load_corpus
     from pipeline.corpus.table import CorpusError
-    from pipeline.lifecycle import StopFlag
     from pipeline.model.errors import UnusableModel
     from pipeline.node.fake_node import FakeNode, NodeOptions
+    from pipeline.runtime import logs
+    from pipeline.runtime.lifecycle import StopFlag
 
     try:
         settings = config.load()

@@ -13,10 +13,10 @@ import numpy as np
 import structlog
 
 from pipeline.corpus.table import Corpus
-from pipeline.metrics import rmse
+from pipeline.model.accuracy import rmse
 from pipeline.model.errors import UnusableModel
-from pipeline.node.candidate import NodeModel
 from pipeline.node.feedback import LOCK_STEP, FeedbackClient
+from pipeline.node.model import NodeModel
 from pipeline.node.policy import LATEST_STABLE
 from pipeline.node.schedule import Stop, interleave, paced
 from pipeline.node.watcher import CheckpointWatcher

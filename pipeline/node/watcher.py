@@ -8,7 +8,7 @@ import numpy as np
 import structlog
 
 from pipeline.model.errors import UnusableModel
-from pipeline.node.candidate import Matrix, NodeModel, Origin, Vector, admit
+from pipeline.node.model import Matrix, NodeModel, Origin, Vector, admit
 from pipeline.node.policy import LATEST_STABLE, Policy
 
 log = structlog.get_logger()

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from pipeline.corpus.table import FEATURES, Corpus
-from pipeline.durable import write_durably
 from pipeline.offline.fit import Recipe
 from pipeline.offline.graph import OPSET
 from pipeline.offline.scores import agreement
 from pipeline.offline.train import Trained
+from pipeline.runtime.durable import write_durably
 
 
 @dataclass(frozen=True)

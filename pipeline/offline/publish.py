@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.corpus.table import Corpus
-from pipeline.durable import write_durably
 from pipeline.offline.candidate import Candidate
 from pipeline.offline.report import HEADINGS, Report, judge, row, write_json
+from pipeline.runtime.durable import write_durably
 
 
 def publish(

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 
 from pipeline.corpus.table import Corpus
-from pipeline.durable import write_durably
 from pipeline.offline.candidate import Candidate
 from pipeline.offline.scores import FIGURES, GroupResult, by_group
+from pipeline.runtime.durable import write_durably
 
 
 @dataclass(frozen=True)

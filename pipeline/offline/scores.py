@@ -7,15 +7,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import metrics
 from pipeline.corpus.table import Corpus
+from pipeline.model import accuracy
 
 FIGURES = {
-    "plcc": metrics.plcc,
-    "srocc": metrics.srocc,
-    "krocc": metrics.krocc,
-    "rmse": metrics.rmse,
-    "mae": metrics.mae,
+    "plcc": accuracy.plcc,
+    "srocc": accuracy.srocc,
+    "krocc": accuracy.krocc,
+    "rmse": accuracy.rmse,
+    "mae": accuracy.mae,
 }
 BANDS = (0, 20, 40, 60, 80, 100)
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from pipeline.corpus.table import Corpus
-from pipeline.durable import write_durably
 from pipeline.offline.fit import Fit, Recipe
 from pipeline.offline.folds import Member
+from pipeline.runtime.durable import write_durably
 
 
 def fingerprint(corpus: Corpus, target: str, members: list[Member], recipe: Recipe, widths: tuple[int, ...]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.durable import write_durably
 from pipeline.registry.registry import RegistryError
+from pipeline.runtime.durable import write_durably
 
 _LIMITS = """\
 It imitates libvmaf and inherits its errors. Features outside the range it was trained on are extrapolated, and a

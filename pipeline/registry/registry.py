@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pipeline.durable import write_durably
+from pipeline.runtime.durable import write_durably
 
 NAME = "registry.json"
 NOTES_LIMIT = 512

@@ -15,8 +15,8 @@ import stat
 import threading
 from collections.abc import Callable
 
+from pipeline.shm.atomics import STORES_IN_ORDER, AtomicInt64
 from pipeline.shm.segment import SHM_DIR, SharedMemoryDenied
-from pipeline.shm.words import STORES_IN_ORDER, Word
 
 _lock = threading.Lock()
 
@@ -33,7 +33,7 @@ class Bell:
     Raises SharedMemoryDenied where something else has the name.
     """
 
-    def __init__(self, name: str, waiting: Word) -> None:
+    def __init__(self, name: str, waiting: AtomicInt64) -> None:
         self.name = name
         self._waiting = waiting
         path = SHM_DIR / name

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from pipeline.shm.words import CACHE_LINE, Word
+from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 
 SLOTS = 3
 _SLOT_HEADER = 3 * 8
@@ -25,7 +25,7 @@ class Torn(Exception):
     """No whole value could be copied: its writer died while writing, or publishes faster than a copy takes."""
 
 
-class Letter(NamedTuple):
+class Versioned(NamedTuple):
     """A value with the version under which it was published (1, 2, 3, …)."""
 
     version: int
@@ -37,7 +37,7 @@ class Mailbox:
 
     def __init__(self, buffer: memoryview, capacity: int) -> None:
         self.capacity = capacity
-        self._latest = Word(buffer, 0)
+        self._latest = AtomicInt64(buffer, 0)
         stride = _slot_size(capacity)
         self._slots = [_Slot(buffer[CACHE_LINE + i * stride :], capacity) for i in range(SLOTS)]
 
@@ -61,7 +61,7 @@ class Mailbox:
         self._latest.store(version)
         return version
 
-    def read(self) -> Letter | None:
+    def read(self) -> Versioned | None:
         """Copy the latest value; None before the first. Raises Torn if none is whole."""
         for _ in range(_ATTEMPTS):
             version = self._latest.load()
@@ -69,7 +69,7 @@ class Mailbox:
                 return None
             payload = self._slots[version % SLOTS].read(version)
             if payload is not None:
-                return Letter(version, payload)
+                return Versioned(version, payload)
         raise Torn(f"no whole value in {_ATTEMPTS} attempts")
 
 
@@ -81,7 +81,11 @@ class _Slot:
     __slots__ = ("_checksum", "_length", "_payload", "_version")
 
     def __init__(self, buffer: memoryview, capacity: int) -> None:
-        self._version, self._length, self._checksum = Word(buffer, 0), Word(buffer, 8), Word(buffer, 16)
+        self._version, self._length, self._checksum = (
+            AtomicInt64(buffer, 0),
+            AtomicInt64(buffer, 8),
+            AtomicInt64(buffer, 16),
+        )
         self._payload = buffer[_SLOT_HEADER : _SLOT_HEADER + capacity]
 
     def write(self, version: int, parts: tuple[Part, ...]) -> None:

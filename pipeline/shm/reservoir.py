@@ -14,9 +14,9 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.rows import RowBatch, row_words, seal, sealed
 from pipeline.shm.segment import Layout
-from pipeline.shm.words import CACHE_LINE, Word
 
 KIND = "reservoir"
 _CONTROL_BYTES = 2 * CACHE_LINE
@@ -28,9 +28,9 @@ class Reservoir:
     def __init__(self, buffer: memoryview, capacity: int, n_features: int) -> None:
         self.capacity = capacity
         self.n_features = n_features
-        self._count = Word(buffer, 0)
-        self._groups_seen = Word(buffer, CACHE_LINE)
-        self._lineage = Word(buffer, CACHE_LINE + 8)
+        self._count = AtomicInt64(buffer, 0)
+        self._groups_seen = AtomicInt64(buffer, CACHE_LINE)
+        self._lineage = AtomicInt64(buffer, CACHE_LINE + 8)
         words = row_words(n_features)
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + capacity * self._row_bytes]

@@ -16,9 +16,9 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.shm.atomics import CACHE_LINE, STORES_IN_ORDER, AtomicInt64
 from pipeline.shm.rows import RowBatch, row_words, seal, sealed
 from pipeline.shm.segment import Layout
-from pipeline.shm.words import CACHE_LINE, STORES_IN_ORDER, Word
 
 KIND = "ring"
 _CONTROL_BYTES = 4 * CACHE_LINE
@@ -34,10 +34,10 @@ class Ring:
         self.capacity = capacity
         self.n_features = n_features
         self.slots = capacity + SPARE_SLOTS
-        self._reserve = Word(buffer, 0)
-        self._head = Word(buffer, CACHE_LINE)
-        self._sealing = Word(buffer, 2 * CACHE_LINE)
-        self._identity, self._parent, self._restored = (Word(buffer, 3 * CACHE_LINE + 8 * i) for i in range(3))
+        self._reserve = AtomicInt64(buffer, 0)
+        self._head = AtomicInt64(buffer, CACHE_LINE)
+        self._sealing = AtomicInt64(buffer, 2 * CACHE_LINE)
+        self._identity, self._parent, self._restored = (AtomicInt64(buffer, 3 * CACHE_LINE + 8 * i) for i in range(3))
         words = row_words(n_features)
         self._row_bytes = 4 * words
         self._row_view = buffer[_CONTROL_BYTES : _CONTROL_BYTES + self.slots * self._row_bytes]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.lifecycle import Ending, ExitCode
 from pipeline.model.default_network import from_state_dict, two_layer
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, load_base_model
-from pipeline.telemetry import UNTRAINED
+from pipeline.runtime.lifecycle import Ending, ExitCode
+from pipeline.runtime.reports import UNTRAINED
 
 if TYPE_CHECKING:
-    from pipeline.process import Process
-    from pipeline.telemetry import TrainerReport
+    from pipeline.runtime.process import Process
+    from pipeline.runtime.reports import TrainerReport
 
 _LONGEST_WAIT_S = 10.0
 _WARNING_INTERVAL_S = 300.0

@@ -12,8 +12,8 @@ Vector = NDArray[np.float32]
 
 
 LearnerState = dict[str, NDArray[np.float64]]
-"""Arrays by name, flat. In the coordinates of coordinates.py: position (live) and ema; first, second (moments of the
-optimizer); origin and scale, which are the coordinates. steps: one number."""
+"""Arrays by name, flat. In the coordinates of preconditioning.py: position (live) and ema; first, second (moments of
+the optimizer); origin and scale, which are the coordinates. steps: one number."""
 
 STATE = ("origin", "scale", "position", "ema", "first", "second")
 """The vectors of a learner's state: all but the number of steps."""

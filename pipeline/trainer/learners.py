@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.model.graph import BaseModel
-from pipeline.trainer.calibrated_learner import CalibratedLearner
 from pipeline.trainer.device import release
 from pipeline.trainer.fallback_learner import FallbackLearner
 from pipeline.trainer.learner import Learner
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.mlp_learner import MlpLearner
 from pipeline.trainer.parity import check_parity
+from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 from pipeline.trainer.recipe import Recipe
 
 if TYPE_CHECKING:
     from pipeline.trainer.device_learner import DeviceLearner
 
 
-def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int = 0) -> CalibratedLearner:
+def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int = 0) -> PreconditionedLearner:
     """Return a learner for `base` that finds its own coordinates; raises UnusableModel for a graph it cannot train.
 
     On another device than the processor it has room there for `rows` rows.
     """
     if device == "cpu":
-        return CalibratedLearner(_on_processor(base, recipe), base, recipe)
+        return PreconditionedLearner(_on_processor(base, recipe), base, recipe)
 
     def after_failure() -> Learner:
         release()
         return _on_processor(base, recipe)
 
     inner = FallbackLearner(lambda: _on_device(base, recipe, device, rows), after_failure)
-    return CalibratedLearner(inner, base, recipe)
+    return PreconditionedLearner(inner, base, recipe)
 
 
 def _on_processor(base: BaseModel, recipe: Recipe) -> Learner:

@@ -56,7 +56,7 @@ class Lessons:
     def of(self, fresh: RowBatch, coin: Random, further: int) -> Lesson:
         """Return the step on new rows and `further` ones on memory alone; the rows are remembered and offered here.
 
-        Draws, and so the rows of each batch, are those of `Memory.batch` called for each step.
+        RandomIndices, and so the rows of each batch, are those of `Memory.batch` called for each step.
         """
         content, where = self._news(fresh)
         first = self._memory.places(fresh)

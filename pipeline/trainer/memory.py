@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.draws import Draws
+from pipeline.trainer.random_indices import RandomIndices
 
 
 class Memory:
@@ -22,7 +22,7 @@ class Memory:
         self._slots = ring.slots
         self._batch = RowBatch(batch_size, ring.n_features)
         self._parts: dict[tuple[int, int], RowBatch] = {}
-        self.draws = Draws(seed)
+        self.draws = RandomIndices(seed)
 
     def remember(self, sequences: NDArray[np.int64]) -> None:
         """Note that the ring's rows `sequences` int64[n], ascending, may be replayed."""
@@ -85,17 +85,17 @@ class RecentRows:
         self._sequences[self._stop : self._stop + len(sequences)] = sequences
         self._stop += len(sequences)
 
-    def take(self, out: RowBatch, draws: Draws) -> int:
+    def take(self, out: RowBatch, draws: RandomIndices) -> int:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
         chosen = self._chosen(len(out), oldest, draws)
         return len(chosen) if len(chosen) and self._ring.take(oldest, chosen - oldest, out) else 0
 
-    def draw(self, count: int, draws: Draws) -> NDArray[np.int64]:
+    def draw(self, count: int, draws: RandomIndices) -> NDArray[np.int64]:
         """Return the sequences int64[n] of rows drawn at random: `count`, or none."""
         return self._chosen(count, self._ring.oldest, draws)
 
-    def _chosen(self, count: int, oldest: int, draws: Draws) -> NDArray[np.int64]:
+    def _chosen(self, count: int, oldest: int, draws: RandomIndices) -> NDArray[np.int64]:
         self._evict(oldest)
         live = self._stop - self._start
         if not live or not count:

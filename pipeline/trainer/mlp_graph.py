@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from pipeline.model.graph import BaseModel, Parameter
-from pipeline.trainer.activations import GELU, RELU, SIGMOID, TANH, Activation, leaky_relu
-from pipeline.trainer.mlp import Dense, Mlp
+from pipeline.trainer.mlp import GELU, RELU, SIGMOID, TANH, Activation, Dense, Mlp, leaky_relu
 
 _SHAPING = frozenset({"Squeeze", "Reshape", "Flatten", "Identity", "Dropout"})
 

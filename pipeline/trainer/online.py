@@ -14,7 +14,6 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.drift import PageHinkley
-from pipeline.trainer.healing import Health
 from pipeline.trainer.holdout import HoldOut
 from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
@@ -22,6 +21,7 @@ from pipeline.trainer.lesson import Lessons
 from pipeline.trainer.memory import Memory
 from pipeline.trainer.prequential import Prequential, agreement
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.rollback_policy import RollbackPolicy
 
 _WINDOW = 4096
 
@@ -63,7 +63,7 @@ class OnlineTraining:
         self._holdout = HoldOut(holdout, reservoir)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
-        self._health = Health()
+        self._rollback_policy = RollbackPolicy()
         self._references: dict[str, Vector] = {"base": base.vector()}
         self._held_out_figures: dict[str, dict[str, float]] = {}
         self._last = StepResult(math.nan, math.nan, applied=False)
@@ -157,7 +157,7 @@ class OnlineTraining:
             return False
         finite = bool(np.isfinite(vectors["live"]).all())
         errors = {name: figures["rmse"] for name, figures in self._held_out_figures.items()}
-        if not self._health.should_roll_back(finite, errors["live"], errors["stable"]):
+        if not self._rollback_policy.should_roll_back(finite, errors["live"], errors["stable"]):
             return False
         self.learner.reset(stable)
         self.rollbacks += 1
@@ -206,7 +206,7 @@ class OnlineTraining:
             "diverted": self._holdout.diverted,
             "prequential_count": self._prequential.count,
             "drift": self._drift.state(),
-            "bad_in_a_row": self._health.bad_in_a_row,
+            "bad_in_a_row": self._rollback_policy.bad_in_a_row,
         }
         vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
         vectors["prequential"] = self._prequential.window.ravel().copy()
@@ -221,7 +221,7 @@ class OnlineTraining:
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
         self._prequential.restore(vectors["prequential"], meta["prequential_count"])
         self._drift.restore(meta["drift"])
-        self._health.bad_in_a_row = meta["bad_in_a_row"]
+        self._rollback_policy.bad_in_a_row = meta["bad_in_a_row"]
         prefix = "learner_"
         self.learner.restore(
             {key.removeprefix(prefix): part for key, part in vectors.items() if key.startswith(prefix)}

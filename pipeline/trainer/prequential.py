@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.metrics import plcc, rmse, srocc
+from pipeline.model.accuracy import plcc, rmse, srocc
 
 
 class Prequential:

@@ -22,7 +22,7 @@ class Recipe:
     """How the model learns. The defaults were chosen by measurement: docs/learning.md.
 
     optimizer           "sgd" (with momentum) or "adam"
-    step_size           learning rate, in the coordinates of `coordinates.py`
+    step_size           learning rate, in the coordinates of `preconditioning.py`
     momentum            of SGD; Adam's first decay
     weight_decay        pull towards the origin of the coordinates: the base model
     prior               the weight decay is at least this divided by the number of steps taken

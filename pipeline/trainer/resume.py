@@ -10,33 +10,33 @@ from __future__ import annotations
 
 import msgspec
 
-from pipeline.handoff import TrainerSnapshot, lineage_of
-from pipeline.process import Process
+from pipeline.runtime.messages import TrainerSnapshot, lineage_of
+from pipeline.runtime.process import Process
+from pipeline.runtime.reports import TrainerReport
+from pipeline.runtime.saved_state import SavedState
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
-from pipeline.state.savedstate import SavedState
-from pipeline.telemetry import TrainerReport
-from pipeline.trainer.handover import Handover
 from pipeline.trainer.online import OnlineTraining
+from pipeline.trainer.snapshot_publisher import SnapshotPublisher
 
 
 def resume(
     process: Process[TrainerReport],
-    handover: Handover,
+    publisher: SnapshotPublisher,
     training: OnlineTraining,
     ring: Ring,
     reservoirs: dict[str, Reservoir],
 ) -> None:
     """Take over the rows of this base model's training, restore `training`, and say where it goes on."""
-    lineage = lineage_of(handover.base_digest)
-    last = handover.left or _snapshot(process.saved.state, process)
+    lineage = lineage_of(publisher.base_digest)
+    last = publisher.left or _snapshot(process.saved.state, process)
     if last is not None:
-        changed = not handover.is_ours(last)
+        changed = not publisher.is_ours(last)
     else:
         changed = any(reservoir.lineage not in {0, lineage} for reservoir in reservoirs.values())
     ours = None if changed else last
     if ours is None or any(reservoir.lineage != lineage for reservoir in reservoirs.values()):
-        own = process.saved.of_base(handover.base_digest)
+        own = process.saved.of_base(publisher.base_digest)
         ours = ours or _snapshot(own, process)
         _take_over(reservoirs, lineage, own, process)
     first = last is None and not changed and not any(map(len, reservoirs.values()))
@@ -44,7 +44,7 @@ def resume(
     if ours is None:
         training.begin(cursor, start)
     else:
-        handover.adopt(ours, cursor, start)
+        publisher.adopt(ours, cursor, start)
     report = process.report
     report.start, report.restored = start, ring.restored
     if changed:
@@ -57,7 +57,7 @@ def resume(
     if ours is None:
         process.log.info("cold_start", cursor=cursor)
     else:
-        source = "shared memory" if ours is handover.left else "saved state"
+        source = "shared memory" if ours is publisher.left else "saved state"
         process.log.info("resumed", source=source, step=training.total_steps, cursor=cursor)
     process.saved.forget()
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import data, regions
+from pipeline import data
 from pipeline.config import load
 from pipeline.corpus.read import load_corpus
-from pipeline.handoff import TrainerSnapshot, decode_snapshot
+from pipeline.runtime import regions
+from pipeline.runtime.messages import TrainerSnapshot, decode_snapshot
 from tests.contract.sidecar import COMMAND, Sidecar
 
 DEADLINE_S = 60.0

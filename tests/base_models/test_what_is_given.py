@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pipeline import data
-from pipeline.lifecycle import ExitCode
+from pipeline.runtime.lifecycle import ExitCode
 from tests.base_models.sidecar import export, rows, send, wait_until_trained
 from tests.contract.sidecar import COMMAND, Sidecar, running
 

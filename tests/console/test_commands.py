@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import kernel, regions
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.cli import COMMANDS
-from pipeline.exporter import checkpoint
-from pipeline.exporter.checkpoint import Checkpoint
-from pipeline.journal import open_journals
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS
+from pipeline.runtime import kernel, regions
+from pipeline.runtime.journal import open_journals
+from pipeline.runtime.reports import ExporterReport, IngestReport, TrainerReport
 from pipeline.shm import segment
-from pipeline.telemetry import ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import at_work, publish, settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +63,7 @@ def test_status_tells_people_what_is_done(instance: str) -> None:
     ("report", "code", "phase"),
     [
         (TrainerReport(role="trainer", phase="running", pid=2**22), 1, "initializing"),
-        (IngestReport(role="ingest", phase="held back", problem="cannot [bind] /x"), 0, "failed"),
+        (IngestReport(role="ingest", phase="crash backoff", problem="cannot [bind] /x"), 0, "failed"),
     ],
 )
 def test_the_exit_code_of_status_tells_health(instance: str, report: TrainerReport, code: int, phase: str) -> None:

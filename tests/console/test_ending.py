@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pipeline.console.ending import Outcome
-from pipeline.lifecycle import ExitCode
+from pipeline.runtime.lifecycle import ExitCode
 
 
 @pytest.mark.parametrize("code", [65, 71, 73, 78])

@@ -15,4 +15,4 @@ def test_neither_torch_nor_the_rest_of_the_pipeline_is_imported() -> None:
     modules = output.stdout.split()
     assert not {module.partition(".")[0] for module in modules} & set(HEAVY)
     own = {module for module in modules if module.startswith("pipeline.")}
-    assert {module for module in own if not module.startswith("pipeline.correction")} == {"pipeline.durable"}
+    assert {module for module in own if not module.startswith("pipeline.correction")} == {"pipeline.runtime.durable"}

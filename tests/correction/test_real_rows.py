@@ -12,7 +12,7 @@ from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
 from pipeline.correction import CorrectedPredictor, CorrectionStore, Settings
 from pipeline.correction.captures import Features
-from pipeline.metrics import rmse
+from pipeline.model.accuracy import rmse
 from pipeline.model.runtime import OnnxModel
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.demo.sidecar import COMMAND, Sidecar, SidecarEndedError
+from pipeline.runtime import regions
 from tests.node.waiting import eventually
 
 pytestmark = pytest.mark.processes

@@ -1,8 +1,8 @@
 """What the regions of a sidecar take in /dev/shm, by the program's own layouts."""
 
-from pipeline import telemetry
 from pipeline.config import Settings
-from pipeline.journal import CAPACITY
+from pipeline.runtime import reports
+from pipeline.runtime.journal import CAPACITY
 from pipeline.shm.mailbox import Mailbox
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
@@ -25,8 +25,8 @@ def sample_bytes(settings: Settings) -> int:
 
 def report_bytes() -> int:
     """Return the bytes of the reports and log events of all processes."""
-    journal = len(telemetry.ROLES) * Mailbox.size(CAPACITY)
-    return _pages(HEADER_SIZE + telemetry.layout().size) + _pages(HEADER_SIZE + journal)
+    journal = len(reports.ROLES) * Mailbox.size(CAPACITY)
+    return _pages(HEADER_SIZE + reports.layout().size) + _pages(HEADER_SIZE + journal)
 
 
 def _pages(size: int) -> int:

@@ -8,15 +8,15 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import handoff, regions
 from pipeline.config import Settings, load
-from pipeline.handoff import ServedModel, TrainerSnapshot
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
+from pipeline.runtime import messages, regions
+from pipeline.runtime.messages import ServedModel, TrainerSnapshot
+from pipeline.runtime.reports import Board, IngestReport, Reporter, TrainerReport
 from pipeline.shm import segment
 from pipeline.shm.rows import RowBatch, row_words
-from pipeline.telemetry import Board, IngestReport, Reporter, TrainerReport
-from tests.exporter.making import small_model
+from tests.checkpoints.making import small_model
 from tests.shm.rows import append
 
 N_FEATURES = 6
@@ -60,7 +60,7 @@ class Surroundings:
     def serve(self, base: BaseModel) -> None:
         """Have the trainer serve a base model."""
         self.base = base
-        served = handoff.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
+        served = messages.encode(ServedModel(name=base.name, digest=base.digest, onnx=base.serialized))
         self._model.publish(served)
 
     def set_ingest_phase(self, phase: str) -> None:
@@ -106,8 +106,8 @@ class Surroundings:
             ring=self.ring.identity,
         )
         for reservoir in (self.reservoir, self.holdout):
-            reservoir.claim(handoff.lineage_of(snapshot.base_digest))
-        self._weights.publish(handoff.encode(snapshot))
+            reservoir.claim(messages.lineage_of(snapshot.base_digest))
+        self._weights.publish(messages.encode(snapshot))
         self._trainer.report.cursor = self.ring.head
         self._trainer.report.step = step
         self._trainer.publish()

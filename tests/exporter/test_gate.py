@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pipeline.exporter.checkpoint import Verdict
+from pipeline.checkpoints.checkpoint import Verdict
 from pipeline.exporter.gate import MIN_GROUPS, MIN_ROWS, GateSet, judge
 
 DELTA = 0.005

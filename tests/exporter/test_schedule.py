@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.exporter.checkpoint import Checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.exporter.schedule import BackOff, Schedule
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.exporter.names import file_of, published
+from pipeline.checkpoints.names import file_of, published
 from pipeline.fsck import files
 from pipeline.registry.registry import digest_of
-from tests.exporter.making import publish_one, settled
+from tests.checkpoints.making import publish_one, reconciled
 from tests.faults.namespace import SidecarOnSmallDisk, needs_namespace, running
 from tests.processes.stream import Stream
 
@@ -73,7 +73,7 @@ def test_an_error_at_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         directory = tmp_path / str(failing)
         directory.mkdir()
         publish_one(directory, seed=1)
-        settled(directory, keep=5)
+        reconciled(directory, keep=5)
         digests = {version: digest_of(file_of(directory, version)) for version in published(directory)}
         calls = 0
 
@@ -88,10 +88,10 @@ def test_an_error_at_any_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             patch.setattr(os, "fsync", sometimes)
             with suppress(OSError):
                 publish_one(directory, seed=2)
-                settled(directory, keep=5)
+                reconciled(directory, keep=5)
         assert all(each.sound for each in files.check(directory) if each.what.startswith("model_"))
         publish_one(directory, seed=3)
-        settled(directory, keep=5)
+        reconciled(directory, keep=5)
         assert all(digest_of(file_of(directory, version)) == digest for version, digest in digests.items())
         assert [each for each in files.check(directory) if not each.sound] == []
         if calls < failing:

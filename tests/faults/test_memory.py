@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
-from pipeline.telemetry import ROLES
 from tests.faults.namespace import needs_namespace
 from tests.processes.sidecar import COMMAND, Sidecar
 from tests.processes.stream import Stream

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline import config, handoff, regions
+from pipeline import config
+from pipeline.checkpoints.names import file_of
 from pipeline.cli import cli
-from pipeline.exporter.names import file_of
 from pipeline.fsck import cli as fsck_cli
+from pipeline.runtime import messages, regions, saved_state
+from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
-from pipeline.state import savedstate
-from pipeline.state.savedstate import SavedRows, SavedState
-from tests.exporter.making import publish_one, settled, small_model
+from tests.checkpoints.making import publish_one, reconciled, small_model
 from tests.shm.rows import append
 
 
@@ -32,9 +32,9 @@ def directory(tmp_path: Path) -> Path:
     made.mkdir()
     for seed in range(3):
         publish_one(made, seed=seed)
-        settled(made, keep=10)
+        reconciled(made, keep=10)
     (made / "state").mkdir()
-    savedstate.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 16), np.float32), 0)}))
+    saved_state.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 16), np.float32), 0)}))
     return made
 
 
@@ -163,7 +163,7 @@ def test_damaged_memory_is_found(settings: config.Settings, instance: str) -> No
     weights.publish(b"no snapshot")
     model, _ = regions.own_mailbox(settings, "model", 10_000)
     base = small_model()
-    model.publish(handoff.encode(handoff.ServedModel(name=base.name, digest=base.digest, onnx=base.serialized)))
+    model.publish(messages.encode(messages.ServedModel(name=base.name, digest=base.digest, onnx=base.serialized)))
     found = memory_findings(instance)
     assert "weights" in found
     assert "model" not in found

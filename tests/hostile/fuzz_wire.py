@@ -15,8 +15,8 @@ import atheris
 
 with atheris.instrument_imports(include=["pipeline.ingest", "pipeline.protocol"]):
     from pipeline.ingest.admission import Admission
+    from pipeline.ingest.dedup import Deduplicator
     from pipeline.ingest.framing import Framer
-    from pipeline.ingest.resends import Resends
     from pipeline.protocol import accepted_prefix
 
 import numpy as np
@@ -32,7 +32,7 @@ def one_input(data: bytes) -> None:
     """Run one input through framing, decoding and the ring."""
     piece, stream = data[0] + 1 if data else 1, data[1:]
     ring, framer = Ring.private(64, 2), Framer(_LIMIT)
-    admission = Admission(ring, Resends(64, []), _LIMIT)
+    admission = Admission(ring, Deduplicator(64, []), _LIMIT)
     answers = b""
     for start in range(0, len(stream), piece):
         answers += admission.admit([framer.feed(stream[start : start + piece])], _PREFIX)[0]

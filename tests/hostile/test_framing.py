@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.admission import Admission
+from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.framing import TOO_LONG, Framer, TooLong
-from pipeline.ingest.resends import Resends
 from pipeline.shm.ring import Ring
 
 LIMIT = 40
@@ -65,7 +65,7 @@ def test_a_gigabyte_without_a_newline_takes_no_memory() -> None:
 def admit(data: bytes, sizes: list[int]) -> tuple[list[bytes], Ring]:
     """Run a stream through framing and admission; return the answers and the ring."""
     framer, ring = Framer(4096), Ring.private(64, 1)
-    admission = Admission(ring, Resends(64, []), 4096)
+    admission = Admission(ring, Deduplicator(64, []), 4096)
     prefix = b'{"ok":true,"job_id":'
     replies = [admission.admit([framer.feed(piece)], prefix)[0] for piece in cut(data, sizes)]
     return b"".join(replies).splitlines(keepends=True), ring

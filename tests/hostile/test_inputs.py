@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.ingest.admission import Admission
+from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.framing import Framer
-from pipeline.ingest.resends import Resends
 from pipeline.protocol import accepted_prefix
 from pipeline.shm.ring import Ring
 
@@ -31,7 +31,7 @@ def content(name: str) -> bytes:
 
 def answers(data: bytes, piece: int) -> list[list[str | None]]:
     """Feed `data` in pieces; return what the answers say."""
-    admission = Admission(Ring.private(1000, 2), Resends(1000, []), LONGEST)
+    admission = Admission(Ring.private(1000, 2), Deduplicator(1000, []), LONGEST)
     framer = Framer(LONGEST)
     replies: list[bytes] = []
     for start in range(0, len(data), piece):

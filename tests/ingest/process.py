@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import psutil
 
-from pipeline import config, regions
+from pipeline import config
+from pipeline.runtime import regions
+from pipeline.runtime.reports import IngestReport
 from pipeline.shm.ring import Ring
 from pipeline.shm.segment import SHM_DIR, SegmentError
-from pipeline.telemetry import IngestReport
 from tests.contract.client import Client
 
 PATIENCE_S = 20.0

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, regions
+from pipeline import config
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.protocol import accepted
-from pipeline.telemetry import ExporterReport, Reporter
+from pipeline.runtime import regions
+from pipeline.runtime.reports import ExporterReport, Reporter
 
 DIRECTORY = Path("/models")
 

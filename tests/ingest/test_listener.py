@@ -13,7 +13,7 @@ import pytest
 from pipeline import config
 from pipeline.config import Settings
 from pipeline.ingest.listener import Listener
-from pipeline.lifecycle import Ending, ExitCode
+from pipeline.runtime.lifecycle import Ending, ExitCode
 from tests.contract.client import Client, sample
 from tests.ingest.process import Ingest, running, wait_for
 from tests.shm.processes import REPOSITORY
@@ -236,7 +236,7 @@ import sys
 from pathlib import Path
 from pipeline import config
 from pipeline.ingest.listener import Listener
-from pipeline.lifecycle import Ending
+from pipeline.runtime.lifecycle import Ending
 settings = config.load({"VMAFX_SIDECAR_SOCKET": sys.argv[1]})
 print("ready", flush=True)
 for line in sys.stdin:

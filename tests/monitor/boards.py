@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline import config, kernel, regions
+from pipeline import config
 from pipeline.config import Settings
-from pipeline.journal import open_journals
-from pipeline.telemetry import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
+from pipeline.runtime import kernel, regions
+from pipeline.runtime.journal import open_journals
+from pipeline.runtime.reports import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
 
 R = TypeVar("R", bound=Report)
 

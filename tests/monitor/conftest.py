@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.journal import Journals, open_journals
 from pipeline.monitor.record import Record
 from pipeline.monitor.routes import Routes
 from pipeline.monitor.server import HttpServer
 from pipeline.monitor.usage import Usages
-from pipeline.telemetry import Board
+from pipeline.runtime.journal import Journals, open_journals
+from pipeline.runtime.reports import Board
 from tests.monitor.boards import at_work, settings_of
 
 Get = Callable[[str], tuple[int, bytes]]

@@ -6,11 +6,11 @@ from pathlib import Path
 from prometheus_client.metrics_core import Metric
 
 from pipeline import config
-from pipeline.lifecycle import ExitCode
 from pipeline.monitor.metrics import registry
 from pipeline.monitor.record import Record
 from pipeline.monitor.usage import Usages
-from pipeline.telemetry import Board
+from pipeline.runtime.lifecycle import ExitCode
+from pipeline.runtime.reports import Board
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 _SUFFIXES = {"counter": "_total", "info": "_info"}
@@ -66,7 +66,7 @@ def _marked(name: str) -> re.Pattern[str]:
 
 def main() -> None:
     """Write all tables."""
-    from pipeline import regions
+    from pipeline.runtime import regions
     from pipeline.shm.segment import SHM_DIR
     from tests.monitor.boards import at_work
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.monitor.metrics import registry
 from pipeline.monitor.record import Record
 from pipeline.monitor.usage import Usages
-from pipeline.telemetry import Board
+from pipeline.runtime.reports import Board
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yaml"

@@ -122,7 +122,7 @@ except history.HistoryError as error:
 
 def test_the_columns_are_the_trainers_figures(instance: str) -> None:
     """Every recorded figure is one that the trainer reports, by the same name."""
-    from pipeline.health import examine
+    from pipeline.runtime.health import examine
 
     record = Record()
     record.sample(examine(at_work(instance)))

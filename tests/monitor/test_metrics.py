@@ -5,10 +5,10 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.exporter import process as exporter_process
+from pipeline.exporter import loop as exporter_process
 from pipeline.monitor.metrics import FAILURES
 from pipeline.monitor.record import Record
-from pipeline.telemetry import Board, ExporterReport
+from pipeline.runtime.reports import Board, ExporterReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -74,7 +74,7 @@ def test_every_kind_of_failure_is_counted_from_zero() -> None:
 def test_names_and_units_follow_the_conventions(get: Get, promtool: str, instance: str, full: bool) -> None:
     """`promtool check metrics` has nothing to say, neither in full work nor before anything has started."""
     if not full:
-        from pipeline import regions
+        from pipeline.runtime import regions
         from tests.monitor.boards import settings_of
 
         board = regions.open_board(settings_of(instance))

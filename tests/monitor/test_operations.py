@@ -2,11 +2,11 @@
 
 import re
 
-from pipeline.journal import Journals
 from pipeline.monitor.record import Record
 from pipeline.monitor.routes import Routes
 from pipeline.monitor.usage import Usages
-from pipeline.telemetry import Board
+from pipeline.runtime.journal import Journals
+from pipeline.runtime.reports import Board
 from tests.monitor import sources, tables
 
 _HINT = "python -m tests.monitor.tables writes it anew"

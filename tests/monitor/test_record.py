@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from pipeline.exporter.checkpoint import Checkpoint, State
-from pipeline.health import Health, examine
+from pipeline.checkpoints.checkpoint import Checkpoint, State
 from pipeline.monitor import record as record_module
 from pipeline.monitor.history import COLUMNS, LIMIT, Evaluation
 from pipeline.monitor.record import Record
-from pipeline.telemetry import Board
+from pipeline.runtime.health import Health, examine
+from pipeline.runtime.reports import Board
 
 
 def _evaluation(at: float) -> Evaluation:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.exporter.checkpoint import Checkpoint, Figures, GateMetrics
-from pipeline.health import examine
-from pipeline.journal import Journals
+from pipeline.checkpoints.checkpoint import Checkpoint, Figures, GateMetrics
 from pipeline.monitor.record import Record
-from pipeline.telemetry import Board
+from pipeline.runtime.health import examine
+from pipeline.runtime.journal import Journals
+from pipeline.runtime.reports import Board
 from tests.monitor.conftest import Get
 
 

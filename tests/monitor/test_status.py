@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.health import STALE_S, Health, examine
 from pipeline.monitor import status
-from pipeline.telemetry import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
+from pipeline.runtime.health import STALE_S, Health, examine
+from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
 from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
 
@@ -97,7 +97,7 @@ def test_checkpoint_time_only_advances(get: Get, board: Board) -> None:
         (TrainerReport(role="trainer", phase="starting"), "initializing"),
         (TrainerReport(role="trainer", phase="crashed", pid=2**22), "initializing"),
         (TrainerReport(role="trainer", phase="failed"), "failed"),
-        (TrainerReport(role="trainer", phase="held back"), "failed"),
+        (TrainerReport(role="trainer", phase="crash backoff"), "failed"),
         (IngestReport(role="ingest", phase="accepting", pid=2**22, heartbeat=1.0), "failed"),
         (ExporterReport(role="exporter", phase="blocked", problem="upkeep: no room"), "failed"),
     ],
@@ -110,7 +110,7 @@ def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
 
 def test_nothing_has_started_yet(instance: str) -> None:
     """A board without reports is a sidecar that initializes; nobody is ready or alive."""
-    from pipeline import regions
+    from pipeline.runtime import regions
     from tests.monitor.boards import settings_of
 
     health = examine(regions.open_board(settings_of(instance)))

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import CapturingLogger
 
-from pipeline import logs
 from pipeline.monitor.events import Event
 from pipeline.monitor.watchdog import Watchdog
-from pipeline.telemetry import Board, TrainerReport
+from pipeline.runtime import logs
+from pipeline.runtime.reports import Board, TrainerReport
 from tests.monitor.boards import publish
 
 HANG_S = 30.0

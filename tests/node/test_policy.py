@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.exporter import pointers
+from pipeline.checkpoints import pointers
 from pipeline.node.policy import Policy
 from tests.node.checkpoints import link_stable, publish
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.model.errors import UnusableModel
-from pipeline.node.candidate import NodeModel
+from pipeline.node.model import NodeModel
 from pipeline.node.watcher import CheckpointWatcher
 from tests.node.checkpoints import N_FEATURES, constant_model, link_stable, publish, time_bomb
 from tests.node.waiting import eventually

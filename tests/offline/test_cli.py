@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipeline import data, metrics
+from pipeline import data
 from pipeline.corpus.npz import write_npz
 from pipeline.corpus.read import load_corpus
+from pipeline.model import accuracy
 from pipeline.model.graph import load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.model.verify import verify
@@ -191,7 +192,7 @@ def test_base_model_is_what_its_command_makes(shared_data: Path, tmp_path: Path)
     rows = load_corpus(data.CORPUS)
     assert not set(rows.sources()) & set(training["sources"])
     shipped, again = (
-        metrics.rmse(OnnxModel(path).predict(rows.features), rows.target("vmaf"))
+        accuracy.rmse(OnnxModel(path).predict(rows.features), rows.target("vmaf"))
         for path in (data.BASE_MODEL, tmp_path / "again.onnx")
     )
     assert again < 1.1 * shipped

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline import data, metrics
+from pipeline import data
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
+from pipeline.model import accuracy
 from pipeline.offline.scores import FIGURES, agreement, by_group
 
 
@@ -31,7 +32,7 @@ def test_groups_part_the_rows(corpus: Corpus) -> None:
         assert sum(group.rows for group in groups if group.kind == kind) == len(corpus)
     one = next(group for group in groups if group.kind == "source" and group.name == "cars")
     rows = corpus.source == "cars"
-    assert one.figures["rmse"].value == metrics.rmse(predicted[rows], corpus.target("vmaf")[rows])
+    assert one.figures["rmse"].value == accuracy.rmse(predicted[rows], corpus.target("vmaf")[rows])
 
 
 def test_intervals_hold_the_value_and_widen_with_fewer_clips(corpus: Corpus) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import psutil
 
-from pipeline import config, regions
-from pipeline.health import Health, examine
+from pipeline import config
+from pipeline.runtime import regions
+from pipeline.runtime.health import Health, examine
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR, SegmentError

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import regions
-from pipeline.exporter import checkpoint
-from pipeline.exporter.names import published
-from pipeline.health import PIPELINE
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.names import published
 from pipeline.model.default_network import two_layer
+from pipeline.runtime import regions
+from pipeline.runtime.health import PIPELINE
 from pipeline.shm import segment
 from tests.processes.sidecar import COMMAND, Sidecar, running
 from tests.processes.stream import Stream, numbers
@@ -151,7 +151,7 @@ def test_killed_at_any_moment_of_a_change(tmp_path: Path) -> None:
 
 def forgive(sidecar: Sidecar) -> None:
     """Forget the reports, so that the next start is not held back."""
-    segment.remove(regions.name(sidecar.settings.instance_name, "telemetry"))
+    segment.remove(regions.name(sidecar.settings.instance_name, "reports"))
 
 
 def test_what_is_remembered_is_not_added_again(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import regions
+from pipeline.runtime import regions, state_file
 from pipeline.shm.segment import SHM_DIR
-from pipeline.state import statefile
 from tests.processes.sidecar import COMMAND, Sidecar, running
 from tests.processes.stream import Stream
 from tests.processes.test_base_changes import base_model
@@ -81,7 +80,7 @@ def test_an_orderly_restart_is_no_incident(tmp_path: Path, memory: str) -> None:
         for _ in range(2):
             streamed(sidecar, 60)
             assert sidecar.stop() == 0
-            saved_at = [path.stat().st_mtime for path in statefile.files(sidecar.settings.state_dir)]
+            saved_at = [path.stat().st_mtime for path in state_file.files(sidecar.settings.state_dir)]
             if memory == "lost":
                 sidecar.lose_memory()
             sidecar.environment["VMAFX_SIDECAR_STATE_INTERVAL_S"] = "3600"

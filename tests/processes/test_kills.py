@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.exporter.names import file_of, published
-from pipeline.health import PIPELINE
+from pipeline.checkpoints.names import file_of, published
 from pipeline.registry.registry import digest_of
+from pipeline.runtime.health import PIPELINE
 from tests.processes.sidecar import Sidecar, running
 from tests.processes.stream import Stream, numbers
 

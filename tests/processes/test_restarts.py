@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config, regions
-from pipeline.exporter.names import published
-from pipeline.health import Health
+from pipeline import config
+from pipeline.checkpoints.names import published
+from pipeline.runtime import regions
+from pipeline.runtime.health import Health
 from tests.contract.client import sample
 from tests.processes.sidecar import Sidecar, running
 from tests.processes.stream import Stream, numbered, numbers

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import measure
+from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
-from pipeline.telemetry import ROLES
 from tests.contract.client import Client, sample
 from tests.processes.sidecar import Sidecar, running
 
@@ -74,7 +74,7 @@ def test_a_socket_of_somebody_else_in_its_place_stays(tmp_path: Path) -> None:
         assert sidecar.socket.exists()
 
 
-@pytest.mark.parametrize("region", ["telemetry", "ring", "holdout", "weights", "trainer.bell"])
+@pytest.mark.parametrize("region", ["reports", "ring", "holdout", "weights", "trainer.bell"])
 def test_a_region_that_was_removed_is_put_back(tmp_path: Path, region: str) -> None:
     """Its owner sees within a tick that others no longer find it, and is restarted; nothing that it held is lost."""
     with running(tmp_path) as sidecar:

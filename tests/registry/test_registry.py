@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.durable import write_durably
 from pipeline.registry import registry
 from pipeline.registry.registry import Entry, RegistryError
+from pipeline.runtime.durable import write_durably
 
 
 @pytest.fixture

@@ -9,24 +9,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline import regions
+from pipeline.runtime import regions
 from pipeline.shm import bell as bell_module
+from pipeline.shm.atomics import AtomicInt64
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import SHM_DIR, SharedMemoryDenied
-from pipeline.shm.words import Word
 from tests.shm.processes import REPOSITORY
 
 LONG_S = 60.0
 
 
 @pytest.fixture
-def word() -> Word:
+def word() -> AtomicInt64:
     """Return a word that says whether the owner waits."""
-    return Word(memoryview(bytearray(8)), 0)
+    return AtomicInt64(memoryview(bytearray(8)), 0)
 
 
 @pytest.fixture
-def bell(instance: str, word: Word) -> Iterator[Bell]:
+def bell(instance: str, word: AtomicInt64) -> Iterator[Bell]:
     """Return a bell."""
     made = Bell(regions.name(instance, "test.bell"), word)
     yield made
@@ -39,7 +39,7 @@ def _waits(bell: Bell) -> threading.Thread:
     return thread
 
 
-def test_a_ring_ends_the_wait(bell: Bell, word: Word) -> None:
+def test_a_ring_ends_the_wait(bell: Bell, word: AtomicInt64) -> None:
     """Of an owner that is waiting, which it says; afterwards it says that it does not."""
     waiting = _waits(bell)
     while not word.load():
@@ -107,7 +107,7 @@ def test_a_signal_rings(bell: Bell) -> None:
         signal.signal(signal.SIGUSR2, before)
 
 
-def test_another_process_rings_and_either_may_die(bell: Bell, word: Word) -> None:
+def test_another_process_rings_and_either_may_die(bell: Bell, word: AtomicInt64) -> None:
     """Both open the same FIFO; whoever was killed leaves it as it was for the next."""
     for _ in range(2):
         ringer = subprocess.Popen([sys.executable, "-c", _RINGER, bell.name], cwd=REPOSITORY)
@@ -124,13 +124,13 @@ def test_another_process_rings_and_either_may_die(bell: Bell, word: Word) -> Non
 _RINGER = """
 import sys, time
 from pipeline.shm.bell import Bell
-from pipeline.shm.words import Word
-Bell(sys.argv[1], Word(memoryview(bytearray(8)), 0)).ring()
+from pipeline.shm.atomics import AtomicInt64
+Bell(sys.argv[1], AtomicInt64(memoryview(bytearray(8)), 0)).ring()
 time.sleep(60)
 """
 
 
-def test_a_bell_that_was_removed_is_not_current(bell: Bell, word: Word) -> None:
+def test_a_bell_that_was_removed_is_not_current(bell: Bell, word: AtomicInt64) -> None:
     """Nor is one in whose place there is another."""
     assert bell.is_current()
     (SHM_DIR / bell.name).unlink()
@@ -140,7 +140,7 @@ def test_a_bell_that_was_removed_is_not_current(bell: Bell, word: Word) -> None:
     other.close()
 
 
-def test_what_is_no_bell_is_not_taken_for_one(instance: str, word: Word) -> None:
+def test_what_is_no_bell_is_not_taken_for_one(instance: str, word: AtomicInt64) -> None:
     """A file, a link or a directory under its name is named in the error."""
     name = regions.name(instance, "test.bell")
     (SHM_DIR / name).write_bytes(b"")

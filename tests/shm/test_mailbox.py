@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.shm import segment
-from pipeline.shm.mailbox import Letter, Mailbox, Torn
+from pipeline.shm.mailbox import Mailbox, Torn, Versioned
 from tests.node.waiting import eventually
 from tests.shm.mailbox_writer import value
 from tests.shm.processes import running
@@ -40,7 +40,7 @@ def test_empty_before_the_first_value() -> None:
     box = private(10)
     assert (box.read(), box.version) == (None, 0)
     box.publish(b"")
-    assert box.read() == Letter(1, b"")
+    assert box.read() == Versioned(1, b"")
 
 
 @given(st.lists(st.lists(st.binary(max_size=20), max_size=4), min_size=1, max_size=10))
@@ -49,7 +49,7 @@ def test_the_latest_value_is_read(values: list[list[bytes]]) -> None:
     box = private(80)
     for parts in values:
         box.publish(*parts)
-    assert box.read() == Letter(len(values), b"".join(values[-1]))
+    assert box.read() == Versioned(len(values), b"".join(values[-1]))
 
 
 def test_arrays_are_parts_too() -> None:
@@ -67,7 +67,7 @@ def test_a_value_that_does_not_fit_is_refused_and_the_old_one_stays() -> None:
     box.publish(b"old")
     with pytest.raises(ValueError, match="11 bytes exceeds the mailbox's 10"):
         box.publish(b"x" * 11)
-    assert box.read() == Letter(1, b"old")
+    assert box.read() == Versioned(1, b"old")
 
 
 def test_no_mixture_is_read_while_the_writer_publishes(segment_name: str) -> None:

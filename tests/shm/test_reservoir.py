@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.shm import segment
+from pipeline.shm.atomics import AtomicInt64
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.rows import RowBatch
-from pipeline.shm.words import Word
 from tests.shm.rows import N_FEATURES, intact, rows_of
 
 CAPACITY = 200
@@ -75,15 +75,15 @@ def test_half_written_rows_are_dropped_and_no_others() -> None:
 
 def _open_and_die_at_store(n: int, buffer: memoryview) -> None:
     """Open the reservoir in this process and get killed just before its n-th change of a counter."""
-    store, stores = Word.store, count(1)
+    store, stores = AtomicInt64.store, count(1)
 
-    def counted(self: Word, value: int) -> None:
+    def counted(self: AtomicInt64, value: int) -> None:
         if next(stores) == n:
             os.kill(os.getpid(), signal.SIGKILL)
         store(self, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Word, "store", counted)
+        patch.setattr(AtomicInt64, "store", counted)
         Reservoir(buffer, CAPACITY, N_FEATURES).open_writer()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import regions
 from pipeline.data import BASE_MODEL
-from pipeline.telemetry import TrainerReport
+from pipeline.runtime import regions
+from pipeline.runtime.reports import TrainerReport
 from tests.ingest.process import wait_for
 from tests.monitor.boards import settings_of
 

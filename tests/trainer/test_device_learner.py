@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.device_learner import DeviceLearner
+from pipeline.trainer.device_learner import STEPS_IN_A_BLOCK, Batch, DeviceLearner, ResidentRows
 from pipeline.trainer.fallback_learner import FallbackLearner
 from pipeline.trainer.learner import StepResult
 from pipeline.trainer.lesson import Lesson, Lessons
 from pipeline.trainer.memory import Memory
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.resident_rows import STEPS_IN_A_BLOCK, Batch, ResidentRows
 from pipeline.trainer.torch_learner import TorchLearner
 from tests.trainer.looks import looks_of
 from tests.trainer.streams import base_model, corpus, names, private_reservoir, private_ring, put

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.trainer.drift import PageHinkley
-from pipeline.trainer.healing import Health
+from pipeline.trainer.rollback_policy import RollbackPolicy
 
 
 def test_a_rise_is_detected_once() -> None:
@@ -51,18 +51,18 @@ def test_a_detector_goes_on_where_it_was() -> None:
 
 def test_weights_that_are_not_finite_go_at_once() -> None:
     """There is nothing to wait for."""
-    assert Health().should_roll_back(finite=False, live_rmse=np.nan, stable_rmse=np.nan)
+    assert RollbackPolicy().should_roll_back(finite=False, live_rmse=np.nan, stable_rmse=np.nan)
 
 
 def test_far_worse_weights_go_after_some_patience() -> None:
     """Three bad evaluations in a row are needed; a good one in between starts the count again."""
-    health = Health(patience=3)
+    health = RollbackPolicy(patience=3)
     answers = [health.should_roll_back(True, live, 2.0) for live in (9, 9, 2.1, 9, 9, 9, 9)]
     assert answers == [False, False, False, False, False, True, False]
 
 
 def test_nothing_to_judge_by_changes_nothing() -> None:
     """Without held-out rows nobody is worse; with them, a live model without a finite error is."""
-    health = Health(patience=2)
+    health = RollbackPolicy(patience=2)
     assert not any(health.should_roll_back(True, np.nan, np.nan) for _ in range(5))
     assert [health.should_roll_back(True, np.inf, 1.0) for _ in range(2)] == [False, True]

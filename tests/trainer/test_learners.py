@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
-from pipeline.trainer.calibrated_learner import CalibratedLearner
 from pipeline.trainer.learner import Learner
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.mlp_learner import MlpLearner
+from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
 from tests.trainer.streams import base_model, corpus
@@ -33,7 +33,7 @@ def mlp(base: BaseModel, recipe: Recipe) -> Learner:
 
 def calibrated(base: BaseModel, recipe: Recipe) -> Learner:
     """Make the learner that is used in production, with its coordinates found."""
-    learner = CalibratedLearner(mlp(base, recipe), base, recipe)
+    learner = PreconditionedLearner(mlp(base, recipe), base, recipe)
     for batch in range(40):
         learner.calibrate(batches(base.n_features)[batch % 8][0])
     return learner

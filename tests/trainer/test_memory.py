@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.draws import Draws
 from pipeline.trainer.memory import Memory
+from pipeline.trainer.random_indices import RandomIndices
 from tests.shm.rows import append
 from tests.trainer.streams import group_of, private_reservoir, private_ring
 
@@ -66,10 +66,10 @@ def test_an_empty_memory_gives_new_rows_alone() -> None:
 
 def test_draws_continue_where_they_were() -> None:
     """A sequence of random numbers restored by its count goes on as the original, across blocks."""
-    one = Draws(5)
+    one = RandomIndices(5)
     for _ in range(700):
         one.indices(13, 1000)
-    other = Draws(5, one.made)
+    other = RandomIndices(5, one.made)
     for _ in range(700):
         assert np.array_equal(one.indices(13, 1000), other.indices(13, 1000))
     assert one.made == other.made
@@ -77,7 +77,7 @@ def test_draws_continue_where_they_were() -> None:
 
 def test_draws_are_uniform() -> None:
     """Each index comes up about as often as any other, and none is out of range."""
-    draws = Draws(1)
+    draws = RandomIndices(1)
     counts = np.bincount(np.concatenate([draws.indices(32, 10) for _ in range(1000)]), minlength=10)
     assert len(counts) == 10
     assert np.abs(counts - 3200).max() < 5 * np.sqrt(3200)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.corpus.table import Corpus
-from pipeline.health import UNLIKE_RMSE, UNLIKE_ROWS
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
+from pipeline.runtime.health import UNLIKE_RMSE, UNLIKE_ROWS
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.recipe import Recipe
 from tests.trainer.streams import Stream, corpus, group_of, names, put, rmse_of

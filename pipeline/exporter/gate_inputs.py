@@ -1,0 +1,64 @@
+"""What the gate judges on and against: held-out rows, the operator's fixture, base model and last stable one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
+from pipeline.checkpoints.names import file_of
+from pipeline.corpus.table import CorpusError
+from pipeline.exporter.fixture import Fixture
+from pipeline.exporter.gate import GateSet, Predict, judge
+from pipeline.model.errors import UnusableModel
+from pipeline.model.graph import BaseModel
+from pipeline.model.runtime import OnnxModel
+from pipeline.shm.rows import RowBatch
+
+
+class GateInputs:
+    """Judges candidates as the settings say."""
+
+    def __init__(self, directory: Path, fixture: Fixture | None, delta: float) -> None:
+        self._directory, self._fixture, self._delta = directory, fixture, delta
+
+    def verdict(
+        self,
+        candidate: OnnxModel,
+        base: BaseModel,
+        stable: Checkpoint | None,
+        holdout: RowBatch | None,
+        incomparable: str = "",
+    ) -> Verdict:
+        """Judge a candidate on the rows there are.
+
+        Without the fixture that was asked for, and without the last stable model where there is one, none is called
+        stable. `incomparable` says why there is one that cannot be compared with, empty where that is not so.
+        """
+        sets: list[GateSet] = []
+        if holdout is not None:
+            sets.append(GateSet("held-out", np.ascontiguousarray(holdout.features), holdout.score, holdout.group))
+        missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
+        if self._fixture is not None:
+            try:
+                sets.append(self._fixture.rows())
+            except CorpusError as error:
+                missing.append(f"{error}.")
+        last: Predict | None = None
+        try:
+            last = None if stable is None else self._load(stable).predict
+        except (UnusableModel, OSError) as error:
+            missing.append(f"last stable checkpoint: {error}.")
+        verdict = judge(candidate.predict, OnnxModel(base.serialized).predict, last, sets, self._delta)
+        if missing and verdict.state != "unstable":
+            return Verdict("unproven", " ".join(missing), verdict.metrics)
+        return verdict
+
+    def _load(self, stable: Checkpoint) -> OnnxModel:
+        path = file_of(self._directory, stable.version)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != stable.sha256:
+            raise UnusableModel(path.name, "it is not what was published")
+        return OnnxModel(data)

@@ -1,0 +1,149 @@
+"""The exporter's jobs, and the one thread that does them: each may wait for a disk.
+
+So the process can still report, and be stopped, while a disk does not answer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from pipeline.checkpoints.reconcile import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
+from pipeline.checkpoints.store import Store
+from pipeline.config import Settings
+from pipeline.exporter.candidate import Refused, make
+from pipeline.exporter.fixture import Fixture
+from pipeline.exporter.gate_inputs import GateInputs
+from pipeline.exporter.sources import Sources
+from pipeline.exporter.stable_publisher import StablePublisher
+from pipeline.exporter.state_writer import StateWriter
+from pipeline.model.errors import UnusableModel
+from pipeline.model.graph import BaseModel
+from pipeline.runtime.messages import TrainerSnapshot
+from pipeline.runtime.reports import Board
+from pipeline.runtime.restore import Saved
+
+T = TypeVar("T")
+
+
+class NotReady(Exception):
+    """There is nothing to export yet; the message says what is missing."""
+
+
+class Jobs:
+    """Everything that one exporter does to its directory."""
+
+    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
+        self._fixture = Fixture.of(settings)
+        self._sources = Sources(settings)
+        announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
+        floor = board.exporter().version
+        self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced, floor)
+        self._gate_inputs = GateInputs(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
+        self._state_writer = StateWriter(settings, self._sources, board, log, saved)
+        self._stable_publisher = StablePublisher(settings)
+        self._log = log
+        self._fixture_problem = ""
+
+    @property
+    def problem(self) -> str:
+        """What fails, as of the last `upkeep`, without keeping a job from its work; empty for nothing."""
+        return "; ".join(filter(None, (self._fixture_problem, self._stable_publisher.problem)))
+
+    def upkeep(self) -> Overview:
+        """Bring the directory in line with what is in it and with the base model that the trainer serves."""
+        base = self._sources.base_model()
+        overview = self._store.in_line(base.digest if base else None)
+        self._look_at_fixture()
+        try:
+            self._stable_publisher.follow(overview.stable)
+        except (OSError, UnusableModel) as error:
+            return replace(overview, problems=(*overview.problems, error))
+        return overview
+
+    def save(self) -> Overview:
+        """Save the state: that needs the right to the directory, whatever else is wrong in it."""
+        self._store.claim()
+        self._state_writer.save()
+        return self._store.overview
+
+    def export(self) -> Overview:
+        """Make a candidate of the trainer's newest weights, judge it, and publish it; `upkeep` does the rest."""
+        self._store.claim()
+        base, snapshot = self._newest()
+        candidate = make(base, snapshot)
+        before = self._store.in_line(base.digest)
+        verdict = self._gate_inputs.verdict(
+            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable
+        )
+        made = self._store.publish(
+            candidate.onnx,
+            verdict,
+            step=snapshot.step,
+            samples=snapshot.samples,
+            base=(base.name, base.digest),
+        )
+        self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
+        return self._store.overview
+
+    def _look_at_fixture(self) -> None:
+        problem = self._fixture.problem() if self._fixture else ""
+        if problem and problem != self._fixture_problem:
+            self._log.warning("fixture_unusable", reason=problem)
+        self._fixture_problem = problem
+
+    def _newest(self) -> tuple[BaseModel, TrainerSnapshot]:
+        newest, base = self._sources.snapshot(), self._sources.base_model()
+        if newest is None or base is None or newest[0].base_digest != base.digest:
+            raise NotReady("the trainer has not published any weights yet")
+        snapshot = newest[0]
+        if snapshot.n_features != base.n_features:
+            raise Refused(f"weights for {snapshot.n_features} features, {base.name} takes {base.n_features}")
+        return base, snapshot
+
+
+class JobThread(Generic[T]):
+    """Runs one job at a time in a thread that does not keep the process alive, and calls `when_done` after each."""
+
+    def __init__(self, when_done: Callable[[], None] = lambda: None) -> None:
+        self._when_done = when_done
+        self._busy = False
+        self._started = 0.0
+        self._outcome: T | BaseException | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._busy
+
+    @property
+    def busy_seconds(self) -> float:
+        """For how long the current job has been running."""
+        return time.monotonic() - self._started if self.busy else 0.0
+
+    def start(self, job: Callable[[], T]) -> None:
+        """Run `job`, which returns a result; only when not busy."""
+        self._busy, self._started = True, time.monotonic()
+        threading.Thread(target=self._run, args=(job,), name="disk", daemon=True).start()
+
+    def result(self) -> T | None:
+        """Return the result of a job that has ended, once; raise what it raised. None while there is none."""
+        if self.busy or self._outcome is None:
+            return None
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    def _run(self, job: Callable[[], T]) -> None:
+        try:
+            self._outcome = job()
+        except BaseException as error:
+            self._outcome = error
+        self._busy = False
+        self._when_done()

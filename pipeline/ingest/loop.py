@@ -1,0 +1,76 @@
+"""Ingest's loop: takes samples from the socket into the ring, and reports."""
+
+from __future__ import annotations
+
+from pipeline.ingest.admission import Admission
+from pipeline.ingest.answers import AnswerPrefix
+from pipeline.ingest.dedup import Deduplicator
+from pipeline.ingest.listener import obtain
+from pipeline.ingest.server import Server
+from pipeline.runtime import regions, restore
+from pipeline.runtime.process import Process
+from pipeline.runtime.reports import IngestReport
+
+_DRAIN_S = 2.0
+
+
+def serve(process: Process[IngestReport]) -> None:
+    """Take samples from the socket into the ring until told to stop."""
+    settings = process.settings
+    ring, opened = regions.own_ring(settings)
+    restored = restore.fill_ring(ring, process.saved)
+    process.saved.forget()
+    newest, _ = ring.snapshot()
+    admission = Admission(ring, Deduplicator(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
+    listener = obtain(settings)
+    server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
+    server.wake_for(process.bell)
+    process.own(opened.segment, listener)
+    report = process.report
+    report.socket, report.n_features, report.capacity = str(settings.socket), settings.n_features, ring.capacity
+    count = _Counts(process, server, admission, ring.head)
+    process.log.info("listening", socket=str(settings.socket), samples=ring.head, restored=restored)
+    process.phase("accepting")
+    trainer = regions.bell(settings, process.board, "trainer")
+    unreported = False
+    while not process.should_stop():
+        head = ring.head
+        unreported |= server.round(process.reporter.due_in if unreported else process.tick)
+        if ring.head != head:
+            trainer.ring_if_waiting()
+        if process.reporter.due:
+            count.report(ring.head)
+            unreported = False
+        process.look_after()
+    process.phase("draining")
+    server.drain(_DRAIN_S)
+    count.report(ring.head)
+    process.log.info("drained", samples=ring.head)
+
+
+class _Counts:
+    """Carries the loop's counters into the report, on top of those of the lives before."""
+
+    def __init__(self, process: Process[IngestReport], server: Server, admission: Admission, head: int) -> None:
+        self._process, self._server, self._admission = process, server, admission
+        before = process.report
+        self._before = (before.connections_total, before.connections_refused, before.resent, before.bytes_received)
+        self._rejected_before = dict(before.rejected)
+        self.report(head)
+
+    def report(self, head: int) -> None:
+        """Publish the counters as they are now."""
+        report, server, admission = self._process.report, self._server, self._admission
+        total, refused, resent, received = self._before
+        report.accepted = head
+        report.connections, report.connections_waiting = len(server), server.waiting
+        report.connections_total = total + server.connections_total
+        report.connections_refused = refused + server.connections_refused
+        report.resent = resent + admission.resent
+        report.bytes_received = received + server.bytes_received
+        for reason, count in admission.rejected.items():
+            report.rejected[reason] = self._rejected_before.get(reason, 0) + count
+        if server.refusal:
+            self._process.log.warning("connection_refused", reason=server.refusal, refused=report.connections_refused)
+            server.refusal = ""
+        self._process.reporter.publish()

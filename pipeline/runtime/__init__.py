@@ -1,0 +1,1 @@
+"""What every process shares: its life, reports, logs, locks, and the memory and files that they meet in."""

@@ -1,0 +1,176 @@
+"""What the sidecar's processes have in common: settings, stop flag, report, log, and how errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from pipeline import config
+from pipeline.config import ConfigError, Settings
+from pipeline.runtime import logs, regions, restore
+from pipeline.runtime.journal import open_journals
+from pipeline.runtime.lifecycle import Ending, ExitCode, StopFlag, crash_backoff
+from pipeline.runtime.reports import Board, R, Reporter
+from pipeline.shm.bell import Bell
+from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
+
+# How long a starting process waits for a predecessor that is still on its way out, in seconds.
+_PREDECESSOR_WAIT_S = 10.0
+# How often a process that has nothing to do shows that it lives, in seconds.
+_TICK_S = 1.0
+
+
+class Named(Protocol):
+    """What others find by a name that anybody may remove: a region, a bell, a socket."""
+
+    @property
+    def name(self) -> str:
+        """Return the name."""
+        ...
+
+    def is_current(self) -> bool:
+        """Whether the name still leads here."""
+        ...
+
+
+class Lost(Exception):
+    """What a process owns is no longer to be found by others: it has to start anew. The message says what."""
+
+
+@dataclass
+class Process(Generic[R]):
+    """A running process's surroundings."""
+
+    settings: Settings
+    stop: StopFlag
+    board: Board
+    reporter: Reporter[R]
+    log: FilteringBoundLogger
+    saved: restore.Saved
+    bell: Bell
+    _owned: list[Named] = field(default_factory=list)
+    _looked_at: float = 0.0
+
+    @property
+    def report(self) -> R:
+        """This process's own report."""
+        return self.reporter.report
+
+    def phase(self, phase: str, problem: str = "") -> None:
+        """Report a phase, with what is wrong, at once; log it where it is new."""
+        if (phase, problem) != (self.report.phase, self.report.problem):
+            self.log.info("phase", phase=phase, **({"problem": problem} if problem else {}))
+        self.report.phase, self.report.problem = phase, problem
+        self.reporter.publish()
+
+    @property
+    def tick(self) -> float:
+        """How long to wait at most, in seconds, so that neither a look at what is owned nor a heartbeat comes late."""
+        return min(_TICK_S, self.settings.hang_s / 4)
+
+    def wait(self, seconds: float | None = None, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait for a ring or a signal, at most `seconds` (default, and the most: a tick); not if `unless()` holds."""
+        self.bell.wait(self.tick if seconds is None else min(seconds, self.tick), lambda: bool(self.stop) or unless())
+
+    def own(self, *named: Named) -> None:
+        """Have `look_after` look after these, too."""
+        self._owned.extend(named)
+
+    def look_after(self) -> None:
+        """See once a tick that others still find what this process owns. Raises Lost.
+
+        What a region holds is put back first, so that the next start finds all that was there.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < self.tick:
+            return
+        self._looked_at = now
+        lost = [each for each in self._owned if not each.is_current()]
+        for each in lost:
+            if isinstance(each, Segment):
+                each.put_back()
+        if lost:
+            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by somebody else")
+
+    def should_stop(self) -> bool:
+        """Whether to end: a signal said so, or the supervisor that started this process is gone."""
+        return bool(self.stop) or (os.getppid() != _PARENT and "SUPERVISOR_ENABLED" in os.environ)
+
+
+_PARENT = os.getppid()
+
+
+def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
+    """Run `serve` as the process of `role`; return the exit code."""
+    stop = StopFlag()
+    try:
+        settings = config.load()
+    except ConfigError as error:
+        sys.stderr.writelines(f"vmafx-sidecar {role}: {problem}\n" for problem in error.problems)
+        return ExitCode.BAD_SETTINGS
+    logs.configure(settings)
+    log = logs.get(role)
+    try:
+        lock = _claim(settings, role)
+        board = regions.open_board(settings)
+        bell = regions.bell(settings, board, role)
+        signal.set_wakeup_fd(bell.fd, warn_on_full_buffer=False)
+        logs.configure(settings, open_journals(settings).writer(role))
+    except (Ending, SharedMemoryUnusable) as error:
+        log.error("ending", reason=str(error))
+        return error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
+    log = logs.get(role)
+    saved = restore.Saved(settings, log)
+    restore.fill_report(board, role, saved)
+    reporter = Reporter(board, role, kind)
+    crash_backoff(reporter.report, reporter.previous, stop, reporter.publish)
+    process = Process(settings, stop, board, reporter, log, saved, bell)
+    process.own(board.segment, bell)
+    code = _serve(process, serve)
+    os.close(lock)
+    return code
+
+
+def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode:
+    try:
+        serve(process)
+    except (Ending, SharedMemoryUnusable) as error:
+        code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
+        if process.should_stop() and code != ExitCode.LAST_SAVE_FAILED:
+            process.phase("stopped")  # what could not be begun is no fault of a process that is told to end
+            return ExitCode.OK
+        process.log.error("ending", reason=str(error), code=int(code))
+        process.report.phase, process.report.problem = "failed", str(error)
+        process.reporter.publish()
+        return code
+    except Lost as error:
+        process.log.error("lost", reason=str(error))
+        process.phase("crashed", str(error))
+        return ExitCode.FAILED
+    except Exception as error:
+        process.log.exception("crashed")
+        process.phase("crashed", f"{type(error).__name__}: {error}")
+        return ExitCode.FAILED
+    process.phase("stopped")
+    return ExitCode.OK
+
+
+def _claim(settings: Settings, role: str) -> int:
+    """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
+    until = time.monotonic() + _PREDECESSOR_WAIT_S
+    while True:
+        try:
+            return take_lock(regions.role_lock(settings.instance_name, role))
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise Ending(
+                    ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
+                ) from None
+            time.sleep(0.05)

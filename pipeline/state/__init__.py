@@ -1,1 +1,0 @@
-"""What outlives all processes: the saved state, and who fills which region from it at the start."""

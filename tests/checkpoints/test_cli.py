@@ -1,0 +1,142 @@
+"""`checkpoints`, `pin`, `unpin`, `rollback`, as an operator types them."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.checkpoints import checkpoint as sidecar
+from pipeline.checkpoints import cli, pins
+from pipeline.checkpoints.names import file_of
+from pipeline.registry import registry
+from tests.checkpoints.making import publish_one, reconciled
+
+COMMANDS = {"checkpoints": cli.checkpoints, "pin": cli.pin, "unpin": cli.unpin, "rollback": cli.rollback}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Publish four checkpoints, the second and the last stable."""
+    for seed, state in enumerate(("unproven", "stable", "unstable", "stable")):
+        publish_one(tmp_path, state, seed)  # type: ignore[arg-type]
+    reconciled(tmp_path, keep=10)
+    return tmp_path
+
+
+def call(directory: Path, command: str, *arguments: str) -> Result:
+    """Run a command with the directory in the environment."""
+    environment = {"VMAFX_SIDECAR_CHECKPOINT_DIR": str(directory), "COLUMNS": "120"}
+    return CliRunner().invoke(COMMANDS[command], list(arguments), env=environment)
+
+
+def test_the_list_shows_every_checkpoint_and_who_points_at_it(directory: Path) -> None:
+    """One line each, oldest first."""
+    pins.write(directory, {1})
+    lines = [line.split() for line in call(directory, "checkpoints").output.splitlines() if line.strip()[:1].isdigit()]
+    assert [(line[0], line[5]) for line in lines] == [
+        ("1", "unproven"),
+        ("2", "stable"),
+        ("3", "unstable"),
+        ("4", "stable"),
+    ]
+    assert lines[0][-1] == "pinned"
+    assert lines[3][-2:] == ["latest,", "latest-stable"]
+
+
+def test_the_list_as_json_is_what_the_sidecars_say(directory: Path) -> None:
+    """With the pins added."""
+    listed = json.loads(call(directory, "checkpoints", "--json").output)
+    assert [(each["version"], each["state"], each["pinned"]) for each in listed][1] == (2, "stable", False)
+    assert listed[3]["sha256"] == registry.digest_of(file_of(directory, 4))
+
+
+def test_show_and_diff(directory: Path) -> None:
+    """All facts of one; the weights that moved between two."""
+    shown = call(directory, "checkpoints", "show", "model_v000003").output
+    assert "unstable" in shown
+    assert "Because." in shown
+    moved = json.loads(call(directory, "checkpoints", "diff", "1", "2", "--json").output)["weights"]
+    assert [each["name"] for each in moved] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(each["moved"] > 0 for each in moved)
+    same = json.loads(call(directory, "checkpoints", "diff", "1", "1", "--json").output)["weights"]
+    assert all(each["moved"] == 0 for each in same)
+
+
+def test_what_others_have_written_is_shown_as_it_is(tmp_path: Path) -> None:
+    """Brackets and colons in a reason, a model's name or a directory are no instructions to the terminal."""
+    directory = tmp_path / "models [red]"
+    directory.mkdir()
+    made = publish_one(directory, "unproven", seed=0)
+    reason = "needs pyarrow (pip install 'vmafx-sidecar[corpus]') [/] :fire:"
+    sidecar.rewrite(directory, msgspec.structs.replace(made, reason=reason, base_model="tiny[v2].onnx"))
+    shown = call(directory, "checkpoints", "show", "1").output
+    assert reason in shown
+    assert "tiny[v2].onnx" in shown
+    assert "models [red]" in "".join(call(directory, "checkpoints").output.split("\n"))
+
+
+def test_a_pinned_checkpoint_outlives_the_others(directory: Path) -> None:
+    """Until it is unpinned."""
+    assert call(directory, "pin", "v000001").exit_code == 0
+    reconciled(directory, keep=1)
+    assert file_of(directory, 1).exists()
+    assert not file_of(directory, 3).exists()
+    assert call(directory, "unpin", "1").exit_code == 0
+    reconciled(directory, keep=1)
+    assert not file_of(directory, 1).exists()
+
+
+def test_rollback_goes_back_one_stable_checkpoint_at_a_time(directory: Path) -> None:
+    """Pointer, sidecar and registry agree; the withdrawn files stay; with none left it is an error."""
+    assert call(directory, "rollback").output == "model_v000004 is withdrawn; latest-stable is model_v000002\n"
+    assert (directory / "latest-stable.onnx").resolve().name == "model_v000002.onnx"
+    withdrawn = sidecar.read(directory, 4)
+    assert withdrawn.state == "unstable"
+    assert withdrawn.reason.startswith("Withdrawn by an operator at 20")
+    assert withdrawn.reason.endswith("; before: Because.")
+    assert file_of(directory, 4).exists()
+    assert registry.load(directory).models[3].notes.startswith("unstable: Withdrawn")
+    assert json.loads(call(directory, "rollback", "--json").output) == {"withdrawn": 2, "stable": None}
+    assert not (directory / "latest-stable.onnx").is_symlink()
+    assert (directory / "latest.onnx").resolve().name == "model_v000004.onnx"
+    assert call(directory, "rollback").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pin", "77"), "model_v000077 is not published"),
+        (("unpin", "1"), "model_v000001 is not pinned"),
+        (("pin", "newest"), "'newest': expected a version such as 42"),
+        (("checkpoints", "show", "77"), "model_v000077.json: No such file"),
+        (("checkpoints", "diff", "1", "77"), "model_v000077.json: No such file"),
+        (("checkpoints", "--directory", "/nowhere"), "/nowhere: no such directory"),
+    ],
+)
+def test_a_mistake_is_one_line(directory: Path, arguments: tuple[str, ...], message: str) -> None:
+    """It names what was wrong, and nothing is changed."""
+    before = sorted(path.name for path in directory.glob("[!.]*"))
+    result = call(directory, *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert sorted(path.name for path in directory.glob("[!.]*")) == before
+
+
+def test_a_broken_pins_file_is_named(directory: Path) -> None:
+    """And left for its owner to mend."""
+    (directory / pins.NAME).write_text('{"pinned": ["x"]}')
+    result = call(directory, "pin", "1")
+    assert result.exit_code == 1
+    assert "pins.json" in result.output
+    assert (directory / pins.NAME).read_text() == '{"pinned": ["x"]}'
+
+
+def test_a_sidecar_that_cannot_be_read_is_named(directory: Path) -> None:
+    """Beside the list of the others."""
+    file_of(directory, 3, ".json").write_text("{")
+    result = call(directory, "checkpoints", "--json")
+    assert [each["version"] for each in json.loads(result.stdout)] == [1, 2, 4]
+    assert "model_v000003.json: " in result.stderr
