@@ -1,12 +1,12 @@
 """Files that several processes change and that a crash leaves whole."""
 
-import fcntl
 import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.runtime import locks
 from pipeline.runtime.durable import sync_directory
 
 
@@ -19,12 +19,8 @@ def locked(path: Path) -> Iterator[None]:
     holder dies. The directory is made where it is missing.
     """
     make_directory(path.parent)
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.taken(path.with_name(path.name + ".lock")):
         yield
-    finally:
-        os.close(lock)
 
 
 def replace(path: Path, data: bytes) -> None:

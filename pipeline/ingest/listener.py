@@ -7,17 +7,16 @@ is refused while ingest is started again. An ingest that was handed none opens i
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import grp
 import os
 import socket
 import stat
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Settings
+from pipeline.runtime import locks
 from pipeline.runtime.lifecycle import Ending, ExitCode
 
 TOKEN = "VMAFX_SIDECAR_LISTENING"  # noqa: S105  a file's identity
@@ -114,20 +113,10 @@ def _one_at_a_time(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise Ending(ExitCode.BAD_SETTINGS, f"VMAFX_SIDECAR_SOCKET: {directory}: {error.strerror}") from None
     try:
-        until = time.monotonic() + _PATIENCE_S
-        while not _locked(fd) and time.monotonic() < until:
-            time.sleep(0.01)
+        locks.acquire(fd, _PATIENCE_S)
         yield
     finally:
         os.close(fd)
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _make_way(path: Path) -> None:

@@ -1,10 +1,14 @@
-"""Who may write to a checkpoint directory: one exporter for as long as it lives, one change at a time.
+"""Every lock that is taken: on files (flock), which the kernel releases when their holder dies.
 
-Both are locks on files (flock), which the kernel releases when their holder dies. Only their owner can open these
-files: whoever may read a file can lock it, with flock as with fcntl, where a read lock keeps writers out.
+Only their owner can open these files: whoever may read a file can lock it, with flock as with fcntl, where a read lock
+keeps writers out. Imports the standard library only, since shared memory is made under such a lock too.
+
+A directory of checkpoints has two: one exporter for as long as it lives, one change at a time.
 """
 
+import errno
 import fcntl
+import math
 import os
 import stat
 import time
@@ -13,10 +17,57 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHANGE_LOCK = ".change.lock"
+FOREVER = math.inf
 
 _MODE = 0o600
 _PATIENCE_S = 5.0
 _RETRY_S = 0.01
+
+
+def acquire(handle: int, patience: float) -> bool:
+    """Lock the open file or directory `handle`, waiting up to `patience` seconds; return whether it is locked now."""
+    if patience == FOREVER:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return True
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_RETRY_S)
+        else:
+            return True
+
+
+def take(path: Path, patience: float = 0.0) -> int:
+    """Take the lock at `path`, making its file where there is none; return the descriptor, with which it is given back.
+
+    Raises BlockingIOError where somebody else has it for more than `patience` seconds, another OSError where the file
+    cannot be opened.
+    """
+    while True:
+        handle = _open(path)
+        try:
+            if not acquire(handle, patience):
+                raise BlockingIOError(errno.EWOULDBLOCK, "locked by another process", str(path))
+            if os.fstat(handle).st_nlink:
+                return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # somebody removed the file before the lock was ours: it is no longer what others try
+
+
+@contextmanager
+def taken(path: Path, patience: float = FOREVER) -> Iterator[None]:
+    """Have the lock at `path` for a while. Raises as `take` does."""
+    handle = take(path, patience)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 class DirectoryTaken(Exception):
@@ -26,9 +77,11 @@ class DirectoryTaken(Exception):
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold the directory for one change; raises TimeoutError when somebody else holds it for seconds."""
-    handle = _open(directory / CHANGE_LOCK)
     try:
-        _acquire(handle, directory)
+        handle = take(directory / CHANGE_LOCK, _PATIENCE_S)
+    except BlockingIOError:
+        raise TimeoutError(f"{directory}: in use by another command for over {_PATIENCE_S:g} s") from None
+    try:
         yield
     finally:
         os.close(handle)
@@ -50,15 +103,12 @@ class Claim:
         if self._handle is not None and self._leads_to(self._handle):
             return False
         self.release()
-        handle = _open(self._path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._handle = take(self._path)
         except BlockingIOError:
-            os.close(handle)
             raise DirectoryTaken(
                 f"{self._path.parent}: another sidecar publishes here; give each its own VMAFX_SIDECAR_CHECKPOINT_DIR"
             ) from None
-        self._handle = handle
         return True
 
     def release(self) -> None:
@@ -98,14 +148,3 @@ def _open(path: Path) -> int:
         os.close(handle)
         raise
     return handle
-
-
-def _acquire(handle: int, directory: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{directory}: in use by another command for over {_PATIENCE_S:g} s") from None
-            time.sleep(_RETRY_S)

@@ -1,12 +1,11 @@
 """A named shared-memory segment: created whole or not at all, validated on attach, unlinked only on purpose.
 
-Imports the standard library only. Linux: segments are files in /dev/shm.
+Linux: segments are files in /dev/shm.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 import sys
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from multiprocessing import shared_memory
 from pathlib import Path
 from types import SimpleNamespace
+
+from pipeline.runtime import locks
 
 SHM_DIR = Path("/dev/shm")  # noqa: S108  where Linux keeps POSIX shared memory
 MAGIC = b"VMAFXSHM"
@@ -248,22 +249,11 @@ def take_lock(name: str, *, wait: bool = False) -> int:
     Raises BlockingIOError where another process has it, unless that is to be waited for, and SharedMemoryDenied where
     another user has put something in its place.
     """
-    while True:
-        fd = _open_lock(name)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            if os.fstat(fd).st_nlink:
-                return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # somebody removed the file before the lock was ours: it is no longer what others try
-
-
-def _open_lock(name: str) -> int:
     path = SHM_DIR / f"{name}.lock"
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return locks.take(path, locks.FOREVER if wait else 0.0)
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise SharedMemoryDenied(f"{path}: {error.strerror}") from None
 
