@@ -46,6 +46,8 @@ _BLOCKING = {"disk", "directory"}
 """Kinds of failure for which nothing can be published or saved: phase `blocked` until it works again."""
 _TOLD = 3
 """So many of the things that are wrong in the directory are told at once."""
+_LONGEST = 500
+"""So many characters of each text fit into a report."""
 
 
 class ExportRequest:
@@ -230,7 +232,8 @@ class _Exporter:
         report.stable_version = overview.stable.version if overview.stable else 0
         report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
         latest = overview.latest
-        report.version, report.latest_state = (latest.version, latest.state) if latest else (0, "")
+        report.version = latest.version if latest else 0
+        report.latest_state, report.latest_reason = (latest.state, latest.reason[:_LONGEST]) if latest else ("", "")
         report.latest = str(file_of(directory, latest.version)) if latest else ""
         report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
         report.samples_at_checkpoint = latest.samples if latest else 0
@@ -250,4 +253,4 @@ def _in_a_line(errors: Sequence[Exception]) -> str:
     """Return what went wrong, in a line that fits into a report."""
     told = [str(error) or type(error).__name__ for error in errors[:_TOLD]]
     more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
-    return "; ".join(each[:500] for each in (*told, *more))
+    return "; ".join(each[:_LONGEST] for each in (*told, *more))
