@@ -24,6 +24,7 @@ class Sample(msgspec.Struct, gc=False):
     features: Sequence[float]
     true_score: Score
     source_id: str | None = None
+    node_id: str | None = None
 
 
 def sample_of(n_features: int) -> type[Sample]:
@@ -41,6 +42,7 @@ EXPECTED = {
     "features": "a list of numbers",
     "true_score": "a number from 0 to 100",
     "source_id": "a string",
+    "node_id": "a string",
 }
 _decode_job = msgspec.json.Decoder(_JobOnly).decode
 _encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines

@@ -14,6 +14,7 @@ from io import BytesIO
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
@@ -41,6 +42,7 @@ class Admission:
         self._scores: list[float] = []
         self._features: list[bytes] = []
         self._sources: list[str | None] = []
+        self._nodes: list[str | None] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
 
@@ -86,15 +88,18 @@ class Admission:
         scores: list[float] = []
         features: list[bytes] = []
         sources: list[str | None] = []
+        nodes: list[str | None] = []
         for sample in samples:
             features.append(pack(*sample.features))
             scores.append(sample.true_score)
             sources.append(sample.source_id)
+            nodes.append(sample.node_id)
             jobs.append(sample.job_id)
         self._jobs += jobs
         self._scores += scores
         self._features += features
         self._sources += sources
+        self._nodes += nodes
         return jobs
 
     def _store(self) -> None:
@@ -107,16 +112,15 @@ class Admission:
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
         rows.group[:] = jobs
-        if self._sources.count(None) < len(self._sources):
-            named = [i for i, source in enumerate(self._sources) if source is not None]
-            rows.group[named] = name_hashes([source for source in self._sources if source is not None])
+        _name(rows.group, self._sources)
+        _name(rows.node, self._nodes)
         rows.key[:] = self._keys.keys(rows.content, jobs)
         are_new = self._resends.admit(rows.key.tolist())
         if are_new is not None:
             self.resent += are_new.count(False)
             rows = rows.select(np.array(are_new, np.bool_))
         self._ring.extend(rows)
-        for taken in (self._jobs, self._scores, self._features, self._sources):
+        for taken in (self._jobs, self._scores, self._features, self._sources, self._nodes):
             taken.clear()
 
     def _misfit(self, features: Sequence[float]) -> Refusal:
@@ -128,3 +132,10 @@ class Admission:
     def _refuse(self, refusal: Refusal, job_id: str | None) -> bytes:
         self.rejected[refusal.reason] = self.rejected.get(refusal.reason, 0) + 1
         return refused(str(refusal), job_id)
+
+
+def _name(column: NDArray[np.uint64], names: list[str | None]) -> None:
+    """Put the hashes of those names that are given into their rows of a column uint64[n]."""
+    if names.count(None) < len(names):
+        named = [i for i, name in enumerate(names) if name is not None]
+        column[named] = name_hashes([name for name in names if name is not None])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.runtime import messages, state_file
 from pipeline.runtime.durable import sync_directory
 from pipeline.runtime.state_file import Rejected, Saved, Section, StateFileError
-from pipeline.shm.rows import row_words
+from pipeline.shm.rows import row_words, with_node
 
 BEFORE_RESET = "before-reset"
 KEPT_BASES = 4
@@ -179,6 +179,8 @@ def _is_further(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _rows(section: Any, n_features: int) -> NDArray[np.float32]:
     rows: NDArray[np.float32] = section
+    if rows.dtype == np.float32 and rows.ndim == 2 and rows.shape[1] == row_words(n_features) - 2:
+        return with_node(rows)
     if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != row_words(n_features):
         raise ValueError(f"rows of shape {rows.shape} for {n_features} features")
     return rows

@@ -1,7 +1,7 @@
 """Samples as rows of shared memory.
 
-A row is `sequence i64, arrival f64, group u64, key u64, checksum u32, score f32, features f32[n]`, padded to eight
-bytes. The checksum is the CRC-32 of the row with the checksum field at zero.
+A row is `sequence i64, arrival f64, group u64, key u64, node u64, checksum u32, score f32, features f32[n]`, padded to
+eight bytes. The checksum is the CRC-32 of the row with the checksum field at zero.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-_CHECKSUM_OFFSET = 32
+_NODE_WORD = 8
+_CHECKSUM_OFFSET = 40
 _CHECKSUM_WORD = _CHECKSUM_OFFSET // 4
 _SCORE_WORD = _CHECKSUM_WORD + 1
 PREFIX_WORDS = _SCORE_WORD + 1
@@ -28,11 +29,12 @@ class RowBatch:
     """A reusable block of `n_rows` rows, with typed views of its columns.
 
     features float32[n_rows, n_features], score float32[n_rows], sequence int64[n_rows], arrival float64[n_rows]
-    (Unix seconds), group uint64[n_rows], key uint64[n_rows]; content float32[n_rows, 1 + n_features] is the score and
-    the features; words float32[n_rows, row_words] is the rows as they lie in shared memory.
+    (Unix seconds), group uint64[n_rows], key uint64[n_rows], node uint64[n_rows] (0: not named); content
+    float32[n_rows, 1 + n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they
+    lie in shared memory.
     """
 
-    __slots__ = ("arrival", "content", "features", "group", "key", "score", "sequence", "words")
+    __slots__ = ("arrival", "content", "features", "group", "key", "node", "score", "sequence", "words")
 
     def __init__(self, n_rows: int, n_features: int) -> None:
         self._set_columns(np.zeros((n_rows, row_words(n_features)), dtype=np.float32), n_features)
@@ -43,6 +45,7 @@ class RowBatch:
         self.arrival: NDArray[np.float64] = words.view(np.float64)[:, 1]
         self.group: NDArray[np.uint64] = words.view(np.uint64)[:, 2]
         self.key: NDArray[np.uint64] = words.view(np.uint64)[:, 3]
+        self.node: NDArray[np.uint64] = words.view(np.uint64)[:, 4]
         self.score = words[:, _SCORE_WORD]
         self.content = words[:, _SCORE_WORD : PREFIX_WORDS + n_features]
         self.features = words[:, PREFIX_WORDS : PREFIX_WORDS + n_features]
@@ -69,6 +72,14 @@ class RowBatch:
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> RowBatch:
         """Return a copy of the rows that a mask or an index array chooses."""
         return RowBatch.over(self.words[chosen], self.n_features)
+
+
+def with_node(words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return rows that were saved before rows had a node, float32[n, row_words - 2], as rows of no named node."""
+    rows = np.insert(words, [_NODE_WORD, _NODE_WORD], np.float32(0), axis=1)
+    for row in rows:
+        seal(memoryview(row).cast("B"))
+    return rows
 
 
 def seal(row: memoryview) -> None:

@@ -25,40 +25,40 @@ class HoldOut:
     """
 
     def __init__(self, reservoir: Reservoir, trained_on: Reservoir) -> None:
-        self._reservoir = reservoir
+        self.reservoir = reservoir
         self._trained_on = trained_on
         self.trained = 0
         self.diverted = 0
 
     def __len__(self) -> int:
-        return len(self._reservoir)
+        return len(self.reservoir)
 
     def divert(self, rows: RowBatch, coin: Random) -> RowBatch:
         """Offer the rows of held-out groups to the reservoir; return the others, to train on."""
         held = self.belongs(rows.group)
-        if self._reservoir.n_groups < AT_LEAST:
+        if self.reservoir.n_groups < AT_LEAST:
             held |= np.isin(rows.group, self._further(rows.group))
         if not held.any() or self.diverted > self.trained + _PATIENCE:
             self.trained += len(rows)
             return rows
         diverted = rows.select(held)
-        self._reservoir.offer(diverted, coin)
+        self.reservoir.offer(diverted, coin)
         self.diverted += len(diverted)
         self.trained += len(rows) - len(diverted)
         return rows.select(~held)
 
     def belongs(self, group: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Tell for each group uint64[n] whether it is held out: by its hash, or since it was chosen before."""
-        chosen = np.fromiter(map(self._reservoir.holds, group.tolist()), np.bool_, len(group))
+        chosen = np.fromiter(map(self.reservoir.holds, group.tolist()), np.bool_, len(group))
         held: NDArray[np.bool_] = chosen | (group % np.uint64(ONE_IN) == 0)
         return held
 
     def _further(self, group: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """Return which of these groups to hold out since there are too few: new ones, in turn with those trained on."""
-        held, trained = self._reservoir.n_groups, self._trained_on.n_groups
+        held, trained = self.reservoir.n_groups, self._trained_on.n_groups
         chosen: list[int] = []
         for each in dict.fromkeys(group.tolist()):
-            if self._reservoir.holds(each) or self._trained_on.holds(each):
+            if self.reservoir.holds(each) or self._trained_on.holds(each):
                 continue
             if each % ONE_IN == 0:
                 held += 1
@@ -71,4 +71,4 @@ class HoldOut:
 
     def rows(self) -> RowBatch:
         """Return the held-out rows."""
-        return self._reservoir.snapshot()
+        return self.reservoir.snapshot()

@@ -28,6 +28,10 @@ class Memory:
         """Note that the ring's rows `sequences` int64[n], ascending, may be replayed."""
         self._recent.append(sequences)
 
+    def forget(self) -> None:
+        """Replay none of the ring's rows until further ones are remembered."""
+        self._recent.clear()
+
     def batch(self, new: RowBatch | None = None) -> RowBatch:
         """Return `new` (no more rows than a batch has), filled up with replayed rows, where there are any.
 
@@ -84,6 +88,10 @@ class RecentRows:
             self._start, self._stop = 0, len(live)
         self._sequences[self._stop : self._stop + len(sequences)] = sequences
         self._stop += len(sequences)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._start = self._stop = 0
 
     def take(self, out: RowBatch, draws: RandomIndices) -> int:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.drift import PageHinkley
+from pipeline.trainer.exclusion import Exclusion, without
 from pipeline.trainer.holdout import HoldOut
 from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
@@ -35,6 +37,8 @@ class OnlineTraining:
     cursor              sequence of the next row to observe
     start               sequence of the first row that this training may use
     evicted_untrained   rows that left the ring before they were observed
+    excluded            rows that were left out since an operator does not want them
+    resets              number of the operator's last reset that this training has gone through
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class OnlineTraining:
         self.cursor = 0
         self.start = 0
         self.evicted_untrained = 0
+        self.excluded = 0
+        self.resets = 0
         self.rollbacks = 0
         self.steps_undone = 0
         self.total_steps = 0
@@ -64,6 +70,7 @@ class OnlineTraining:
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
         self._rollback_policy = RollbackPolicy()
+        self._exclusions: tuple[Exclusion, ...] = ()
         self._references: dict[str, Vector] = {"base": base.vector()}
         self._held_out_figures: dict[str, dict[str, float]] = {}
         self._last = StepResult(math.nan, math.nan, applied=False)
@@ -80,7 +87,10 @@ class OnlineTraining:
             rows = self._read(max_rows - observed)
             if not len(rows):
                 break
-            self._observe(rows, replay=replay)
+            wanted = without(rows, self._exclusions)
+            self.excluded += len(rows) - len(wanted)
+            if len(wanted):
+                self._observe(wanted, replay=replay)
             self.cursor += len(rows)
             observed += len(rows)
         return observed
@@ -142,6 +152,36 @@ class OnlineTraining:
         """Say that there is no stable checkpoint any more."""
         self._references.pop("stable", None)
 
+    def exclude(self, exclusions: Sequence[Exclusion]) -> int:
+        """Learn from and judge by none of these rows from now on, in whatever memory they are; return how many left.
+
+        What is no longer excluded comes back as far as the ring has it.
+        """
+        self._exclusions = tuple(exclusions)
+        left = 0
+        for memory in (self._reservoir, self._holdout.reservoir):
+            rows = memory.snapshot()
+            wanted = without(rows, self._exclusions)
+            if len(wanted) < len(rows):
+                memory.restore(wanted.words, memory.groups_seen, memory.lineage)
+                left += len(rows) - len(wanted)
+        self._remember_ring()
+        return left
+
+    def reset_to(self, vector: Vector, *, forget_samples: bool = False) -> None:
+        """Start over from the weights float32[n_parameters]; without any sample of before where these are forgotten."""
+        self.learner.reset(vector)
+        self._drift = PageHinkley()
+        self._rollback_policy = RollbackPolicy()
+        self._prequential.forget()
+        self._held_out_figures = {}
+        if forget_samples:
+            for memory in (self._reservoir, self._holdout.reservoir):
+                memory.empty(memory.lineage)
+            self._holdout.trained = self._holdout.diverted = 0
+            self.cursor = self.start = self._ring.head
+            self._remember_ring()
+
     def evaluate(self) -> bool:
         """Judge all models on the held-out rows; return whether the live weights were so bad that they were replaced.
 
@@ -183,6 +223,7 @@ class OnlineTraining:
             "grad_norm": self._last.grad_norm,
             "steps_undone": self.steps_undone,
             "evicted_untrained": self.evicted_untrained,
+            "excluded": self.excluded,
             "rollbacks": self.rollbacks,
             "drift_events": self._drift.detected,
             "prequential_rows": min(self._prequential.count, _WINDOW),
@@ -215,7 +256,7 @@ class OnlineTraining:
     def restore(self, meta: dict[str, Any], vectors: dict[str, NDArray[Any]]) -> None:
         """Continue from `state`, with ring and reservoirs as they were then or have gone on since."""
         for name in _COUNTERS:
-            setattr(self, name, meta[name])
+            setattr(self, name, meta.get(name, 0))  # one that is newer than the state begins at 0
         self.begin(meta["cursor"], meta.get("start", 0))
         self._memory.draws.made = meta["draws"]
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
@@ -228,12 +269,18 @@ class OnlineTraining:
         )
 
     def begin(self, cursor: int, start: int) -> None:
-        """Go on at `cursor`; the ring's rows from `start` on were observed, and may be replayed. Call it once."""
+        """Go on at `cursor`; the ring's rows from `start` on were observed, and may be replayed."""
         self.cursor, self.start = cursor, start
+        self._remember_ring()
+
+    def _remember_ring(self) -> None:
+        """Let those of the ring's rows be replayed that were observed, are not held out, and not excluded."""
         rows, _ = self._ring.snapshot()
-        observed = (start <= rows.sequence) & (rows.sequence < cursor) & ~self._holdout.belongs(rows.group)
+        rows = without(rows, self._exclusions)
+        observed = (self.start <= rows.sequence) & (rows.sequence < self.cursor) & ~self._holdout.belongs(rows.group)
+        self._memory.forget()
         self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
         self._lessons.begin_anew()
 
 
-_COUNTERS = ("evicted_untrained", "rollbacks", "steps_undone", "total_steps")
+_COUNTERS = ("evicted_untrained", "excluded", "resets", "rollbacks", "steps_undone", "total_steps")

@@ -33,6 +33,10 @@ class Prequential:
             for model, row in zip(self._models, self.window[1:], strict=True)
         }
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.window[:], self.count = np.nan, 0
+
     def restore(self, window: NDArray[np.float32], count: int) -> None:
         """Continue from a saved window, flat; one of another size is forgotten."""
         if window.size == self.window.size:

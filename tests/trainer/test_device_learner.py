@@ -106,7 +106,7 @@ def test_a_restored_training_brings_its_rows_to_the_device(monkeypatch: pytest.M
     expected, found = seen(host, monkeypatch), seen(device, monkeypatch)
     for one, scores in ((host, expected), (device, found)):
         feed(one, 400)
-        memory = one._ring, one._reservoir, one._holdout._reservoir
+        memory = one._ring, one._reservoir, one._holdout.reservoir
         fresh = OnlineTraining(base_model(), Recipe(), *memory, seed=1, device=one.learner.device)
         fresh.restore(*one.state())
         scores.clear()

@@ -64,7 +64,7 @@ def test_what_was_chosen_is_known_after_a_restart() -> None:
     one, other = names(2, held_out=False)
     divert(first, one)
     divert(first, other)
-    second = HoldOut(first._reservoir, first._trained_on)
+    second = HoldOut(first.reservoir, first._trained_on)
     assert divert(second, other, one) == [group_of(one)]
 
 
