@@ -8,9 +8,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pipeline.corpus.table import FEATURES
-
-OPSET = 17
-_IR_VERSION = 8  # the one that opset 17 came with: every reader of opset 17 takes it
+from pipeline.model.operators import IR_VERSION, OPSET
 
 Array = npt.NDArray[np.float32]
 
@@ -42,6 +40,6 @@ def mlp(layers: Sequence[tuple[Array, Array]], mean: Array, std: Array, output: 
         [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
     )
     opset = helper.make_operatorsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], producer_name="vmafx-sidecar", ir_version=_IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[opset], producer_name="vmafx-sidecar", ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     return model

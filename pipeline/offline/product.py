@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.model.operators import OPSET
 from pipeline.offline.fit import Recipe
-from pipeline.offline.graph import OPSET
 from pipeline.offline.scores import agreement
 from pipeline.offline.train import Trained
 from pipeline.runtime.durable import write_durably
