@@ -1,12 +1,12 @@
 """`vmafx-sidecar corpus`: build corpora from videos, and pack small ones."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 
+from pipeline.console.mistakes import in_one_line
 from pipeline.corpus.pairs import Pair, find_pairs, parse_ladder
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.reference import Limits
@@ -50,7 +50,7 @@ def build(
         raise click.UsageError("give REF... or --smoke, not both and not neither")
     if smoke:
         references, ladder, frames = _SMOKE, _SMOKE_LADDER, _SMOKE_FRAMES
-    with _mistakes():
+    with in_one_line(CorpusError):
         limits = Limits(frames, height, yuv_size)
         pairs = find_pairs(references, parse_ladder(ladder), limits)
         rows = _build(pairs, limits, cache or output.with_suffix(".cache"), jobs, output)
@@ -89,17 +89,8 @@ def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: i
     from pipeline.corpus.npz import write_npz
     from pipeline.corpus.pack import pack
 
-    with _mistakes():
+    with in_one_line(CorpusError):
         packed = pack(load_corpus(corpus_file), stream.split(","), judge.split(","), every, seed)
         write_npz(output, packed)
     sent = int((packed.part == "stream").sum())
     click.echo(f"{output}: {sent} rows to send, {len(packed) - sent} to judge by, {output.stat().st_size} bytes")
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Turn what is wrong with the input into one line."""
-    try:
-        yield
-    except (CorpusError, OSError) as error:
-        raise click.ClickException(str(error)) from error

@@ -1,13 +1,12 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from pipeline.console.mistakes import in_one_line
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
@@ -67,7 +66,7 @@ def train(
         )
         for architecture in architectures
     }
-    with _mistakes():
+    with in_one_line(CorpusError):
         corpus = _corpus(corpus_file, assume_dims, epochs)
         excluded = tuple(left_out.split(",")) if left_out else ()
         folds = [(source,) for source in corpus.sources()] if loso else [excluded]
@@ -115,17 +114,14 @@ def evaluate(
     from pipeline.offline.candidate import run
     from pipeline.offline.publish import publish
 
-    with _mistakes():
+    with in_one_line(CorpusError, UnusableModel):
         corpus = load_corpus(corpus_file)
         corpus = corpus.rows(corpus.mask_of(sources.split(","))) if sources else corpus
         corpus = corpus.only(part) if part else corpus
         if not len(corpus):
             raise CorpusError(f"{corpus_file}: no rows are left to judge by")
         corpus.target(target)
-        try:
-            candidates = [run(path, corpus) for path in models]
-        except UnusableModel as error:
-            raise click.ClickException(str(error)) from error
+        candidates = [run(path, corpus) for path in models]
         output.mkdir(parents=True, exist_ok=True)
         publish(candidates, corpus, target, resamples, output, "evaluation")
 
@@ -134,15 +130,6 @@ def _need_plots() -> None:
     """Say what a report needs before the work is done, not after."""
     if importlib.util.find_spec("matplotlib") is None:
         raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Turn what is wrong with the input into one line."""
-    try:
-        yield
-    except (CorpusError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:

@@ -4,8 +4,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from pipeline.model.accuracy import FIGURES
 from pipeline.offline.report import HEADINGS, Report, row
-from pipeline.offline.scores import FIGURES, Figure
+from pipeline.offline.scores import Figure
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222 }

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.model.accuracy import FIGURES, agreement
 from pipeline.model.operators import OPSET
 from pipeline.offline.fit import Recipe
-from pipeline.offline.scores import agreement
 from pipeline.offline.train import Trained
 from pipeline.runtime.durable import write_durably
 
@@ -87,4 +87,4 @@ def _metrics(trained: Trained, origin: Origin) -> dict[str, Any]:
     if not len(unseen):
         return {"rows": 0}
     predicted = trained.runtime().predict(unseen.features)
-    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target))}
+    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target), FIGURES)}

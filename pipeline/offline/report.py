@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 
 from pipeline.corpus.table import Corpus
+from pipeline.model.accuracy import FIGURES
 from pipeline.offline.candidate import Candidate
-from pipeline.offline.scores import FIGURES, GroupResult, by_group
+from pipeline.offline.scores import GroupResult, by_group
 from pipeline.runtime.durable import write_durably
 
 

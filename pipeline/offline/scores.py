@@ -8,15 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.corpus.table import Corpus
-from pipeline.model import accuracy
+from pipeline.model.accuracy import FIGURES, agreement
 
-FIGURES = {
-    "plcc": accuracy.plcc,
-    "srocc": accuracy.srocc,
-    "krocc": accuracy.krocc,
-    "rmse": accuracy.rmse,
-    "mae": accuracy.mae,
-}
 BANDS = (0, 20, 40, 60, 80, 100)
 
 Scores = npt.NDArray[np.float32]
@@ -39,11 +32,6 @@ class GroupResult:
     name: str
     rows: int
     figures: dict[str, Figure]
-
-
-def agreement(predicted: Scores, score: Scores) -> dict[str, float]:
-    """Return every figure of FIGURES of two vectors [n]."""
-    return {name: figure(predicted, score) for name, figure in FIGURES.items()}
 
 
 def by_group(predicted: Scores, corpus: Corpus, target: str, resamples: int, seed: int = 0) -> list[GroupResult]:
@@ -79,8 +67,8 @@ def _with_intervals(
     clips = np.split(order, np.flatnonzero(np.diff(clip[rows][order])) + 1)
     random = np.random.default_rng(seed)
     drawn = [_redraw(clips, random) for _ in range(resamples)]
-    values = agreement(predicted, score)
-    samples = [agreement(predicted[index], score[index]) for index in drawn]
+    values = agreement(predicted, score, FIGURES)
+    samples = [agreement(predicted[index], score[index], FIGURES) for index in drawn]
     return {name: _figure(value, np.array([sample[name] for sample in samples])) for name, value in values.items()}
 
 
