@@ -7,7 +7,7 @@ from pipeline import data
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
 from pipeline.model import accuracy
-from pipeline.offline.scores import by_group
+from pipeline.offline.report import by_group
 
 
 @pytest.fixture(scope="module")
