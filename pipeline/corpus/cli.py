@@ -7,9 +7,9 @@ import click
 import numpy as np
 
 from pipeline.console.mistakes import in_one_line
-from pipeline.corpus.pairs import Pair, find_pairs, parse_ladder
+from pipeline.corpus.packed import pack, write_npz
+from pipeline.corpus.pairs import Limits, Pair, find_pairs, parse_ladder
 from pipeline.corpus.read import load_corpus
-from pipeline.corpus.reference import Limits
 from pipeline.corpus.table import CorpusError
 
 _LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
@@ -86,9 +86,6 @@ def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None,
 @click.option("-o", "--output", required=True, type=_file, help="The .npz to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
     """Pack whole sources of CORPUS into a small .npz that is read with numpy alone."""
-    from pipeline.corpus.npz import write_npz
-    from pipeline.corpus.pack import pack
-
     with in_one_line(CorpusError):
         packed = pack(load_corpus(corpus_file), stream.split(","), judge.split(","), every, seed)
         write_npz(output, packed)
