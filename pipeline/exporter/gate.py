@@ -18,11 +18,9 @@ import numpy.typing as npt
 
 from pipeline.checkpoints.checkpoint import Figures, GateMetrics, State, Verdict
 from pipeline.exporter.bootstrap import PairedErrors, Values
-from pipeline.model.accuracy import agreement
+from pipeline.model.accuracy import MIN_GROUPS, agreement
 
 MIN_ROWS = 100
-MIN_GROUPS = 4
-"""With fewer, how contents differ cannot be told."""
 
 MIN_GAIN = 0.2
 """Score points. What is gained on the contents of one stream may be lost on others: a base model that is nearly right

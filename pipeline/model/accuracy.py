@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import numpy.typing as npt
 
+MIN_GROUPS = 4
+"""With fewer groups of rows, one for each content, how contents differ cannot be told."""
+
 
 def rmse(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the root mean squared error; NaN of nothing."""

@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.exporter.gate import MIN_GROUPS
+from pipeline.model.accuracy import MIN_GROUPS
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.rows import RowBatch
 
