@@ -70,6 +70,13 @@ def _verdict(before: float, after: float) -> Drift:
     return Drift("ok", before, after, None)
 
 
+def _finding(after: float, limit: float) -> str:
+    return (
+        f"Over the last {WINDOW} captures the corrected score is off by {after:.2f} RMS (limit {limit:g}): "
+        "the predictor no longer fits this content."
+    )
+
+
 def rms(values: Iterable[float]) -> float:
     """Root of the mean square; the mean of no values does not exist."""
     squares = [value * value for value in values]
@@ -106,13 +113,6 @@ def plot(history: Sequence[Outcome], title: str, path: Path) -> None:
         figure.savefig(path)
     except ValueError as error:
         raise CorrectionError(f"output {path}: {error}") from error
-
-
-def _finding(after: float, limit: float) -> str:
-    return (
-        f"Over the last {WINDOW} captures the corrected score is off by {after:.2f} RMS (limit {limit:g}): "
-        "the predictor no longer fits this content."
-    )
 
 
 def _rolling_rms(values: list[float]) -> list[float]:
