@@ -4,6 +4,7 @@ reports, journal                       all roles, one mailbox each
 ring                                   ingest
 reservoir, holdout, weights, model     trainer
 stable                                 exporter
+control                                commands, one at a time
 
 A region is a file `vmafx-<instance>-<region>` in /dev/shm; beside it lie the lock under which it is made, for each role
 a lock and a bell, which ends its wait, and lock and directory of `run`. No region has a `-` in its name, so an instance
@@ -32,7 +33,7 @@ from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent
 
 PREFIX = "vmafx-"
 MAILBOX_KIND = "mailbox"
-NAMES = (KIND, "journal", "ring", "reservoir", "holdout", "weights", "model", "stable")
+NAMES = (KIND, "journal", "ring", "reservoir", "holdout", "weights", "model", "stable", "control")
 """Every region that an instance may have."""
 
 RUN = "run"
