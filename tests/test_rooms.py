@@ -9,7 +9,7 @@ import pipeline
 
 ROOT = Path(pipeline.__file__).parent
 PROCESSES = ("ingest", "trainer", "exporter", "monitor")
-MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base"}
+MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base", "orders"}
 """The trainer's files that know of processes; the others are learning alone."""
 
 

@@ -12,17 +12,19 @@ from pipeline.checkpoints.names import file_of
 from pipeline.corpus.table import CorpusError
 from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate import GateSet, Predict, judge
+from pipeline.exporter.veto import vetoes
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
+from pipeline.runtime.control import Control
 from pipeline.shm.rows import RowBatch
 
 
 class GateInputs:
     """Judges candidates as the settings say."""
 
-    def __init__(self, directory: Path, fixture: Fixture | None, delta: float) -> None:
-        self._directory, self._fixture, self._delta = directory, fixture, delta
+    def __init__(self, directory: Path, fixture: Fixture | None, delta: float, state_dir: Path) -> None:
+        self._directory, self._fixture, self._delta, self._state_dir = directory, fixture, delta, state_dir
 
     def verdict(
         self,
@@ -31,8 +33,9 @@ class GateInputs:
         stable: Checkpoint | None,
         holdout: RowBatch | None,
         incomparable: str = "",
+        control: Control | None = None,
     ) -> Verdict:
-        """Judge a candidate on the rows there are.
+        """Judge a candidate on the rows there are, and by what operators have said (`control`).
 
         Without the fixture that was asked for, and without the last stable model where there is one, none is called
         stable. `incomparable` says why there is one that cannot be compared with, empty where that is not so.
@@ -51,7 +54,16 @@ class GateInputs:
             last = None if stable is None else self._load(stable).predict
         except (UnusableModel, OSError) as error:
             missing.append(f"last stable checkpoint: {error}.")
-        verdict = judge(candidate.predict, OnnxModel(base.serialized).predict, last, sets, self._delta)
+        base_model = OnnxModel(base.serialized).predict
+        verdict = judge(candidate.predict, base_model, last, sets, self._delta)
+        try:
+            in_place = last or base_model
+            against = vetoes(control or Control(), self._state_dir, base.digest, candidate.predict, in_place, sets)
+            veto = next(against, "")
+        except (UnusableModel, OSError) as error:
+            veto, missing = "", [*missing, f"withdrawn checkpoint: {error}."]
+        if veto and verdict.state != "unstable":
+            return Verdict("unstable", veto, verdict.metrics)
         if missing and verdict.state != "unstable":
             return Verdict("unproven", " ".join(missing), verdict.metrics)
         return verdict

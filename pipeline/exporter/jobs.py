@@ -24,6 +24,7 @@ from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
+from pipeline.runtime.control import Control, Orders
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.runtime.reports import Board
 from pipeline.runtime.restore import Saved
@@ -44,10 +45,14 @@ class Jobs:
         announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD
         floor = board.exporter().version
         self._store = Store(settings.checkpoint_dir, settings.keep_checkpoints, announced, floor)
-        self._gate_inputs = GateInputs(settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta)
+        self._gate_inputs = GateInputs(
+            settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta, settings.state_dir
+        )
         self._state_writer = StateWriter(settings, self._sources, board, log, saved)
         self._stable_publisher = StablePublisher(settings)
         self._log = log
+        self._settings = settings
+        self._orders: Orders | None = None
         self._fixture_problem = ""
 
     @property
@@ -78,11 +83,14 @@ class Jobs:
         Once it is published the job has done its work: what is wrong in the directory then is among the problems.
         """
         self._store.claim()
+        control = self._in_force()
+        if control.paused is not None:
+            raise NotReady("an operator has paused the sidecar: vmafx-sidecar resume")
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         before = self._store.in_line(base.digest)
         verdict = self._gate_inputs.verdict(
-            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable
+            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable, control
         )
         made = self._store.publish(
             candidate.onnx,
@@ -96,6 +104,13 @@ class Jobs:
             return self.upkeep()
         except (OSError, TimeoutError) as error:
             return replace(self._store.overview, problems=(error,))
+
+    def _in_force(self) -> Control:
+        """Return what operators have ordered. Raises ControlError or OSError where that cannot be known."""
+        if self._orders is None:
+            self._orders = Orders(self._settings)
+        self._orders.refresh()
+        return self._orders.control
 
     def _look_at_fixture(self) -> None:
         problem = self._fixture.problem() if self._fixture else ""

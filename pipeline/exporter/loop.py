@@ -19,6 +19,7 @@ from pipeline.exporter.jobs import Jobs, JobThread, NotReady
 from pipeline.exporter.schedule import BackOff, Schedule
 from pipeline.model.errors import UnusableModel
 from pipeline.registry.registry import RegistryError
+from pipeline.runtime.control import ControlError
 from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.runtime.locks import DirectoryTaken
 from pipeline.runtime.process import Process
@@ -37,6 +38,7 @@ _KINDS: dict[type[Exception], str] = {
     RegistryError: "directory",
     PinsError: "directory",
     CheckpointError: "directory",
+    ControlError: "directory",
     Refused: "refused",
     UnusableModel: "refused",
     NotReady: "not ready",

@@ -91,7 +91,7 @@ class Health(msgspec.Struct, frozen=True):
         roles = [self.roles[role] for role in PIPELINE]
         if any(role.failed for role in roles):
             return "failed"
-        if any(role.suspended for role in roles):
+        if any(role.suspended or role.phase == "paused" for role in roles):
             return "paused"
         at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
         return "running" if at_work else "initializing"

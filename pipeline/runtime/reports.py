@@ -66,7 +66,8 @@ class IngestReport(Report, kw_only=True):
 class TrainerReport(Report, kw_only=True):
     """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet.
 
-    `start` is the first sample of this base model's training, `restored` how many the ring began with.
+    `start` is the first sample of this base model's training, `restored` how many the ring began with. `orders` is
+    what operators have put in force, a line each; `excluded` counts the samples left out since they are quarantined.
     """
 
     device: str = ""
@@ -90,6 +91,8 @@ class TrainerReport(Report, kw_only=True):
     holdout_rows: int = 0
     cpu_share: float = 0.0
     metrics: dict[str, float] = {}
+    orders: list[str] = []
+    excluded: int = 0
 
 
 class ExporterReport(Report, kw_only=True):

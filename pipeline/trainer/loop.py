@@ -19,9 +19,10 @@ from pipeline.trainer import base as base_model
 from pipeline.trainer.budget import CpuBudget
 from pipeline.trainer.device import choose_device
 from pipeline.trainer.online import OnlineTraining
+from pipeline.trainer.orders import Obedience, open_orders
 from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
-from pipeline.trainer.resume import base_note, resume
+from pipeline.trainer.resume import resume
 from pipeline.trainer.snapshot_publisher import SnapshotPublisher
 from pipeline.trainer.stable_follower import StableFollower
 
@@ -40,8 +41,9 @@ def serve(process: Process[TrainerReport]) -> None:
     reservoir, first = regions.own_reservoir(settings, "reservoir", settings.reservoir_capacity)
     holdout, second = regions.own_reservoir(settings, "holdout", settings.holdout_capacity)
     base = base_model.obtain(process)
-    attached = _wait_for_ring(process) if base is not None else None
-    if base is None or attached is None:
+    orders = open_orders(process) if base is not None else None
+    attached = _wait_for_ring(process) if orders is not None else None
+    if base is None or orders is None or attached is None:
         return
     ring, ring_region = attached
     device, note = choose_device(settings)
@@ -62,8 +64,9 @@ def serve(process: Process[TrainerReport]) -> None:
     report.recipe, report.base_model, report.base_digest = settings.recipe, base.name, base.digest
     report.device = ""  # that of the life before
     _say_where(process, training, note)
+    obedience = Obedience(process, orders, base, training, publisher)
     process.log.info("training", base_model=base.name, learner=report.learner, step=training.total_steps)
-    _train(process, training, publisher, ring, ring_region)
+    _train(process, training, publisher, obedience, ring, ring_region)
 
 
 def _say_where(process: Process[TrainerReport], training: OnlineTraining, note: str = "") -> None:
@@ -90,6 +93,7 @@ def _train(
     process: Process[TrainerReport],
     training: OnlineTraining,
     publisher: SnapshotPublisher,
+    obedience: Obedience,
     ring: Ring,
     ring_region: Segment,
 ) -> None:
@@ -100,9 +104,10 @@ def _train(
     evaluation = _Evaluation(process, training)
     publisher.publish()
     report.publish()
-    process.phase("running", base_note(process.report))
+    obedience.show()
     while not process.should_stop():
-        observed = training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
+        obedience.follow()
+        observed = 0 if obedience.paused else training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
         if not observed or publisher.due:
             publisher.publish()
         if process.reporter.due:
@@ -116,10 +121,15 @@ def _train(
             if not ring_region.is_current():
                 process.log.warning("ring_replaced")
                 return
-            process.wait(min(report.due_in, evaluation.due_in), unless=lambda: ring.head > training.cursor)
+            due_in = min(report.due_in, evaluation.due_in)
+            process.wait(due_in, unless=lambda: obedience.is_news or _has_work(training, ring, obedience))
     publisher.publish()
     report.measure()
     report.publish()
+
+
+def _has_work(training: OnlineTraining, ring: Ring, obedience: Obedience) -> bool:
+    return ring.head > training.cursor and not obedience.paused
 
 
 class _Evaluation:
@@ -183,6 +193,7 @@ class _Progress:
         report.step, report.cursor = self._publisher.step, self._training.cursor
         report.lag = max(0, self._ring.head - self._training.cursor)
         report.evicted_untrained = self._training.evicted_untrained
+        report.excluded = self._training.excluded
         report.steps_undone, report.rollbacks = self._training.steps_undone, self._training.rollbacks
         report.reservoir_rows, report.holdout_rows = int(figures["reservoir_rows"]), int(figures["holdout_rows"])
         report.loss = figures.get("loss")

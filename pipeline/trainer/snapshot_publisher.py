@@ -79,10 +79,10 @@ class SnapshotPublisher:
         """Step of the last published version."""
         return self._step
 
-    def publish(self) -> None:
-        """Publish the current version, unless it has been."""
+    def publish(self, *, anew: bool = False) -> None:
+        """Publish the current version, unless it has been: `anew` also then."""
         training = self._training
-        if (training.total_steps, training.cursor) == (self._step, self._cursor):
+        if not anew and (training.total_steps, training.cursor) == (self._step, self._cursor):
             return
         began = time.monotonic()
         self._weights.publish(messages.encode(self._snapshot()))

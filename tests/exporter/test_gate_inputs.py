@@ -33,7 +33,7 @@ def biased(good: BaseModel) -> BaseModel:
 
 def test_rows_of_a_fixture_decide(good: BaseModel, biased: BaseModel, tmp_path: Path) -> None:
     """The right model in the place of a biased one is stable, without any held-out rows; the other way round never."""
-    judging = GateInputs(tmp_path, Fixture(CORPUS, "vmaf", 6), DELTA)
+    judging = GateInputs(tmp_path, Fixture(CORPUS, "vmaf", 6), DELTA, tmp_path)
     found = judging.verdict(OnnxModel(good.serialized), biased, None, None)
     assert found.state == "stable"
     assert found.metrics["fixture"].groups > 4
@@ -44,7 +44,7 @@ def test_rows_of_a_fixture_decide(good: BaseModel, biased: BaseModel, tmp_path: 
 
 def test_without_its_fixture_nothing_is_called_stable(good: BaseModel, biased: BaseModel, tmp_path: Path) -> None:
     """Not even the right model in the place of a biased one; the reason names setting and file."""
-    judging = GateInputs(tmp_path, Fixture(tmp_path / "gone.npz", "vmaf", 6), DELTA)
+    judging = GateInputs(tmp_path, Fixture(tmp_path / "gone.npz", "vmaf", 6), DELTA, tmp_path)
     found = judging.verdict(OnnxModel(good.serialized), biased, None, None)
     assert found.state == "unproven"
     assert found.reason == f"VMAFX_SIDECAR_FIXTURE: {tmp_path}/gone.npz: no such file."

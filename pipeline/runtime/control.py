@@ -1,0 +1,314 @@
+"""What operators have ordered: pause, freeze, reset, quarantine, and models that must not come back.
+
+`control.json` in the state directory holds what is in force, `control.log` who ordered what, when and why. Commands
+change both under a lock, whether or not a sidecar runs, and publish what is in force in the region `control`: the one
+who holds the lock is its only writer. So whoever follows it never waits for a disk, except at a start without a region.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from pipeline.config import Settings
+from pipeline.runtime import locks, regions, reports
+from pipeline.runtime.durable import sync_directory, write_durably
+from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.segment import Segment, SegmentError
+
+FILE, LOG = "control.json", "control.log"
+REGION = "control"
+CAPACITY = 1 << 18
+"""Bytes of orders in force that there is room for; the weights of a reset come on top."""
+
+_PATIENCE_S = 5.0
+
+
+class ControlError(Exception):
+    """The orders cannot be read or changed; the message says why."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One command of an operator. `at` is RFC 3339 in UTC, `user` a name or id, `text` the command as given."""
+
+    number: int
+    at: str
+    user: str
+    text: str
+    reason: str = ""
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    """Start over from `to`: "base" or a version. Followed once by each training, which knows it by its number."""
+
+    number: int
+    to: str
+    forget_samples: bool = False
+    base_digest: str = ""
+
+
+class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that are not learned from: of a group, of a node (names and their hashes), of a time (Unix seconds)."""
+
+    number: int
+    group: str = ""
+    group_hash: int | None = None
+    node: str = ""
+    node_hash: int | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint that was rolled back: neither it nor one that predicts the same may become stable again."""
+
+    number: int
+    version: int
+    sha256: str
+    base_digest: str
+
+
+class Control(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force after order `number`; `paused` and `frozen` are the orders that said so."""
+
+    number: int = 0
+    paused: Order | None = None
+    frozen: Order | None = None
+    reset: Reset | None = None
+    quarantines: tuple[Quarantine, ...] = ()
+    withdrawn: tuple[Withdrawn, ...] = ()
+    last: Order | None = None
+
+    def lines(self) -> list[str]:
+        """Return what is in force, for people, a line each."""
+        told = [f"{what} by {o.user} at {o.at}" + (f": {o.reason}" if o.reason else "") for what, o in self._switches()]
+        told += [f"quarantine {each.number}: {describe(each)}" for each in self.quarantines]
+        return told + [f"withdrawn {each.number}: version {each.version}" for each in self.withdrawn]
+
+    def _switches(self) -> list[tuple[str, Order]]:
+        switches = (("paused", self.paused), ("frozen", self.frozen))
+        return [(what, order) for what, order in switches if order is not None]
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What the region holds: the orders in force, and float32 weights of the reset where it is not to the base."""
+
+    control: Control = Control()
+    weights: bytes = b""
+
+
+def describe(each: Quarantine) -> str:
+    """Return which rows a quarantine is of."""
+    parts = [f"group {each.group}"] if each.group_hash is not None else []
+    parts += [f"node {each.node}"] if each.node_hash is not None else []
+    parts += [f"{word} {_rfc3339(at)}" for word, at in (("since", each.since), ("until", each.until)) if at is not None]
+    return ", ".join(parts)
+
+
+def read(directory: Path) -> Published:
+    """Return what is in force by the files in a state directory; nothing where there are none. Raises ControlError."""
+    path = directory / FILE
+    try:
+        control = msgspec.json.decode(path.read_bytes(), type=Control)
+        return Published(control=control, weights=_weights(directory, control))
+    except FileNotFoundError:
+        return Published()
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ControlError(f"{path}: {error}") from None
+
+
+def history(directory: Path) -> list[Order]:
+    """Return all orders ever given, oldest first. Raises ControlError."""
+    path = directory / LOG
+    try:
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror}") from None
+    orders = [order for line in lines if (order := _order(line)) is not None]
+    last = read(directory).control.last
+    if last is not None and (not orders or orders[-1].number < last.number):
+        orders.append(last)  # its command was killed before it had written it down
+    return orders
+
+
+def change(
+    settings: Settings, text: str, reason: str, alter: Callable[[Control, Order], Control], weights: bytes = b""
+) -> Control:
+    """Put an order in force: durably, then for the processes that run. Returns what is in force now.
+
+    Raises ControlError, or OSError where the disk refuses: nothing has changed then.
+    """
+    directory = settings.state_dir
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
+        before = read(directory)
+        order = Order(number=before.control.number + 1, at=_rfc3339(), user=_user(), text=text, reason=reason)
+        altered = alter(before.control, order)
+        control = msgspec.structs.replace(altered, number=order.number, last=order)
+        encoded = msgspec.json.format(msgspec.json.encode(control), indent=2) + b"\n"
+        if len(encoded) > CAPACITY:
+            raise ControlError(f"{directory / FILE}: no room for more orders; lift some")
+        _write_down(directory, before.control.last)
+        if control.reset is not None and control.reset.number == order.number:
+            write_durably(directory / _weights_name(order.number), weights, mode=0o600)
+        write_durably(directory / FILE, encoded, mode=0o600)
+        _write_down(directory, order)
+        _leave_to_its_user(directory)
+        _remove_other_weights(directory, control)
+        _tell(settings, Published(control=control, weights=weights or _weights(directory, control)))
+    return control
+
+
+def _tell(settings: Settings, published: Published) -> None:
+    """Publish what is in force for a sidecar that is there, and wake its processes."""
+    try:
+        board = regions.attach_board(settings.instance_name)
+    except SegmentError:
+        return
+    _publish(settings, published)
+    for role in reports.ROLES:
+        bell = regions.bell(settings, board, role)
+        bell.ring()
+        bell.close()
+
+
+def _publish(settings: Settings, published: Published) -> None:
+    payload = msgspec.msgpack.encode(published)
+    mailbox, opened = regions.own_mailbox(settings, REGION, max(CAPACITY, len(payload)))
+    mailbox.publish(payload)
+    opened.segment.close()
+
+
+class Orders:
+    """Follows what is in force. Where there is no region (any more), it is made from the file.
+
+    Raises ControlError where the file cannot be read for some seconds: what is in force is then not known.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._attached: tuple[Mailbox, Segment] | None = None
+        self._version = 0
+        self._published = Published()
+        self.refresh()
+
+    @property
+    def control(self) -> Control:
+        """What is in force."""
+        return self._published.control
+
+    @property
+    def weights(self) -> bytes:
+        """The weights of the reset in force, float32[n_parameters]; empty for the base model's."""
+        return self._published.weights
+
+    @property
+    def is_news(self) -> bool:
+        """Whether there are newer orders than those taken in."""
+        return self._attached is not None and self._attached[0].version != self._version
+
+    def refresh(self) -> bool:
+        """Take in newer orders, if there are any; return whether there were."""
+        if self._attached is None or not self._attached[1].is_current():
+            self._attached, self._version = self._attach(), 0
+        box = self._attached[0]
+        if box.version == self._version:
+            return False
+        try:
+            letter = box.read()
+        except Torn:
+            return False
+        if letter is None:
+            return False
+        self._version = letter.version
+        try:
+            self._published = msgspec.msgpack.decode(letter.payload, type=Published)
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    def _attach(self) -> tuple[Mailbox, Segment]:
+        try:
+            return regions.attach_mailbox(self._settings, REGION)
+        except SegmentError:
+            directory = self._settings.state_dir
+            if directory.is_dir():
+                with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
+                    _publish(self._settings, read(directory))
+            else:
+                _publish(self._settings, Published())
+            return regions.attach_mailbox(self._settings, REGION)
+
+
+def _write_down(directory: Path, order: Order | None) -> None:
+    """Append an order to the log, unless it is there."""
+    path = directory / LOG
+    if order is None or any(known.number >= order.number for known in _logged(path)):
+        return
+    with open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
+        file.write(msgspec.json.encode(order) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_directory(directory)
+
+
+def _logged(path: Path) -> list[Order]:
+    lines = path.read_bytes().splitlines()[-1:] if path.exists() else []
+    return [order for line in lines if (order := _order(line)) is not None]
+
+
+def _order(line: bytes) -> Order | None:
+    try:
+        return msgspec.json.decode(line, type=Order)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # its command was killed while writing it
+
+
+def withdrawn_model(directory: Path, each: Withdrawn) -> Path:
+    """Return where the model of a withdrawn checkpoint is kept, to recognise it by."""
+    return directory / f"withdrawn-{each.version:06d}-{each.sha256[:16]}.onnx"
+
+
+def _weights_name(number: int) -> str:
+    return f"reset-{number:06d}.f32"
+
+
+def _weights(directory: Path, control: Control) -> bytes:
+    if control.reset is None or control.reset.to == "base":
+        return b""
+    return (directory / _weights_name(control.reset.number)).read_bytes()
+
+
+def _remove_other_weights(directory: Path, control: Control) -> None:
+    wanted = _weights_name(control.reset.number) if control.reset is not None else ""
+    for path in directory.glob("reset-*.f32"):
+        if path.name != wanted:
+            path.unlink(missing_ok=True)
+
+
+def _leave_to_its_user(directory: Path) -> None:
+    """Let the sidecar's user read what root has ordered."""
+    owner = directory.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        for path in (directory / FILE, directory / LOG, *directory.glob("reset-*.f32")):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _user() -> str:
+    user = os.getuid()
+    try:
+        return f"{pwd.getpwuid(user).pw_name} ({user})"
+    except KeyError:
+        return str(user)
+
+
+def _rfc3339(at: float | None = None) -> str:
+    when = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

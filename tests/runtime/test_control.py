@@ -1,0 +1,125 @@
+"""Orders: in force at once, after restarts, and written down."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipeline import config
+from pipeline.config import Settings
+from pipeline.runtime import control, regions
+from pipeline.runtime.control import Control, ControlError, Order, Orders, Reset
+from pipeline.shm import segment
+
+
+@pytest.fixture
+def settings(tmp_path: Path, instance: str) -> Settings:
+    """Return settings of a sidecar of its own."""
+    environ = {"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path / "online")}
+    return config.load(environ)
+
+
+def pause(now: Control, order: Order) -> Control:
+    """Pause."""
+    return msgspec.structs.replace(now, paused=order)
+
+
+def resume(now: Control, _order: Order) -> Control:
+    """Go on."""
+    return msgspec.structs.replace(now, paused=None)
+
+
+def test_an_order_reaches_who_follows_and_who_starts_later(settings: Settings) -> None:
+    """Through the region where a sidecar is there; from the file where memory is lost."""
+    regions.open_board(settings)
+    following = Orders(settings)
+    assert following.control == Control()
+    assert not following.is_news
+    control.change(settings, "pause", "noise", pause)
+    assert following.is_news
+    assert following.refresh()
+    assert following.control.paused is not None
+    assert (following.control.paused.text, following.control.paused.reason) == ("pause", "noise")
+    segment.remove(regions.name(settings.instance_name, "control"))
+    assert following.refresh()
+    assert Orders(settings).control == following.control
+    control.change(settings, "resume", "", resume)
+    following.refresh()
+    assert following.control == msgspec.structs.replace(Orders(settings).control, paused=None)
+
+
+def test_without_a_sidecar_an_order_waits_in_the_file(settings: Settings) -> None:
+    """It leaves nothing in shared memory, and is in force at the next start."""
+    control.change(settings, "pause", "", pause)
+    assert regions.leftovers(settings.instance_name) == []
+    assert Orders(settings).control.number == 1
+
+
+def test_history_has_every_order_once_whoever_was_killed(settings: Settings) -> None:
+    """A command that died between file and log, or in the middle of a line, loses no order and doubles none."""
+    for _ in range(3):
+        control.change(settings, "pause", "why", pause)
+    log = settings.state_dir / control.LOG
+    whole = log.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:2]))
+    assert [order.number for order in control.history(settings.state_dir)] == [1, 2, 3]
+    log.write_bytes(b"".join(lines[:2]) + lines[2][:10] + b"\n")
+    control.change(settings, "resume", "", resume)
+    assert [order.number for order in control.history(settings.state_dir)] == [1, 2, 3, 4]
+    assert {order.reason for order in control.history(settings.state_dir)[:3]} == {"why"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"number": "x"}', b"\xff\xfe", b'{"paused": 3}'])
+def test_orders_that_cannot_be_read_are_an_error(settings: Settings, content: bytes) -> None:
+    """Nobody takes them for none: that would end a pause."""
+    settings.state_dir.mkdir(parents=True)
+    (settings.state_dir / control.FILE).write_bytes(content)
+    with pytest.raises(ControlError, match=control.FILE):
+        Orders(settings)
+    with pytest.raises(ControlError, match=control.FILE):
+        control.change(settings, "pause", "", pause)
+
+
+def test_the_weights_of_a_reset_travel_with_it(settings: Settings) -> None:
+    """They are there after memory was lost; those of an older reset are removed."""
+    regions.open_board(settings)
+
+    def reset(now: Control, order: Order) -> Control:
+        return msgspec.structs.replace(now, reset=Reset(number=order.number, to="7", base_digest="b" * 64))
+
+    control.change(settings, "reset --to 7", "", reset, b"12345678")
+    assert Orders(settings).weights == b"12345678"
+    segment.remove(regions.name(settings.instance_name, "control"))
+    assert Orders(settings).weights == b"12345678"
+    control.change(settings, "pause", "", pause)
+    assert Orders(settings).weights == b"12345678"
+    control.change(settings, "reset --to 7", "", reset, b"abcd")
+    assert Orders(settings).weights == b"abcd"
+    assert len(list(settings.state_dir.glob("reset-*.f32"))) == 1
+
+
+def test_a_disk_that_refuses_changes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is not in force, and not in the history."""
+    regions.open_board(settings)
+    following = Orders(settings)
+
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device", str(settings.state_dir))
+
+    monkeypatch.setattr(control, "write_durably", refuse)
+    with pytest.raises(OSError, match="No space"):
+        control.change(settings, "pause", "", pause)
+    assert not following.refresh()
+    assert control.history(settings.state_dir) == []
+
+
+def test_the_file_says_in_plain_words_what_is_in_force(settings: Settings) -> None:
+    """An operator may read it."""
+    control.change(settings, "pause", "noise", pause)
+    document = json.loads((settings.state_dir / control.FILE).read_bytes())
+    assert document["paused"]["reason"] == "noise"
+    (line,) = control.read(settings.state_dir).control.lines()
+    assert line.startswith("paused by ")
+    assert line.endswith(": noise")
