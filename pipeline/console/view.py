@@ -25,7 +25,8 @@ def headline(health: Health) -> Text:
     """Return phase and what is being done, in a line."""
     if not health.running:
         return Text(doing(health), style="bold")
-    return Text.assemble((health.phase, f"bold {_PHASE_STYLES[health.phase]}"), "  ", doing(health))
+    orders = "".join(f"\n{order}" for order in health.trainer.orders)
+    return Text.assemble((health.phase, f"bold {_PHASE_STYLES[health.phase]}"), "  ", doing(health), orders)
 
 
 def processes(health: Health) -> Table:

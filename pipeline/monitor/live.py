@@ -21,6 +21,7 @@ def live(health: Health, usages: Usages, record: Record, events: int) -> dict[st
         "phase": health.phase,
         "doing": doing(health),
         "problems": health.problems,
+        "orders": trainer.orders,
         "samples": ingest.accepted,
         "resent": ingest.resent,
         "rejected": ingest.rejected,
@@ -70,7 +71,7 @@ def doing(health: Health) -> str:
     if health.phase == "failed":
         return "Something is wrong: " + ("; ".join(health.problems) or "a process is beyond restart") + "."
     if health.phase == "paused":
-        return "Training is halted: " + "; ".join(health.problems) + "."
+        return "Training is paused: " + "; ".join(health.problems) + "."
     if health.phase == "initializing":
         waiting = "; ".join(health.problems)
         return f"Starting: {waiting}." if waiting else "Starting."

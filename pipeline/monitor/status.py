@@ -16,6 +16,7 @@ LIMIT = 4096
 
 _MOST_SAMPLES = 2**31 - 1
 _LONGEST_PROBLEM = 300
+_MOST_ORDERS = 3
 
 
 class Status:
@@ -46,6 +47,8 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     }
     if health.exporter.version:
         document["verdict"] = _verdict(health)
+    if health.trainer.orders:
+        document["orders"] = _few(health.trainer.orders)
     if checkpoint_at:
         document["last_checkpoint_time"] = rfc3339(checkpoint_at)
     return document | {"problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems]}
@@ -54,6 +57,12 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
 def _verdict(health: Health) -> dict[str, str]:
     """Return what the gate said of the newest checkpoint."""
     return {"state": health.exporter.latest_state, "reason": health.exporter.latest_reason[:_LONGEST_PROBLEM]}
+
+
+def _few(lines: list[str]) -> list[str]:
+    """Return the first lines, each cut, and how many more there are."""
+    more = [f"and {len(lines) - _MOST_ORDERS} more"] if len(lines) > _MOST_ORDERS else []
+    return [line[:_LONGEST_PROBLEM] for line in lines[:_MOST_ORDERS]] + more
 
 
 def _fitting(document: dict[str, Any]) -> bytes:

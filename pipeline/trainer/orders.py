@@ -16,6 +16,8 @@ from pipeline.trainer.resume import base_note
 from pipeline.trainer.snapshot_publisher import SnapshotPublisher
 
 _TRY_AGAIN_S = 1.0
+# What fits into a report.
+_MOST, _LONGEST = 30, 300
 
 
 def open_orders(process: Process[TrainerReport]) -> Orders | None:
@@ -76,7 +78,7 @@ class Obedience:
             self._process.log.warning("quarantine", rules=len(control.quarantines), rows_removed=left)
         if control.reset is not None and control.reset.number > self._training.resets:
             self._reset(control.reset)
-        report.orders = control.lines()
+        report.orders = [line[:_LONGEST] for line in control.lines()[:_MOST]]
         self._publisher.publish(anew=True)
 
     def _reset(self, reset: Reset) -> None:

@@ -53,6 +53,8 @@ function showNow(live) {
   at("doing").textContent = live.doing;
   at("problems").hidden = live.problems.length === 0;
   replace(at("problems"), live.problems.map((problem) => element("li", {}, problem)));
+  at("orders").hidden = live.orders.length === 0;
+  replace(at("orders"), live.orders.map((order) => element("li", {}, order)));
   replace(at("tiles"), tiles(live));
 }
 
