@@ -59,7 +59,7 @@ gpu-check: $(if $(GPU_PYTHON),,install)  ## CUDA: its tests and its speed; renew
 
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600
-	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)
 
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'

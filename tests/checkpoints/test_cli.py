@@ -11,7 +11,7 @@ from pipeline.checkpoints import checkpoint as sidecar
 from pipeline.checkpoints import cli, pins
 from pipeline.checkpoints.names import file_of
 from pipeline.registry import registry
-from tests.checkpoints.making import publish_one, reconciled
+from tests.support.checkpoints import publish_one, reconciled
 
 COMMANDS = {"checkpoints": cli.checkpoints, "pin": cli.pin, "unpin": cli.unpin, "rollback": cli.rollback}
 

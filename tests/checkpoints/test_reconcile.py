@@ -17,7 +17,7 @@ from pipeline.checkpoints.names import file_of, published
 from pipeline.checkpoints.publish import next_version, publish
 from pipeline.checkpoints.reconcile import Overview, reconcile
 from pipeline.registry import registry
-from tests.checkpoints.making import CREATED, publish_one, reconciled, small_model
+from tests.support.checkpoints import CREATED, publish_one, reconciled, small_model
 
 BASE = small_model()
 

@@ -22,7 +22,7 @@ from pipeline.runtime import kernel, regions
 from pipeline.runtime.journal import open_journals
 from pipeline.runtime.reports import ExporterReport, IngestReport, TrainerReport
 from pipeline.shm import segment
-from tests.monitor.boards import at_work, publish, settings_of
+from tests.support.boards import at_work, publish, settings_of
 
 ROOT = Path(__file__).parents[2]
 

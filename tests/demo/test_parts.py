@@ -13,7 +13,7 @@ from pipeline.demo.display import Display, Moment
 from pipeline.demo.judge import Figures, Judge
 from pipeline.demo.result import Judged, failure, plot, table
 from pipeline.model.runtime import OnnxModel
-from tests.node.checkpoints import constant_model, publish
+from tests.support.node_checkpoints import constant_model, publish
 
 GOOD, BAD = Figures(1.0, 0.99, 0.98), Figures(9.0, 0.5, 0.4)
 

@@ -16,7 +16,7 @@ import pytest
 
 import pipeline
 from tests.deploy.charts import ROOT
-from tests.node.waiting import eventually
+from tests.support.waiting import eventually
 
 VERSION = pipeline.__version__
 
@@ -108,7 +108,7 @@ def sidecar(installed: Path, tmp_path: Path) -> Iterator[Path]:
     command = [str(installed / "vmafx-sidecar"), "run"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean() | settings, stderr=subprocess.DEVNULL)
     try:
-        assert eventually(socket.exists, 60)
+        assert eventually(socket.exists)
         yield socket
     finally:
         process.terminate()
@@ -127,7 +127,6 @@ def test_installed_command_works(installed: Path, sidecar: Path) -> None:
         shown = subprocess.run(command, cwd=sidecar.parent, env=clean(), check=False, capture_output=True, text=True)
         return dict(json.loads(shown.stdout))
 
-    assert eventually(lambda: status()["healthy"] and status()["monitor"]["http"], 60), status()
-    http = status()["monitor"]["http"]
+    http = eventually(lambda: status()["healthy"] and status()["monitor"]["http"], explain=status)
     with urllib.request.urlopen(http + "/") as page:  # noqa: S310  http, on loopback
         assert b"<html" in page.read().lower()

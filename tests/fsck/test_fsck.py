@@ -15,8 +15,8 @@ from pipeline.fsck import cli as fsck_cli
 from pipeline.runtime import messages, regions, saved_state
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
-from tests.checkpoints.making import publish_one, reconciled, small_model
-from tests.shm.rows import append
+from tests.support.checkpoints import publish_one, reconciled, small_model
+from tests.support.rows import append
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel, UnusableModel, load_base_model, parse_base_model
 from pipeline.model.runtime import OnnxModel
-from tests.model.graphs import gemm, layers, model, node, perceptron, tensor
+from tests.support.graphs import gemm, layers, model, node, perceptron, tensor
 
 
 def parse(proto: ModelProto) -> BaseModel:

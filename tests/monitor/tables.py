@@ -68,7 +68,7 @@ def main() -> None:
     """Write all tables."""
     from pipeline.runtime import regions
     from pipeline.shm.segment import SHM_DIR
-    from tests.monitor.boards import at_work
+    from tests.support.boards import at_work
 
     instance = "operations-tables"
     try:

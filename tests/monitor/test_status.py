@@ -15,8 +15,8 @@ import pytest
 from pipeline.monitor import status
 from pipeline.runtime.health import STALE_S, Health, examine
 from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
-from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
+from tests.support.boards import publish
 
 
 def test_status_is_what_the_operator_parses(get: Get) -> None:
@@ -111,7 +111,7 @@ def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
 def test_nothing_has_started_yet(instance: str) -> None:
     """A board without reports is a sidecar that initializes; nobody is ready or alive."""
     from pipeline.runtime import regions
-    from tests.monitor.boards import settings_of
+    from tests.support.boards import settings_of
 
     health = examine(regions.open_board(settings_of(instance)))
     assert health.phase == "initializing"

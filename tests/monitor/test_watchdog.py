@@ -13,7 +13,7 @@ from pipeline.monitor.events import Event
 from pipeline.monitor.watchdog import Watchdog
 from pipeline.runtime import logs
 from pipeline.runtime.reports import Board, TrainerReport
-from tests.monitor.boards import publish
+from tests.support.boards import publish
 
 HANG_S = 30.0
 

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.checkpoints import pointers
 from pipeline.node.policy import Policy
-from tests.node.checkpoints import link_stable, publish
+from tests.support.node_checkpoints import link_stable, publish
 
 
 def picked(directory: Path, policy: str) -> list[int]:

@@ -12,7 +12,8 @@ import pytest
 from pipeline.runtime import kernel
 from pipeline.runtime.lifecycle import LONGEST_BACKOFF_S, StopFlag, crash_backoff, crash_backoff_seconds
 from pipeline.runtime.reports import IngestReport, Report
-from tests.ingest.process import Ingest, running, wait_for
+from tests.support.ingest import Ingest, running
+from tests.support.waiting import eventually
 
 
 def died(after: float, short_lives: int = 0, phase: str = "accepting") -> Report:
@@ -74,13 +75,13 @@ def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
         signal.pause()
         os._exit(0)
     try:
-        wait_for(lambda: ingest.report().phase == "accepting", ingest.log)
+        eventually(lambda: ingest.report().phase == "accepting", explain=ingest.log)
     finally:
         os.kill(supervisor, signal.SIGKILL)
         os.waitpid(supervisor, 0)
     pid = ingest.report().pid
     try:
-        wait_for(lambda: kernel.look_at(pid).state in {"", "Z"}, ingest.log)
+        eventually(lambda: kernel.look_at(pid).state in {"", "Z"}, explain=ingest.log)
         assert ingest.report().phase == "stopped"
     finally:
         with suppress(ProcessLookupError):

@@ -15,7 +15,7 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
-from tests.shm.rows import append
+from tests.support.rows import append
 
 
 @cache

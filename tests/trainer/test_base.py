@@ -10,8 +10,8 @@ import pytest
 from pipeline.data import BASE_MODEL
 from pipeline.runtime import regions
 from pipeline.runtime.reports import TrainerReport
-from tests.ingest.process import wait_for
-from tests.monitor.boards import settings_of
+from tests.support.boards import settings_of
+from tests.support.waiting import eventually
 
 
 @pytest.mark.processes
@@ -32,11 +32,11 @@ def test_a_missing_base_model_is_a_warning_and_a_problem_until_it_is_there(tmp_p
 
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: report().problem, report)
+            eventually(lambda: report().problem, explain=report)
             assert report().phase == "initializing"
             assert report().problem == f"VMAFX_BASE_MODEL_PATH={path}: No such file or directory; waiting for it"
             path.write_bytes(BASE_MODEL.read_bytes())
-            wait_for(lambda: report().problem.startswith("waiting for ingest"), report)
+            eventually(lambda: report().problem.startswith("waiting for ingest"), explain=report)
         finally:
             process.terminate()
             log = process.communicate(timeout=60)[1]

@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,9 @@ from pipeline.runtime import regions
 from pipeline.runtime.reports import IngestReport
 from pipeline.shm.ring import Ring
 from pipeline.shm.segment import SHM_DIR, SegmentError
-from tests.contract.client import Client
+from tests.support.client import Client
+from tests.support.waiting import PATIENCE_S, eventually
 
-PATIENCE_S = 20.0
 N_FEATURES = 6
 
 
@@ -44,7 +43,7 @@ class Ingest:
     def start(self, descriptors: int | None = None) -> None:
         """Start it, with a limit on open files where one is given, and wait until it serves."""
         self.launch(descriptors)
-        wait_for(self._serves, self.log)
+        eventually(self._serves, explain=self.log)
         self.idle_descriptors = self.descriptors()
 
     def launch(self, descriptors: int | None = None) -> None:
@@ -127,11 +126,3 @@ def running(directory: Path, **settings: str) -> Iterator[Ingest]:
         yield ingest
     finally:
         ingest.clean()
-
-
-def wait_for(condition: Any, explain: Any = lambda: "") -> None:
-    """Wait until `condition()` holds; fail with what `explain()` says."""
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, f"waited {PATIENCE_S:g} s in vain\n{explain()}"
-        time.sleep(0.01)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.shm import segment
+from pipeline.shm.segment import Segment
+from tests.support.waiting import eventually
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -21,3 +25,15 @@ def running(module: str, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]
             process.wait(timeout=20)
         finally:
             process.kill()
+
+
+def attached(name: str, kind: str) -> Segment:
+    """Attach to a segment that another process makes, once it is there."""
+
+    def there() -> list[Segment]:
+        try:
+            return [segment.attach(name, kind)]
+        except segment.SegmentAbsent:
+            return []
+
+    return eventually(there)[0]
