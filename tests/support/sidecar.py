@@ -20,6 +20,7 @@ from pipeline import config
 from pipeline.config import Settings
 from pipeline.runtime import regions
 from pipeline.runtime.health import Health, examine
+from pipeline.runtime.reports import Board
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR, SegmentError
@@ -59,6 +60,7 @@ class Sidecar:
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._board: Board | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -117,10 +119,16 @@ class Sidecar:
         health = self.health()
         return health is not None and health.ingest.phase == "accepting"
 
+    def board(self) -> Board:
+        """Return its reports, attached to anew where they were replaced; raises SegmentError where there are none."""
+        if self._board is None or not self._board.segment.is_current():
+            self._board = regions.attach_board(self.instance)
+        return self._board
+
     def health(self) -> Health | None:
         """Return what the processes report; None before there is anything."""
         try:
-            return examine(regions.attach_board(self.instance))
+            return examine(self.board())
         except SegmentError:
             return None
 
@@ -222,7 +230,7 @@ class Sidecar:
         """
         pid = self.signal(role, signal.SIGSTOP)
         reported = msgspec.structs.replace(getattr(self.reported(), role), phase="stopped")
-        regions.attach_board(self.instance).box(role).publish(msgspec.msgpack.encode(reported))
+        self.board().box(role).publish(msgspec.msgpack.encode(reported))
         os.kill(pid, signal.SIGKILL)
         return pid
 

@@ -24,4 +24,4 @@ def eventually(condition: Callable[[], T], within_s: float = PATIENCE_S, explain
             error = raised
         if time.monotonic() > give_up:
             raise AssertionError(f"not true within {within_s:g} s\n{explain()}") from error
-        time.sleep(0.01)
+        time.sleep(0.02)
