@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.monitor.events import Event
@@ -33,23 +34,30 @@ class Watchdog:
     that already run.
     """
 
-    def __init__(self, board: Board, hang_s: float, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        board: Board,
+        hang_s: float,
+        log: FilteringBoundLogger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._board = board
         self._hang_s = hang_s
         self._log = log
+        self._clock = clock
         self._running: dict[str, tuple[int, float]] = {}
         self._before: dict[str, int] = {}
         """By role, the process that had reported last when the present one was started."""
         self.restarts: dict[str, int] = {}
         self._stopping = False
-        self._checked_at = time.monotonic()
+        self._checked_at = self._clock()
         for role in _WATCHED:
             self._take_up(role)
 
     def _take_up(self, role: str) -> None:
         pid = self._report(role).pid
         if kernel.look_at(pid).parent == os.getppid():
-            self._running[role] = (pid, time.monotonic())
+            self._running[role] = (pid, self._clock())
 
     def _report(self, role: str) -> Report:
         return self._board.read(role, _WATCHED[role])
@@ -68,7 +76,7 @@ class Watchdog:
             if event.payload["from_state"] in _ENDED:
                 self.restarts[role] = self.restarts.get(role, 0) + 1
         elif state == "running":
-            self._running[role] = (int(event.payload["pid"]), time.monotonic())
+            self._running[role] = (int(event.payload["pid"]), self._clock())
         elif state in {"exited", "backoff", "fatal"} and not self._stopping:
             self._log_end(role, state)
 
@@ -98,7 +106,7 @@ class Watchdog:
                     os.kill(pid, signal.SIGKILL)
 
     def _excuse_if_asleep(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._checked_at > _ASLEEP_S:
             self._running = {role: (pid, now) for role, (pid, _) in self._running.items()}
         self._checked_at = now
@@ -108,5 +116,5 @@ class Watchdog:
         report = self._report(role)
         has_reported = report.pid == pid
         patience = self._hang_s * _PATIENCE[role]
-        silent = time.monotonic() - (max(report.heartbeat, since) if has_reported else since)
+        silent = self._clock() - (max(report.heartbeat, since) if has_reported else since)
         return silent if silent > (patience if has_reported else max(patience, _STARTUP_S)) else 0.0
