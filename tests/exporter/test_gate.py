@@ -26,6 +26,11 @@ def off_by(bias: float, noise: float = 1.0, seed: int = 1) -> Callable[[Rows], R
     return lambda x: (x[:, 0] + bias + np.random.default_rng(seed).normal(0, noise, len(x))).astype(np.float32)
 
 
+def wrong_by(*errors: float) -> Callable[[Rows], Rows]:
+    """Make a model whose errors take turns."""
+    return lambda x: (x[:, 0] + np.resize(errors, len(x))).astype(np.float32)
+
+
 def verdict(
     candidate: float | Callable[[Rows], Rows],
     base: float,
@@ -41,13 +46,13 @@ def verdict(
 
 def test_a_clear_gain_is_stable_and_says_so_in_figures() -> None:
     """From an error of 10 points to one of 1."""
-    found = verdict(0, 10)
+    found = judge(wrong_by(1, -1), wrong_by(10, -10), None, [gate_set()], DELTA)
     assert found.state == "stable"
-    assert found.reason == "held-out: RMSE 0.9498, base model 9.991."
+    assert found.reason == "held-out: RMSE 1, base model 10."
     figures = found.metrics["held-out"]
     assert (figures.samples, figures.groups, figures.stable) == (600, 20, None)
     assert figures.candidate is not None
-    assert figures.candidate.rmse == pytest.approx(0.9498, abs=1e-4)
+    assert figures.candidate.rmse == pytest.approx(1, abs=1e-4)
 
 
 def test_a_model_equal_to_the_base_is_not_stable() -> None:
@@ -71,9 +76,9 @@ def test_a_nearly_right_base_is_never_replaced_by_a_worse_model(seed: int, bias:
 
 def test_worse_than_the_last_stable_is_unstable() -> None:
     """Better than the base by far, and still a step back beyond noise."""
-    found = verdict(3, 10, stable=0.5)
+    found = judge(wrong_by(3, -3), wrong_by(10, -10), wrong_by(1, -1), [gate_set()], DELTA)
     assert found.state == "unstable"
-    assert found.reason.startswith("held-out: RMSE 3.105, last stable 1.143: higher by 1.9")
+    assert found.reason.startswith("held-out: RMSE 3, last stable 1: higher by 2 at least")
 
 
 def test_as_good_as_the_last_stable_is_stable() -> None:
