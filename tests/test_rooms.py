@@ -8,20 +8,26 @@ import pytest
 import pipeline
 
 ROOT = Path(pipeline.__file__).parent
+REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESSES = ("ingest", "trainer", "exporter", "monitor")
 MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base"}
 """The trainer's files that know of processes; the others are learning alone."""
 
 
-def imported(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports, without `pipeline.`; what a type checker alone sees counts."""
+def modules(path: Path) -> set[str]:
+    """Return what a file imports, anywhere in it; what a type checker alone sees counts."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name.removeprefix("pipeline.") for name in found if name.startswith("pipeline.")}
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, without `pipeline.`."""
+    return {name.removeprefix("pipeline.") for name in modules(path) if name.startswith("pipeline.")}
 
 
 def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
@@ -65,3 +71,14 @@ def test_learning_knows_nothing_of_processes() -> None:
     learning = [path for path in (ROOT / "trainer").glob("*.py") if path.stem not in MEETING_PROCESSES]
     assert len(learning) > 10
     assert not {name for path in learning for name in imported(path) if name.startswith("runtime")}
+
+
+@pytest.mark.parametrize(
+    ("folder", "other"),
+    [("tests", "benchmarks"), ("benchmarks", "tests"), ("pipeline", "benchmarks"), ("pipeline", "tests")],
+)
+def test_tests_and_benchmarks_stand_alone(folder: str, other: str) -> None:
+    """Neither imports the other, and the product neither."""
+    found = {path: {name.split(".")[0] for name in modules(path)} for path in (REPOSITORY / folder).rglob("*.py")}
+    assert any("pipeline" in names for names in found.values()), "nothing was looked at"
+    assert [path for path, names in found.items() if other in names] == []
