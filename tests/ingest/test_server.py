@@ -14,7 +14,8 @@ import pytest
 
 from pipeline.shm.rows import RowBatch
 from tests.support.client import Client, Json, line, sample
-from tests.support.ingest import N_FEATURES, Ingest, running
+from tests.support.ingest import Ingest, running
+from tests.support.sidecar import N_FEATURES
 from tests.support.waiting import PATIENCE_S, eventually
 
 MIB = 1 << 20
@@ -175,8 +176,9 @@ def test_more_connections_than_allowed_are_closed_at_once(ingest: Ingest) -> Non
 def test_out_of_descriptors(tmp_path: Path) -> None:
     """New clients wait in the backlog, old ones are served; when others leave, the waiting ones get in."""
     with running(tmp_path) as ingest:
-        ingest.kill()
-        ingest.start(descriptors=40)
+        ingest.kill_all()
+        ingest.descriptors_allowed = 40
+        ingest.start()
         with ExitStack() as stack:
             clients = [stack.enter_context(ingest.client()) for _ in range(60)]
             eventually(lambda: ingest.descriptors() >= 40)
@@ -213,7 +215,7 @@ def test_resends_are_recognised_over_a_kill(tmp_path: Path) -> None:
         client = ingest.client()
         client.write(*(sample(f"job {i}") for i in range(500)))
         eventually(lambda: ingest.ring().head == 500)
-        ingest.kill()
+        ingest.kill_all()
         client.__exit__()
         ingest.start()
         with ingest.client() as again:
@@ -319,12 +321,8 @@ def test_a_stop_serves_what_was_sent_and_takes_the_socket_away(tmp_path: Path) -
 def test_a_second_ingest_is_refused_and_the_first_untouched(tmp_path: Path) -> None:
     """On the same socket under another instance name: the second ends with the documented code and one line."""
     with running(tmp_path) as ingest, ingest.client() as client:
-        second = Ingest(tmp_path, VMAFX_SIDECAR_INSTANCE=f"second-{os.getpid()}")
-        try:
-            second.launch()
-            assert second.process.wait(20) == 73
-        finally:
-            second.clean()
+        with Ingest(tmp_path, VMAFX_SIDECAR_INSTANCE=f"second-{os.getpid()}") as second:
+            assert second.launch().wait(20) == 73
         assert "another process is listening there" in second.log()
         assert "Traceback" not in second.log()
         assert client.ask(sample("untouched"))["ok"]

@@ -86,17 +86,14 @@ def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        ingest.clean()
+        ingest.lose_memory()
 
 
 @pytest.mark.processes
 def test_a_report_that_this_version_cannot_read_is_no_obstacle(tmp_path: Path) -> None:
     """Shared memory that outlived an upgrade: the process starts, its counters from zero."""
-    from pipeline.runtime import regions
-
     with running(tmp_path) as ingest:
-        ingest.kill()
-        box = regions.attach_board(ingest.settings.instance_name).box("ingest")
-        box.publish(msgspec.msgpack.encode({"pid": "not a number", "rejected": 5}))
+        ingest.kill_all()
+        ingest.board().box("ingest").publish(msgspec.msgpack.encode({"pid": "not a number", "rejected": 5}))
         ingest.start()
         assert ingest.report().lives == 1
