@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from tests.support.processes import REPOSITORY
 
 ROOT = Path(pipeline.__file__).parent
-REPOSITORY = Path(__file__).resolve().parents[1]
 PROCESSES = ("ingest", "trainer", "exporter", "monitor")
 MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base"}
 """The trainer's files that know of processes; the others are learning alone."""

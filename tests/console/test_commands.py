@@ -24,20 +24,18 @@ from pipeline.runtime.journal import open_journals
 from pipeline.runtime.reports import ExporterReport, IngestReport, TrainerReport
 from pipeline.shm import segment
 from tests.support.boards import at_work, publish, settings_of
+from tests.support.processes import REPOSITORY, environment
 
-ROOT = Path(__file__).parents[2]
 
-
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
+def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        cwd=ROOT,
-        env=kept | {"COLUMNS": "200"} | environment,
+        cwd=REPOSITORY,
+        env=environment(COLUMNS="200") | settings,
     )
 
 
@@ -163,7 +161,7 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
         stdin=inside,
         stdout=inside,
         stderr=subprocess.PIPE,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=os.environ | {"VMAFX_SIDECAR_INSTANCE": instance, "TERM": "xterm"},
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
@@ -253,5 +251,5 @@ def test_the_overview_imports_nothing_heavy() -> None:
     script = (
         f"import sys, pipeline.cli, pipeline.monitor.__main__, {', '.join(modules)}; print({heavy} & {{*sys.modules}})"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert result.stdout.strip() == "set()", result.stderr

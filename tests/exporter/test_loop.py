@@ -19,6 +19,7 @@ from pipeline.runtime import saved_state
 from pipeline.runtime.lifecycle import ExitCode
 from pipeline.runtime.reports import ExporterReport
 from tests.support.checkpoints import small_model
+from tests.support.processes import environment
 from tests.support.surroundings import Surroundings, settings_for
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -38,9 +39,8 @@ class Exporter:
 
     def start(self) -> None:
         """Start the process; the one before has ended."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
         command = [sys.executable, "-m", "pipeline.exporter"]
-        self.process = subprocess.Popen(command, env=environ | self._environ, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=environment(**self._environ), stderr=subprocess.PIPE)
 
     @property
     def report(self) -> ExporterReport:

@@ -14,6 +14,7 @@ import structlog
 from pipeline.runtime.journal import CAPACITY, Journals, open_journals
 from pipeline.runtime.logs import RateLimit
 from tests.support.boards import settings_of
+from tests.support.processes import REPOSITORY
 from tests.support.waiting import eventually
 
 
@@ -36,8 +37,7 @@ def test_a_new_life_goes_on_after_the_last(instance: str, journals: Journals) ->
         "import sys; from pipeline.runtime.journal import open_journals; from tests.support.boards import settings_of\n"
         "open_journals(settings_of(sys.argv[1])).writer('ingest').add({'timestamp': '1', 'event': 'first'})"
     )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", script, instance], check=True, timeout=60, cwd=root)
+    subprocess.run([sys.executable, "-c", script, instance], check=True, timeout=60, cwd=REPOSITORY)
     open_journals(settings_of(instance)).writer("ingest").add({"timestamp": "2", "event": "second"})
     assert [event["event"] for event in journals.newest(10)] == ["first", "second"]
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline.console.run import configuration_file
 from pipeline.monitor import history
 from tests.monitor.conftest import fetch
+from tests.support.processes import REPOSITORY, environment
 from tests.support.sidecar import SIX, Sidecar, running
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -158,14 +159,14 @@ def test_a_process_that_never_reports_ends_the_sidecar(tmp_path: Path, instance:
         "path = Path(sys.argv.pop()); run.configuration_file = lambda: path\n"
         "run.run()"
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | {
-        "VMAFX_SIDECAR_INSTANCE": instance,
-        "VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"),
-        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path),
-        "VMAFX_SIDECAR_HTTP": "",
-    }
+    environ = environment(
+        VMAFX_SIDECAR_INSTANCE=instance,
+        VMAFX_SIDECAR_SOCKET=str(tmp_path / "s.sock"),
+        VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path),
+        VMAFX_SIDECAR_HTTP="",
+    )
     run = [sys.executable, "-c", script, str(tmp_path / "supervisord.conf")]
-    ended = subprocess.run(run, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
+    ended = subprocess.run(run, env=environ, capture_output=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == code, ended.stderr
     assert _logged(ended.stderr.decode(), "ending_sidecar") == [{"process": "exporter", "code": code}]
 
@@ -185,7 +186,7 @@ def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_pat
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         pytest.skip("prometheus is not installed (Debian: prometheus)")
-    deploy = Path(__file__).parents[2] / "deploy" / "prometheus"
+    deploy = REPOSITORY / "deploy" / "prometheus"
     target = sidecar.url().removeprefix("http://")
     config = (deploy / "prometheus.yaml").read_text().replace("127.0.0.1:9091", target).replace("15s", "1s")
     (tmp_path / "prometheus.yaml").write_text(config)

@@ -1,5 +1,6 @@
 """Python processes of the tests, fed and ended by their standard input."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from pipeline.shm.segment import Segment
 from tests.support.waiting import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return the environment that the tests run in, with no settings of a sidecar but these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | settings
 
 
 @contextmanager

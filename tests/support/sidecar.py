@@ -25,6 +25,7 @@ from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR, SegmentError
 from tests.support.client import Client
+from tests.support.processes import environment
 from tests.support.waiting import PATIENCE_S, eventually
 
 COMMAND = (sys.executable, "-m", "pipeline")
@@ -52,13 +53,12 @@ class Sidecar:
         self.checkpoints = directory / "models"
         self.checkpoints.mkdir(exist_ok=True)
         self.log_file = directory / "sidecar.log"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
-        self.environment = inherited | {
+        places = {
             "VMAFX_SIDECAR_SOCKET": str(self.socket),
             "VMAFX_SIDECAR_CHECKPOINT_DIR": str(self.checkpoints),
             "VMAFX_SIDECAR_HTTP": "127.0.0.1:0",
-            **settings,
         }
+        self.environment = environment(**(places | settings))
         self._process: subprocess.Popen[bytes] | None = None
         self._board: Board | None = None
 
