@@ -77,7 +77,7 @@ def test_a_nearly_right_base_is_never_replaced_by_a_worse_model(seed: int, bias:
 
 def test_worse_than_the_last_stable_is_unstable() -> None:
     """Better than the base by far, and still a step back beyond noise."""
-    found = judge(wrong_by(3, -3), wrong_by(10, -10), wrong_by(1, -1), [gate_set()], DELTA)
+    found = judge(wrong_by(3), wrong_by(10), wrong_by(1), [gate_set()], DELTA)
     assert found.state == "unstable"
     assert found.reason.startswith("held-out: RMSE 3, last stable 1: higher by 2 at least")
 

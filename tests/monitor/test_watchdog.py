@@ -10,9 +10,9 @@ from structlog.testing import CapturingLogger
 
 from pipeline.monitor.events import Event
 from pipeline.monitor.watchdog import Watchdog
-from pipeline.runtime import logs
+from pipeline.runtime import logs, regions
 from pipeline.runtime.reports import Board, TrainerReport
-from tests.support.boards import publish
+from tests.support.boards import publish, settings_of
 from tests.support.clock import Clock
 
 HANG_S = 30
@@ -31,6 +31,12 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 def logged() -> CapturingLogger:
     """Return the logger of the watchdog, which keeps what is logged."""
     return CapturingLogger()
+
+
+@pytest.fixture
+def board(instance: str) -> Board:
+    """Return a board on which nobody has reported: a watchdog may kill whoever has."""
+    return regions.open_board(settings_of(instance))
 
 
 @pytest.fixture
