@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from pipeline.checkpoints.names import version_meant
+
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
 
 
 def _number(text: str) -> int:
-    match = re.fullmatch(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?", text)
-    if match is None:
+    version = version_meant(text)
+    if version is None:
         raise click.BadParameter(f"{text!r}: expected a version such as 42, v000042 or model_v000042")
-    return int(match[1])
+    return version
 
 
 def _directory(context: click.Context, _param: click.Parameter, value: Path | None) -> Path:
