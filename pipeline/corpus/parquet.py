@@ -3,17 +3,16 @@
 from pathlib import Path
 
 from pipeline.corpus.table import COLUMNS, Corpus, CorpusError, corpus_from_columns
+from pipeline.runtime.extras import lacking
 
 
 def read_parquet(path: Path) -> Corpus:
     """Read the columns of a corpus; others are ignored. Raises CorpusError."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise CorpusError(
-            f"{path}: .parquet needs pyarrow (pip install 'vmafx-sidecar[corpus]'); .npz and .csv do not"
-        ) from error
+    if reason := lacking("corpus", ".parquet"):
+        raise CorpusError(f"{path}: {reason}; .npz and .csv do not")
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:

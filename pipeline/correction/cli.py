@@ -141,10 +141,12 @@ def report(store: CorrectionStore, codec: str, output: Path) -> object:
     Example:
       vmafx-sidecar correct report --codec libx264 --output libx264.png
     """
-    try:
-        from pipeline.correction.report import plot
-    except ImportError as error:
-        raise click.ClickException("a plot needs matplotlib: install vmafx-sidecar[plot]") from error
+    from pipeline.runtime.extras import lacking
+
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
+    from pipeline.correction.report import plot
+
     correction = store.load(codec)
     plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     return {"plot": str(output), **_status(store, codec, correction)}

@@ -1,6 +1,5 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
 from pipeline.offline.command_line import command_line
+from pipeline.runtime.extras import lacking
 
 _file = click.Path(path_type=Path, dir_okay=False)
 _directory = click.Path(path_type=Path, file_okay=False)
@@ -55,8 +55,9 @@ def train(
         raise click.UsageError("--loso leaves every source out in turn: it takes no --val-source")
     if name and (loso or len(architectures) > 1):
         raise click.UsageError("--name names one model: give one --arch, and no --loso")
+    _need("torch", "training")
     if loso:
-        _need_plots()
+        _need("plot", "a report")
     from pipeline.offline.fit import Recipe
     from pipeline.offline.product import Origin, write_models
     from pipeline.offline.progress import forget, train_all
@@ -110,7 +111,7 @@ def evaluate(
     Writes evaluation.json, evaluation.html and plots. Intervals are 95 %, by drawing whole clips; they say nothing
     of other sources.
     """
-    _need_plots()
+    _need("plot", "a report")
     from pipeline.model.errors import UnusableModel
     from pipeline.offline.candidate import run
     from pipeline.offline.publish import publish
@@ -130,10 +131,10 @@ def evaluate(
         publish(candidates, corpus, target, resamples, output, "evaluation")
 
 
-def _need_plots() -> None:
-    """Say what a report needs before the work is done, not after."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
+def _need(extra: str, purpose: str) -> None:
+    """Say what is missing before the work is done, not after."""
+    if reason := lacking(extra, purpose):
+        raise click.ClickException(reason)
 
 
 @contextmanager
