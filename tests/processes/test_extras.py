@@ -12,7 +12,7 @@ import pytest
 from pipeline.cli import COMMANDS
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.runtime.lifecycle import ExitCode
-from tests.model.graphs import gemm, layers, model, node
+from tests.model.graphs import elu
 from tests.processes.sidecar import COMMAND, QUICK, Sidecar, running
 from tests.processes.stream import Stream
 
@@ -54,13 +54,8 @@ def test_a_plain_perceptron_needs_no_extra(tmp_path: Path) -> None:
 
 
 def elu_graph(directory: Path) -> Path:
-    """Return a model that is no plain perceptron."""
-    nodes = [
-        gemm("hidden", "features", "w0", "b0", transB=1),
-        node("Elu", ["hidden"], "active"),
-        gemm("last", "active", "w1", "b1", output="score", transB=1),
-    ]
-    onnx.save(model(nodes, layers()), directory / "elu.onnx")
+    """Return the file of a model that is no plain perceptron."""
+    onnx.save(elu(), directory / "elu.onnx")
     return directory / "elu.onnx"
 
 
