@@ -44,7 +44,7 @@ def _on_processor(base: BaseModel, recipe: Recipe) -> Learner:
     mlp = plain_mlp(base)
     if mlp is not None:
         return MlpLearner(mlp, base.vector(), recipe)
-    if reason := lacking("torch", "to train a graph other than a plain perceptron"):
+    if reason := lacking("torch", "training any graph but a plain perceptron"):
         raise UnusableModel(base.name, reason)
     from pipeline.trainer.torch_learner import TorchLearner
 
