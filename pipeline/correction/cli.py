@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 import click
 import msgspec
 
-from pipeline.correction import batch, drift
+from pipeline.correction import drift
 from pipeline.correction.captures import CorrectionError, Observation, Query
 from pipeline.correction.correction import Correction
 from pipeline.correction.host import host_id
@@ -119,7 +119,7 @@ def batch_record(store: CorrectionStore, codec: str, source: BinaryIO) -> object
     Example:
       vmafx-sidecar correct batch-record --codec libx264 captures.jsonl
     """
-    correction, result = batch.record(store, codec, source)
+    correction, result = store.record_lines(codec, source)
     for refusal in result.refused:
         click.echo(f"Warning: line {refusal.line}: {refusal.reason}", err=True)
     return {**msgspec.structs.asdict(result), **_status(store, codec, correction)}
@@ -145,10 +145,8 @@ def report(store: CorrectionStore, codec: str, output: Path) -> object:
 
     if reason := lacking("plot", "the plot"):
         raise click.ClickException(reason)
-    from pipeline.correction.report import plot
-
     correction = store.load(codec)
-    plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
+    drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     return {"plot": str(output), **_status(store, codec, correction)}
 
 
