@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from pipeline.checkpoints.names import version_meant
 from pipeline.console.mistakes import in_one_line
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def _number(text: str) -> int:
-    match = re.fullmatch(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?", text)
-    if match is None:
+    version = version_meant(text)
+    if version is None:
         raise click.BadParameter(f"{text!r}: expected a version such as 42, v000042 or model_v000042")
-    return int(match[1])
+    return version
 
 
 def _directory(context: click.Context, _param: click.Parameter, value: Path | None) -> Path:
