@@ -70,7 +70,7 @@ def _reservoir(found: Segment) -> Verdict:
     for _ in range(_ATTEMPTS):
         expected, rows = len(looked_at), looked_at.snapshot()
         if len(rows) >= expected:
-            return _judge_rows(rows, f"{len(rows):,} rows of {len(np.unique(rows.group)):,} contents")
+            return _judge_rows(rows, f"{len(rows):,} rows of {len(np.unique(rows.group)):,} groups")
     return False, f"{expected - len(rows):,} of {expected:,} rows are not whole"
 
 
