@@ -25,8 +25,8 @@ MIN_GROUPS = 4
 """With fewer, how much groups differ cannot be estimated."""
 
 MIN_GAIN = 0.2
-"""Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has little
-to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
+"""Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has
+little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
 
 MIN_SIGNAL = 1.0
 """Standard deviation of the scores, in points. Below it the sign of a correlation is chance."""

@@ -24,7 +24,7 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _ERROR
         source = model if isinstance(model, bytes) else str(model)
-        name = "model" if isinstance(model, bytes) else Path(model).name
+        self._name = name = "model" if isinstance(model, bytes) else Path(model).name
         try:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no other base class
@@ -36,6 +36,9 @@ class OnnxModel:
         self._names = [value.name for value in inputs]
         self._bounds = np.cumsum([value.shape[1] for value in inputs])
         self._one_by_one = any(value.shape[0] == 1 for value in inputs)
+
+    def __repr__(self) -> str:
+        return f"OnnxModel({self._name!r}, {self.n_features} features)"
 
     @property
     def n_features(self) -> int:

@@ -15,6 +15,9 @@ NAME = "history.sqlite"
 LIMIT = 3000
 """Evaluations kept."""
 
+SAVE_INTERVAL_S = 30
+"""Seconds between two writes: how far the file may be behind the sidecar."""
+
 CHECKPOINT_LIMIT = 300
 """Checkpoints kept."""
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.monitor.record import Record
 
-_SAVE_INTERVAL_S = 30.0
 _NEWEST = 50
 
 
@@ -66,7 +65,7 @@ class Archive:
             due = time.monotonic() >= save_at
             self.turn(save=due)
             if due:
-                save_at = time.monotonic() + _SAVE_INTERVAL_S
+                save_at = time.monotonic() + history.SAVE_INTERVAL_S
             self._wake.wait(max(0.0, save_at - time.monotonic()))
             self._wake.clear()
         self.turn(save=True)
