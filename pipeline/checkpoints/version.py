@@ -19,7 +19,7 @@ POINTERS = (pointers.LATEST, pointers.LATEST_STABLE)
 _NUMBER = re.compile(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?")
 
 
-class Version(click.ParamType):
+class Version(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """A version as a number, as the name of its file, or as the pointer that leads to it."""
 
     name = "version"
