@@ -19,7 +19,7 @@ ADAM_STEP_SIZE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the model learns. The defaults were chosen by measurement: docs/learning.md.
+    """How the model learns. The defaults were chosen by measurement: docs/learning-results.md.
 
     optimizer           "sgd" (with momentum) or "adam"
     step_size           learning rate, in the coordinates of `preconditioning.py`
