@@ -83,9 +83,9 @@ def _is_whole(directory: Path, version: int, described: Checkpoint | None, diges
     except OSError as error:
         return None, f"{error.filename or model}: {error.strerror}"
     if said != f"{digest}\n".encode():
-        return False, f"{model}: it has another digest than {twin.name} says"
+        return False, f"{model}: its digest is not the one in {twin.name}"
     if described is not None and described.sha256 != digest:
-        return False, f"{model}: it has another digest than {stem(version)}.json says"
+        return False, f"{model}: its digest is not the one in {stem(version)}.json"
     return True, ""
 
 

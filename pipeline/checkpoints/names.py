@@ -61,7 +61,7 @@ def published(directory: Path) -> list[int]:
 def strange(directory: Path) -> dict[str, str]:
     """Return what looks like a checkpoint's file and is none, by name, with the reason."""
     return {
-        name: "no regular file" if _FILE.fullmatch(name) else "no canonical name: model_v and six digits expected"
+        name: "not a regular file" if _FILE.fullmatch(name) else "not a canonical name; expected model_v and six digits"
         for name, is_regular in _entries(directory)
         if name.startswith("model_v") and not (is_regular and _FILE.fullmatch(name))
     }

@@ -39,7 +39,7 @@ def configuration_file() -> Path:
 def run() -> None:
     """Run the sidecar in the foreground until SIGTERM; settings come from the environment.
 
-    Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is beyond restart, 71 too little shared
+    Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is given up, 71 too little shared
     memory, 73 another sidecar is running, 74 stopped on request without a last save, 78 bad settings.
     """
     try:
@@ -62,7 +62,9 @@ def _supervise(settings: Settings) -> int:
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
-        click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
+        click.echo(
+            f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE", err=True
+        )
         return ExitCode.NO_SHARED_MEMORY
     # There may be no other directory to write to: supervisord and ONNX Runtime want one for temporary files.
     os.environ.setdefault("TMPDIR", str(run_dir))

@@ -27,7 +27,7 @@ class NoSidecar(click.ClickException):
 socket_option = click.option(
     "--socket",
     type=click.Path(path_type=Path),
-    help="Socket of the sidecar that is meant; by default the only one on this machine, or VMAFX_SIDECAR_SOCKET.",
+    help="Socket of the sidecar.  [default: VMAFX_SIDECAR_SOCKET, else the only sidecar on this machine]",
 )
 
 
@@ -52,7 +52,9 @@ def find_instance(socket: Path | None) -> str:
     if len(present) == 1:
         return present[0]
     if present:
-        raise NoSidecar(f"no sidecar for {settings.socket}, and {len(present)} others: say which with --socket")
+        raise NoSidecar(
+            f"no sidecar is running for {settings.socket}, but {len(present)} others are: choose one with --socket"
+        )
     raise NoSidecar(f"no sidecar is running for {settings.socket}")
 
 

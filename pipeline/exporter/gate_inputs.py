@@ -60,5 +60,5 @@ class GateInputs:
         path = file_of(self._directory, stable.version)
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != stable.sha256:
-            raise UnusableModel(path.name, "it is not what was published")
+            raise UnusableModel(path.name, "its digest is not the published one")
         return OnnxModel(data)

@@ -18,7 +18,7 @@ _PAUSE_S = 0.5
 
 
 @click.command(
-    epilog="Exit code: 0 all sound, 1 something is not, 3 nothing to look at. "
+    epilog="Exit code: 0 everything is sound, 1 something is not, 3 nothing to check. "
     "Example: vmafx-sidecar fsck --dir /mnt/vmafx-models/online"
 )
 @socket_option
@@ -26,7 +26,7 @@ _PAUSE_S = 0.5
     "--dir",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Checkpoint directory; by default VMAFX_SIDECAR_CHECKPOINT_DIR.",
+    help="Checkpoint directory.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"sound": sound, "findings": findings}).decode())
     if not findings:
-        raise NoSidecar("there is neither a checkpoint directory nor a sidecar to look at")
+        raise NoSidecar("there is neither a checkpoint directory nor a sidecar to check")
     raise SystemExit(0 if sound else 1)
 
 

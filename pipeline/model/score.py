@@ -36,7 +36,11 @@ def scores(model: bytes, features: NDArray[np.float32], name: str) -> NDArray[np
     if -done.returncode in _ENDED_BY_OTHERS:
         raise Interrupted(f"{name}: its check was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        death = f"it dies of signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        death = (
+            f"ONNX Runtime ended with signal {-done.returncode}"
+            if done.returncode < 0
+            else f"exit code {done.returncode}"
+        )
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [death]
         raise UnusableModel(name, f"ONNX Runtime does not run it: {reason[-1]}")
     return np.frombuffer(done.stdout, np.float32)

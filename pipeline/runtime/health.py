@@ -141,7 +141,7 @@ def _features_unlike(report: TrainerReport) -> str:
     if report.base_model in {"", UNTRAINED} or rows < UNLIKE_ROWS or rmse <= UNLIKE_RMSE:
         return ""
     return (
-        f"features look unlike those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
+        f"features do not look like those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
         f"points (RMSE); compare their order and scale with what {report.base_model} expects"
     )
 

@@ -97,7 +97,7 @@ class Process(Generic[R]):
             if isinstance(each, Segment):
                 each.put_back()
         if lost:
-            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by somebody else")
+            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by another program")
 
     def should_stop(self) -> bool:
         """Whether to end: a signal said so, or the supervisor that started this process is gone."""

@@ -189,7 +189,9 @@ def create(name: str, layout: Layout) -> Segment:
         (SHM_DIR / unfinished).rename(SHM_DIR / name)
     except PermissionError:
         remove(unfinished)
-        raise SharedMemoryDenied(f"{SHM_DIR / name} belongs to another user; remove it or set another name") from None
+        raise SharedMemoryDenied(
+            f"{SHM_DIR / name} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE"
+        ) from None
     except BaseException:
         remove(unfinished)
         raise
