@@ -72,7 +72,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; a pipe that was closed on the other side is no error."""
+    """Run the command; a pipe that the other side has closed is not an error."""
     try:
         cli(prog_name="vmafx-sidecar")
     except BrokenPipeError:

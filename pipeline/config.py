@@ -1,7 +1,7 @@
 """Every setting of the sidecar: one table, read once from the environment, typed and validated.
 
-The names are those that charts and scripts set. `load` lists every problem at once, so that an operator corrects them
-in one go.
+The names are those that charts and scripts set. `load` lists every problem at once, so that an operator can correct
+them at once.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from pipeline.checkpoints.names import file_of, stem
 from pipeline.runtime.durable import open_regular
 
 KEPT_STABLE = 2
-"""Stable checkpoints of a base model that stay, so that a rollback leaves one."""
+"""Stable checkpoints of a base model that are kept, so that one is left after a rollback."""
 
 KEPT_BASES = 4
-"""Base models whose stable checkpoints stay: one that comes back finds its own."""
+"""Base models whose stable checkpoints are kept: one that comes back has its own again."""
 
 
 @dataclass(frozen=True)

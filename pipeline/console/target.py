@@ -43,7 +43,7 @@ def settings_of(socket: Path | None) -> Settings:
 
 
 def find_instance(socket: Path | None) -> str:
-    """Return the instance that `socket`, or else the environment or a lone running sidecar, stands for."""
+    """Return the instance of `socket`, else of the environment, else the only one that runs."""
     settings = settings_of(socket)
     present = regions.instances()
     chosen = socket is not None or "VMAFX_SIDECAR_SOCKET" in os.environ or "VMAFX_SIDECAR_INSTANCE" in os.environ

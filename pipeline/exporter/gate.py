@@ -49,7 +49,7 @@ class GateSet:
 
 
 def too_small(on: GateSet) -> str:
-    """Say what a gate set lacks to be judged on; empty where it lacks nothing."""
+    """Say why a gate set is too small to judge on; empty if it is not."""
     rows, groups = len(on.score), len(np.unique(on.group))
     if rows >= MIN_ROWS and groups >= MIN_GROUPS:
         return ""
@@ -57,7 +57,7 @@ def too_small(on: GateSet) -> str:
 
 
 def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Sequence[GateSet], delta: float) -> Verdict:
-    """Judge a candidate on every set: unstable where one says so, stable where one does and none is against it."""
+    """Judge a candidate on every set: unstable if one set says so, else stable if one does, else unproven."""
     verdicts = [_judge(candidate, base, stable, each, delta) for each in sets]
     order: tuple[State, ...] = ("unstable", "stable", "unproven")
     state = next((state for state in order if any(verdict.state == state for verdict in verdicts)), order[-1])
@@ -91,7 +91,7 @@ class _Result:
 
 
 def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float) -> Iterator[str]:
-    """Yield the reasons not to call the candidate stable, the gravest first."""
+    """Yield the reasons why the candidate is not stable, the most important first."""
     if not ours.finite:
         yield "predictions are not all finite."
         return
@@ -119,7 +119,7 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
 
 
 def _at_least_lower(gain: float) -> str:
-    """Word a bound below on how much lower an error is, in points."""
+    """Say in words by how many points at least an error is lower."""
     return f"at least {gain:.2g} lower" if gain >= 0 else f"not surely lower, up to {-gain:.2g} higher"
 
 

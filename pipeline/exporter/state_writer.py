@@ -45,7 +45,7 @@ class StateWriter:
         self._before, self._saved_marks = state, marks
 
     def _open(self) -> None:
-        """Look at what the life before has saved."""
+        """Look at what was saved before this start."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if self._is_open:
             return

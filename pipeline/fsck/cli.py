@@ -32,7 +32,7 @@ _PAUSE_S = 0.5
 def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
     """Verify everything that a sidecar has: published files, saved state, shared memory, processes.
 
-    Works on a running sidecar, on one that is stopped, and on what a dead one left. Changes nothing.
+    Works on a running sidecar, a stopped one, and the remains of a dead one. Changes nothing.
     """
     findings: list[Finding] = []
     for finding in _findings(socket, directory):
@@ -64,7 +64,7 @@ def _findings(socket: Path | None, directory: Path | None) -> Iterator[Finding]:
 
 
 def _at_rest(look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Look again for a while where something is not sound: a sidecar at work may be between two steps."""
+    """Check again for a while if something is not sound: a running sidecar may be between two steps."""
     for _ in range(_LOOKS - 1):
         try:
             findings = look()

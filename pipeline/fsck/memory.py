@@ -77,7 +77,7 @@ def _reservoir(found: Segment) -> Verdict:
 def _judge_rows(rows: RowBatch, good: str) -> Verdict:
     bad = ~(np.isfinite(rows.features).all(axis=1) & (rows.score >= 0) & (rows.score <= 100))
     return (
-        (False, f"{int(bad.sum()):,} rows have non-finite features or a score outside 0–100")
+        (False, f"{int(bad.sum()):,} rows have non-finite features or a score outside 0 to 100")
         if bad.any()
         else (True, good)
     )

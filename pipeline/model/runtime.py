@@ -1,4 +1,4 @@
-"""Running a model as its consumer does: ONNX Runtime, CPU."""
+"""Runs a model as its consumers do: ONNX Runtime, CPU."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class OnnxModel:
     """An ONNX Runtime session that takes flat feature vectors and gives flat scores.
 
     The inputs, in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is run row by row.
-    One thread: these models are too small for two, and the others belong to the node.
+    One thread: these models are too small for two, and the node needs the others.
     """
 
     def __init__(self, model: bytes | str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Scores from ONNX Runtime without having it in one's own process: `python -m pipeline.model.score`.
+"""Scores from ONNX Runtime in a process of its own: `python -m pipeline.model.score`.
 
 Standard input: length of the model as u32, the model, rows float32[n, n_features]; standard output: scores float32[n].
 """
@@ -22,13 +22,13 @@ _ENDED_BY_OTHERS = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 
 
 class Interrupted(Exception):
-    """The attempt was ended from outside; the message says of which model and how."""
+    """The attempt was ended by a signal from outside; the message says which model and signal."""
 
 
 def scores(model: bytes, features: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Return the scores float32[n] of features float32[n, n_features]; raises UnusableModel where there are none.
 
-    Raises Interrupted where somebody ended the attempt: that says nothing of the model.
+    Raises Interrupted if a signal from outside ended the attempt: that says nothing about the model.
     """
     request = _LENGTH.pack(len(model)) + model + np.ascontiguousarray(features, np.float32).tobytes()
     command = [sys.executable, "-m", __name__]

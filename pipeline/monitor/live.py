@@ -1,4 +1,4 @@
-"""What the sidecar is doing right now: for the page, and in words for people."""
+"""What the sidecar is doing now: for the page, and as a sentence."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def doing(health: Health) -> str:
         waiting = "; ".join(health.problems)
         return f"Starting: {waiting}." if waiting else "Starting."
     if trainer.lag:
-        return f"Training on {trainer.base_model}: {trainer.lag:,} of {ingest.accepted:,} samples are not trained on yet."
+        return (
+            f"Training on {trainer.base_model}: {trainer.lag:,} of {ingest.accepted:,} samples are not trained on yet."
+        )
     if ingest.accepted == 0:
         return f"Ready with {trainer.base_model}, waiting for the first sample."
     if ingest.connections == 0:

@@ -24,7 +24,7 @@ def registry() -> None:
 @click.option("--replace", is_flag=True, help="Replace the entry that has this id.")
 @click.option("--notes", help="At most 512 characters.  [default: a summary of the model's .json]")
 def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -> None:
-    """Register MODEL in the directory it lies in, and write its card beside it."""
+    """Register MODEL in its own directory, and write its card beside it."""
     with _mistakes():
         sidecar = read_sidecar(model)
         entry = Entry(

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: enough to tell whether a pid still means the process that reported it."""
+"""What the kernel knows of a process: enough to tell whether a pid is still the process that reported it."""
 
 from __future__ import annotations
 

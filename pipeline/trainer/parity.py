@@ -1,4 +1,4 @@
-"""Before the first step: the learner has to predict what ONNX Runtime predicts with the same weights."""
+"""The check before the first step: the learner must predict what ONNX Runtime predicts with the same weights."""
 
 from __future__ import annotations
 

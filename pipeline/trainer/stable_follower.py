@@ -1,4 +1,4 @@
-"""Keeps the training informed of the last stable checkpoint's weights, which the exporter publishes."""
+"""Tells the training the weights of the last stable checkpoint, which the exporter publishes."""
 
 from __future__ import annotations
 
