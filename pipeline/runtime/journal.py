@@ -1,6 +1,6 @@
 """The newest log events of each process, in shared memory: what the page and `vmafx-sidecar logs` show.
 
-One mailbox a role, written by that role alone: JSON lines, oldest first, as many as fit. They stay when their writer
+One mailbox per role, written by that role alone: JSON lines, oldest first, as many as fit. They stay when their writer
 ends; new events replace the oldest ones.
 """
 

@@ -15,7 +15,7 @@ _RELATIVE, _ABSOLUTE = 1e-5, 1e-3
 
 
 def check_parity(base: BaseModel, learner: Learner) -> None:
-    """Compare the two on rows in the range of real features and beyond it.
+    """Compare both on rows in the range of real features and beyond it.
 
     Raises UnusableModel where they differ, Interrupted where they could not be compared.
     """
