@@ -1,11 +1,11 @@
 """Preconditioning: the coordinates in which gradient descent works, θ = origin + scale · w, elementwise.
 
 In the weights' own units no step size suits every layer of a given model: a change of the first layer may move the
-score a hundred times further than the same change of the last. So each weight is scaled so that all move the score alike:
-scale ∝ 1 / sqrt(E[(∂score/∂θ)²]), the inverse root of the Gauss-Newton
-diagonal at the base model, estimated from the first rows without looking at their scores. The common factor makes
-E|∂score/∂w|² = sensitivity², after which the same step size fits any model, whatever the number of its weights and the
-scale of features and score. Weight decay on w pulls towards the origin, the base model.
+score a hundred times further than the same change of the last. So each weight is scaled so that all move the score
+alike: scale ∝ 1 / sqrt(E[(∂score/∂θ)²]), the inverse root of the Gauss-Newton diagonal at the base model, estimated
+from the first rows without their scores. The common factor makes E|∂score/∂w|² = sensitivity², after which the
+same step size fits any model, whatever the number of its weights and the scale of features and score. Weight decay on w
+pulls towards the origin, the base model.
 
 A model without standardisation of its own also has its features centred: it sees x - mean instead of x, with the bias
 b' = b + W · mean of its first layer instead of b. That is the same score, but weights and bias are no longer

@@ -2,8 +2,8 @@
 
 What was learned from one base model is not used with another. If the base model has changed since the last start, its
 own state is taken, if it was trained here before, and training continues with new samples only: older rows may have
-other features or another target. VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES says that they have not; then rows stay, and only the
-weights change.
+other features or another target. VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES says that they have not; then rows stay,
+and only the weights change.
 """
 
 from __future__ import annotations
