@@ -65,7 +65,7 @@ class Store:
         return self.overview
 
     def publish(self, model: bytes, verdict: Verdict, *, step: int, samples: int, base: tuple[str, str]) -> Checkpoint:
-        """Publish a model. What follows from it is brought in line by the next `in_line`.
+        """Publish a model; `in_line` then does what follows from it.
 
         Raises OSError, or CheckpointError where no version is left.
         """

@@ -104,7 +104,7 @@ def _exporter(health: Health) -> str:
         return "no checkpoint yet"
     when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
     stable = names.stem(report.stable_version) if report.stable_version else "none"
-    return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}"
+    return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}\n{report.latest_reason}"
 
 
 def _monitor(health: Health) -> str:

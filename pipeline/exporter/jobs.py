@@ -73,7 +73,10 @@ class Jobs:
         return self._store.overview
 
     def export(self) -> Overview:
-        """Make a candidate of the trainer's newest weights, judge it, and publish it; `upkeep` does the rest."""
+        """Make a candidate of the trainer's newest weights, judge it, publish it, and bring the directory in line.
+
+        Once it is published the job has done its work: what is wrong in the directory then is among the problems.
+        """
         self._store.claim()
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
@@ -89,7 +92,10 @@ class Jobs:
             base=(base.name, base.digest),
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
-        return self._store.overview
+        try:
+            return self.upkeep()
+        except (OSError, TimeoutError) as error:
+            return replace(self._store.overview, problems=(error,))
 
     def _look_at_fixture(self) -> None:
         problem = self._fixture.problem() if self._fixture else ""

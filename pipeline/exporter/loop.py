@@ -46,6 +46,8 @@ _BLOCKING = {"disk", "directory"}
 """Kinds of failure for which nothing can be published or saved: phase `blocked` until it works again."""
 _TOLD = 3
 """So many of the things that are wrong in the directory are told at once."""
+_LONGEST = 500
+"""So many characters of each text fit into a report."""
 
 
 class ExportRequest:
@@ -87,8 +89,8 @@ class _Exporter:
         self._asked = False
         self._schedule = Schedule(settings.ckpt_interval_s, settings.min_samples_ckpt)
         self._trainer = Follower(process.board, "trainer", TrainerReport)
-        self._was_looked_at = self._in_order = False
-        self._upkept_at = float("-inf")
+        self._upkept_at = -math.inf  # when the directory was last seen in line
+        self._was_looked_at = False
         self._saved_at = time.monotonic()
         self._problems: dict[str, str] = {}
         self._blocked: set[str] = set()
@@ -140,7 +142,7 @@ class _Exporter:
         self._trainer.refresh()
         now, settings, trainer = time.monotonic(), self._process.settings, self._trainer.report
         wanted = {
-            "upkeep": self._upkept_at + _UPKEEP_INTERVAL_S - now if self._in_order else 0.0,
+            "upkeep": max(0.0, self._upkept_at + _UPKEEP_INTERVAL_S - now),
             "export": self._schedule.due_in(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": self._saved_at + settings.state_interval_s - now,
         }
@@ -179,7 +181,7 @@ class _Exporter:
         self._back_off[self._job].failed()
         if isinstance(error, NotReady) and not self._asked:
             return  # due, but the trainer is not: no fault
-        self._in_order = False
+        self._upkept_at = -math.inf
         kind = self._tell(self._job, [error])
         if kind in _BLOCKING and not self._asked:  # who asked for it is told, and may leave it at that
             self._blocked.add(self._job)
@@ -204,13 +206,12 @@ class _Exporter:
         if self._job == "save":
             self._saved_at = now
             report.state_saved_at, report.state_save_seconds = time.time(), now - self._began
-        elif self._job == "export":
+            return
+        if self._job == "export":
             report.export_seconds = now - self._began
-            self._in_order = False
-        else:
-            self._upkept_at, self._in_order, self._was_looked_at = now, True, True
-            self._describe(overview)
-            self._look_at(overview.problems)
+        self._upkept_at, self._was_looked_at = now, True
+        self._describe(overview)
+        self._look_at(overview.problems)
 
     def _look_at(self, problems: Sequence[Exception]) -> None:
         """Tell what is wrong in the directory: when it is new, and ever more seldom while it stays."""
@@ -231,7 +232,8 @@ class _Exporter:
         report.stable_version = overview.stable.version if overview.stable else 0
         report.announced = str(file_of(directory, overview.announced.version)) if overview.announced else ""
         latest = overview.latest
-        report.version, report.latest_state = (latest.version, latest.state) if latest else (0, "")
+        report.version = latest.version if latest else 0
+        report.latest_state, report.latest_reason = (latest.state, latest.reason[:_LONGEST]) if latest else ("", "")
         report.latest = str(file_of(directory, latest.version)) if latest else ""
         report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
         report.samples_at_checkpoint = latest.samples if latest else 0
@@ -251,4 +253,4 @@ def _in_a_line(errors: Sequence[Exception]) -> str:
     """Return what went wrong, in a line that fits into a report."""
     told = [str(error) or type(error).__name__ for error in errors[:_TOLD]]
     more = [f"and {len(errors) - _TOLD} more"] if len(errors) > _TOLD else []
-    return "; ".join(each[:500] for each in (*told, *more))
+    return "; ".join(each[:_LONGEST] for each in (*told, *more))

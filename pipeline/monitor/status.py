@@ -44,9 +44,16 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
         "step": health.trainer.step,
         "lag": health.trainer.lag,
     }
+    if health.exporter.version:
+        document["verdict"] = _verdict(health)
     if checkpoint_at:
         document["last_checkpoint_time"] = rfc3339(checkpoint_at)
     return document | {"problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems]}
+
+
+def _verdict(health: Health) -> dict[str, str]:
+    """Return what the gate said of the newest checkpoint."""
+    return {"state": health.exporter.latest_state, "reason": health.exporter.latest_reason[:_LONGEST_PROBLEM]}
 
 
 def _fitting(document: dict[str, Any]) -> bytes:

@@ -142,7 +142,10 @@ def held(directory: Path) -> Iterator[None]:
 def _open(path: Path) -> int:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
-        if stat.S_IMODE(os.fstat(handle).st_mode) != _MODE:
+        found, us = os.fstat(handle), os.geteuid()
+        if us not in {0, found.st_uid}:
+            raise PermissionError(errno.EPERM, f"belongs to user {found.st_uid}, expected {us}", str(path))
+        if stat.S_IMODE(found.st_mode) != _MODE:
             os.fchmod(handle, _MODE)
     except BaseException:
         os.close(handle)

@@ -93,11 +93,12 @@ class TrainerReport(Report, kw_only=True):
 
 
 class ExporterReport(Report, kw_only=True):
-    """What the exporter reports: the newest checkpoint, how many there are by state, failures by kind."""
+    """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind."""
 
     version: int = 0
     latest: str = ""
     latest_state: str = ""
+    latest_reason: str = ""
     stable_version: int = 0
     announced: str = ""
     checkpoint_at: float = 0.0

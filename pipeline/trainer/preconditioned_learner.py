@@ -106,8 +106,8 @@ class PreconditionedLearner:
         return features if self._shift is None else features - self._shift
 
     def predict(self, features: Features, vector: Vector) -> NDArray[np.float32]:
-        """See `Learner`."""
-        return self._inner.predict(self._shifted(features), self._inward(vector))
+        """See `Learner`. The graph's own function: nothing has to be centred for it."""
+        return self._inner.predict(features, vector)
 
     def squared_jacobian(self, features: Features, vector: Vector) -> NDArray[np.float64]:
         """See `Learner`."""

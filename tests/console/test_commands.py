@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,7 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
         stderr=subprocess.PIPE,
         cwd=ROOT,
         env=os.environ | {"VMAFX_SIDECAR_INSTANCE": instance, "TERM": "xterm"},
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     readable = select.poll()  # unlike select(), for descriptors of any number
     readable.register(terminal, select.POLLIN)

@@ -60,6 +60,7 @@ def at_work(instance: str) -> Board:
         board,
         ExporterReport(
             role="exporter", phase="running", version=42, latest_state="unstable", stable_version=41,
+            latest_reason="held-out: RMSE 3, base model 2.",
             checkpoint_at=1780000000.7, published={"stable": 1, "unstable": 2}, export_seconds=0.2,
         ),
     )  # fmt: skip

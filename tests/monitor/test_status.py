@@ -28,6 +28,7 @@ def test_status_is_what_the_operator_parses(get: Get) -> None:
     assert document["phase"] == "running"
     assert document["current_samples"] == 12345
     assert document["model_version"] == "model_v000042"
+    assert document["verdict"] == {"state": "unstable", "reason": "held-out: RMSE 3, base model 2."}
     assert document["last_checkpoint_time"] == "2026-05-28T20:26:40Z"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["last_checkpoint_time"])
 
@@ -38,6 +39,7 @@ def test_before_the_first_checkpoint_there_is_no_time(get: Get, board: Board) ->
     document = json.loads(get("/status")[1])
     assert "last_checkpoint_time" not in document
     assert document["model_version"] == "base"
+    assert "verdict" not in document
 
 
 @pytest.mark.parametrize("letter", ["x", "\N{SNOWMAN}", "\N{GRINNING FACE}", "\x01", '"'])

@@ -1,0 +1,67 @@
+"""Who may import whom: the rooms of docs/decisions/0007-rooms.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+ROOT = Path(pipeline.__file__).parent
+PROCESSES = ("ingest", "trainer", "exporter", "monitor")
+MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base"}
+"""The trainer's files that know of processes; the others are learning alone."""
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, without `pipeline.`; what a type checker alone sees counts."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name.removeprefix("pipeline.") for name in found if name.startswith("pipeline.")}
+
+
+def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
+    """Return, by file of a room, what it imports of ours that does not begin with one of `allowed`."""
+    found = {}
+    for path in (ROOT / room).rglob("*.py"):
+        names = {
+            name for name in imported(path) if not f"{name}.".startswith((f"{room}.", *(f"{a}." for a in allowed)))
+        }
+        if names:
+            found[path.name] = names
+    return found
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("shm", ["runtime.locks"]),
+        ("model", []),
+        ("registry", ["model", "runtime.durable", "runtime.locks", "console.mistakes", "data"]),
+        ("runtime", ["shm", "config"]),
+        ("checkpoints", ["runtime.durable", "runtime.locks", "model", "registry", "config", "console.mistakes"]),
+    ],
+)
+def test_a_room_imports_only_what_it_stands_on(room: str, allowed: list[str]) -> None:
+    """What is below knows nothing of what is above."""
+    assert strangers(room, *allowed) == {}
+
+
+@pytest.mark.parametrize("role", PROCESSES)
+def test_processes_do_not_import_each_other(role: str) -> None:
+    """They meet in shared memory and on disk only."""
+    others = tuple(f"{other}." for other in PROCESSES if other != role)
+    imports = {name for path in (ROOT / role).rglob("*.py") for name in imported(path)}
+    assert not {name for name in imports if f"{name}.".startswith(others)}
+    assert (ROOT / role / "loop.py").is_file()
+
+
+def test_learning_knows_nothing_of_processes() -> None:
+    """What computes can be used without any process, report or region."""
+    learning = [path for path in (ROOT / "trainer").glob("*.py") if path.stem not in MEETING_PROCESSES]
+    assert len(learning) > 10
+    assert not {name for path in learning for name in imported(path) if name.startswith("runtime")}
