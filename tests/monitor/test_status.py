@@ -166,7 +166,7 @@ def test_features_unlike_the_base_models_are_a_problem(get: Get, board: Board) -
     assert json.loads(body)["phase"] == "running"
     for path in ("/healthz", "/readyz"):
         code, body = get(path)
-        assert (code, b"features look unlike" in body) == (200, True)
+        assert (code, b"features do not look like" in body) == (200, True)
     assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
 
 
