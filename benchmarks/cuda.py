@@ -26,7 +26,7 @@ from benchmarks.our_loop import ROWS, lesson_loop, our_loop
 from benchmarks.training_loop import plain_loop
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
-from pipeline.offline.graph import mlp
+from pipeline.offline.trained_model import mlp
 from pipeline.shm.ring import SPARE_SLOTS
 from pipeline.trainer.device_learner import DeviceLearner
 from pipeline.trainer.learners import new_learner

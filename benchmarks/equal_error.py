@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.alternatives import ALTERNATIVES
 from benchmarks.figures import Figure, at_least, not_measured
 from pipeline import data
-from pipeline.corpus.npz import read_npz
+from pipeline.corpus.packed import read_npz
 from pipeline.model.accuracy import rmse
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -23,16 +23,16 @@ class CheckpointError(Exception):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """How one model does on a gate set; a correlation that does not exist is None (null)."""
+    """The `agreement` of one model's predictions with the scores of a gate set; null where a figure does not exist."""
 
     rmse: float | None
     plcc: float | None
     srocc: float | None
 
     @classmethod
-    def of(cls, rmse: float, plcc: float, srocc: float) -> "Figures":
-        """Make figures of floats; NaN becomes None, which JSON can hold."""
-        return cls(*(value if math.isfinite(value) else None for value in (rmse, plcc, srocc)))
+    def of(cls, agreement: Mapping[str, float]) -> "Figures":
+        """Make what a file can hold of `accuracy.agreement`: None for what is not finite."""
+        return cls(**{name: value if math.isfinite(value) else None for name, value in agreement.items()})
 
 
 class GateMetrics(msgspec.Struct, frozen=True):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 import msgspec
 
 from pipeline.checkpoints.version import Version, directory_of, number, remember_directory
+from pipeline.console.mistakes import in_one_line
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
@@ -26,20 +26,13 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _version = click.argument("version", type=Version())
 
 
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Show what is wrong with the directory or its files as one line."""
+def _mistakes() -> AbstractContextManager[None]:
     from pipeline.checkpoints.checkpoint import CheckpointError
     from pipeline.checkpoints.pins import PinsError
     from pipeline.model.errors import UnusableModel
     from pipeline.registry.registry import RegistryError
 
-    try:
-        yield
-    except (CheckpointError, PinsError, RegistryError, UnusableModel, TimeoutError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or ''}: {error.strerror}") from None
+    return in_one_line(CheckpointError, PinsError, RegistryError, UnusableModel)
 
 
 @click.group(invoke_without_command=True, epilog="Example: vmafx-sidecar checkpoints show latest-stable")

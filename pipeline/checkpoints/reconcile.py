@@ -14,7 +14,7 @@ from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointError, State
 from pipeline.checkpoints.names import SUFFIXES, file_of, identifier, stem, version_of_identifier, versions
 from pipeline.model.operators import OPSET
 from pipeline.registry import registry
-from pipeline.runtime.durable import sync_directory
+from pipeline.runtime.durable import remove_leftovers, sync_directory
 
 NOT_KNOWN_TO_BE_BAD: frozenset[State] = frozenset({"stable", "unproven"})
 PROVEN: frozenset[State] = frozenset({"stable"})
@@ -70,7 +70,7 @@ def reconcile(
     latest = catalogue.latest(known, pointers.pointed(directory, pointers.LATEST))
     pointed = pointers.pointed(directory, pointers.LATEST_STABLE)
     stable = catalogue.stable(known, pointed, base)
-    attempt(lambda: _remove_leftovers(directory))
+    attempt(lambda: remove_leftovers(directory))
     attempt(lambda: pointers.point(directory, pointers.LATEST, latest))
     attempt(lambda: pointers.point(directory, pointers.LATEST_STABLE, stable))
     stays = {each.version for each in known}
@@ -94,13 +94,6 @@ def reconcile(
         incomparable=catalogue.incomparable(left, stable, base or catalogue.base_of(known, pointed)),
         problems=tuple(problems),
     )
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Remove what a dead writer had not finished: nobody else writes while the directory is held."""
-    for path in directory.glob(".*.tmp"):
-        if path.is_symlink() or path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def _register(directory: Path, left: list[Published], floor: int) -> None:

@@ -12,8 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.corpus import ffmpeg
-from pipeline.corpus.pairs import Pair, Rung
-from pipeline.corpus.reference import Limits
+from pipeline.corpus.pairs import Limits, Pair, Rung
 from pipeline.corpus.score import MODELS, Scored, score
 from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
 from pipeline.runtime.durable import write_durably

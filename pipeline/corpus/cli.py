@@ -1,15 +1,15 @@
 """`vmafx-sidecar corpus`: build corpora from videos, and pack small ones."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
 
-from pipeline.corpus.pairs import Pair, find_pairs, parse_ladder
+from pipeline.console.mistakes import in_one_line
+from pipeline.corpus.packed import pack, write_npz
+from pipeline.corpus.pairs import Limits, Pair, find_pairs, parse_ladder
 from pipeline.corpus.read import load_corpus
-from pipeline.corpus.reference import Limits
 from pipeline.corpus.table import CorpusError
 
 _LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
@@ -60,7 +60,7 @@ def build(
         raise click.UsageError("give either REF or --smoke")
     if smoke:
         references, ladder, frames = _SMOKE, _SMOKE_LADDER, _SMOKE_FRAMES
-    with _mistakes():
+    with in_one_line(CorpusError):
         limits = Limits(frames, height, yuv_size)
         pairs = find_pairs(references, parse_ladder(ladder), limits)
         rows = _build(pairs, limits, cache or output.with_suffix(".cache"), jobs, output)
@@ -96,20 +96,8 @@ def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None,
 @click.option("-o", "--output", required=True, type=_file, help="The .npz file to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
     """Pack whole sources of CORPUS into a small .npz that is read with numpy alone."""
-    from pipeline.corpus.npz import write_npz
-    from pipeline.corpus.pack import pack
-
-    with _mistakes():
+    with in_one_line(CorpusError):
         packed = pack(load_corpus(corpus_file), stream.split(","), judge.split(","), every, seed)
         write_npz(output, packed)
     sent = int((packed.part == "stream").sum())
     click.echo(f"{output}: {sent} rows to send, {len(packed) - sent} to judge by, {output.stat().st_size} bytes")
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Turn what is wrong with the input into one line."""
-    try:
-        yield
-    except (CorpusError, OSError) as error:
-        raise click.ClickException(str(error)) from error

@@ -1,14 +1,43 @@
-"""Which distorted videos each reference is compared with: a ladder of encodes, or files that are there."""
+"""Which videos are compared: references, and the distorted version of each, a ladder of encodes or files there are.
 
+A reference is a video file, raw YUV, a photograph to pan over, or a lavfi source.
+"""
+
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.corpus.reference import Limits, Video, open_video
 from pipeline.corpus.table import CorpusError
 
 PRESETS = {"libx264": "veryfast", "libx265": "ultrafast", "libsvtav1": "10"}
 """Encoders of the ladder and the preset that each is run with."""
+
+_STILLS = {".jpg", ".jpeg", ".png"}
+_PAN = "crop=iw*2/3:ih*2/3:(iw-ow)*mod(n\\,200)/200:(ih-oh)*mod(n\\,200)/200"
+
+
+@dataclass(frozen=True)
+class Video:
+    """Something that ffmpeg reads."""
+
+    name: str
+    arguments: tuple[str, ...]
+    """Options and input for ffmpeg's command line."""
+    identity: str
+    """What has to be the same for a cached score to hold."""
+    filter: str = ""
+    """Applied before anything else."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of each video is used."""
+
+    frames: int
+    height: int
+    yuv_size: str
+    """WIDTHxHEIGHT of raw YUV (yuv420p), which does not say it itself."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +81,7 @@ def find_pairs(texts: Sequence[str], ladder: Sequence[Rung], limits: Limits) -> 
         if Path(text).is_dir():
             pairs += _laid_out(Path(text), limits)
         else:
-            video = open_video(text, limits)
+            video = _open_video(text, limits)
             pairs += [Pair(video.name, video, rung) for rung in ladder]
     owners = {(pair.source, pair.reference.identity) for pair in pairs}
     sources = [source for source, _ in owners]
@@ -77,5 +106,23 @@ def _laid_out(directory: Path, limits: Limits) -> list[Pair]:
         matching = [each for each in references if each.stem == source or each.stem.startswith(f"{source}_")]
         if len(matching) != 1:
             raise CorpusError(f"{path}: {len(matching)} files in {directory}/ref are named {source} or {source}_…")
-        pairs.append(Pair(source, open_video(str(matching[0]), limits), open_video(str(path), limits)))
+        pairs.append(Pair(source, _open_video(str(matching[0]), limits), _open_video(str(path), limits)))
     return pairs
+
+
+def _open_video(text: str, limits: Limits) -> Video:
+    """Make a Video of a path or `lavfi:SOURCE`; CorpusError where there is no such file."""
+    if text.startswith("lavfi:"):
+        source = text.removeprefix("lavfi:")
+        return Video(re.split(r"\W", source)[0], ("-f", "lavfi", "-i", source), text)
+    path = Path(text).resolve()
+    if not path.is_file():
+        raise CorpusError(f"{text}: no such file")
+    status = path.stat()
+    identity = f"{path}:{status.st_size}:{status.st_mtime_ns}"
+    if path.suffix == ".yuv":
+        raw = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", limits.yuv_size, "-i", str(path))
+        return Video(path.stem, raw, f"{identity}:{limits.yuv_size}")
+    if path.suffix.lower() in _STILLS:
+        return Video(path.stem, ("-loop", "1", "-i", str(path)), identity, _PAN)
+    return Video(path.stem, ("-i", str(path)), identity)

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from pipeline.corpus import ffmpeg
-from pipeline.corpus.pairs import PRESETS, Pair, Rung
-from pipeline.corpus.reference import Limits, Video
+from pipeline.corpus.pairs import PRESETS, Limits, Pair, Rung, Video
 from pipeline.corpus.table import FEATURES, CorpusError
 
 MODELS = r"version=vmaf_v0.6.1|version=vmaf_v0.6.1neg\:name=neg|version=vmaf_v0.6.1\:name=phone\:enable_transform=true"

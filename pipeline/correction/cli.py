@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 import click
 import msgspec
 
-from pipeline.correction import batch, drift
+from pipeline.correction import drift
 from pipeline.correction.captures import CorrectionError, Observation, Query
 from pipeline.correction.correction import Correction
 from pipeline.correction.host import host_id
@@ -119,7 +119,7 @@ def batch_record(store: CorrectionStore, codec: str, source: BinaryIO) -> object
     Example:
       vmafx-sidecar correct batch-record --codec libx264 captures.jsonl
     """
-    correction, result = batch.record(store, codec, source)
+    correction, result = store.record_lines(codec, source)
     for refusal in result.refused:
         click.echo(f"Warning: line {refusal.line}: {refusal.reason}", err=True)
     return {**msgspec.structs.asdict(result), **_status(store, codec, correction)}
@@ -141,12 +141,11 @@ def report(store: CorrectionStore, codec: str, output: Path) -> object:
     Example:
       vmafx-sidecar correct report --codec libx264 --output libx264.png
     """
+    correction = store.load(codec)
     try:
-        from pipeline.correction.report import plot
+        drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     except ImportError as error:
         raise click.ClickException("a plot needs matplotlib: install vmafx-sidecar[plot]") from error
-    correction = store.load(codec)
-    plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     return {"plot": str(output), **_status(store, codec, correction)}
 
 

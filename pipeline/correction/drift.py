@@ -1,12 +1,13 @@
-"""Whether the correction still fits: the rolling error after correction, and what to do about it."""
+"""Whether the correction still fits: the rolling error after correction, what to do about it, and a plot of it."""
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pipeline.correction.captures import Outcome
+from pipeline.correction.captures import CorrectionError, Outcome
 
 WINDOW = 50
 """Captures over which the error is taken; fewer are not judged."""
@@ -69,14 +70,50 @@ def _verdict(before: float, after: float) -> Drift:
     return Drift("ok", before, after, None)
 
 
+def _finding(after: float, limit: float) -> str:
+    return (
+        f"Over the last {WINDOW} captures the corrected score is off by {after:.2f} RMS (limit {limit:g}): "
+        "the predictor no longer fits this content."
+    )
+
+
 def rms(values: Iterable[float]) -> float:
     """Root of the mean square; the mean of no values does not exist."""
     squares = [value * value for value in values]
     return math.sqrt(math.fsum(squares) / len(squares))
 
 
-def _finding(after: float, limit: float) -> str:
-    return (
-        f"Over the last {WINDOW} captures the corrected score is off by {after:.2f} RMS (limit {limit:g}): "
-        "the predictor no longer fits this content."
-    )
+def plot(history: Sequence[Outcome], title: str, path: Path) -> None:
+    """Draw the error of each outcome before and after correction, and its rolling RMS, into a file.
+
+    Raises:
+        CorrectionError: there are no outcomes, or the file's ending names no format that can be drawn.
+        OSError: the file cannot be written.
+        ImportError: there is no matplotlib.
+
+    """
+    from matplotlib.figure import Figure
+
+    if not history:
+        raise CorrectionError("there is nothing to plot: no captures were recorded for this codec")
+    before = [outcome.observed - outcome.predicted for outcome in history]
+    after = [outcome.observed - outcome.corrected for outcome in history]
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    errors, rolling = figure.subplots(2, sharex=True)
+    errors.set(title=f"Local correction: {title}", ylabel="observed - score")
+    rolling.set(xlabel="capture (the newest last)", ylabel=f"RMS over {WINDOW}")
+    for values, label in ((before, "predicted"), (after, "corrected")):
+        errors.plot(values, ".", markersize=3, label=label)
+        rolling.plot(_rolling_rms(values), label=label)
+    rolling.axhline(WARNING_RMS, color="grey", linestyle=":", label="warning")
+    for axes in (errors, rolling):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    try:
+        figure.savefig(path)
+    except ValueError as error:
+        raise CorrectionError(f"output {path}: {error}") from error
+
+
+def _rolling_rms(values: list[float]) -> list[float]:
+    return [rms(values[max(0, i - WINDOW) : i]) for i in range(1, len(values) + 1)]

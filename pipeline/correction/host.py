@@ -44,5 +44,5 @@ def _make(path: Path) -> str:
         kept = files.set_aside(path, "corrupt")
         _logger.warning("%s has no host id: kept as %s, a new one is made", path, kept.name)
     made = secrets.token_hex(16)
-    files.replace(path, f"{made}\n".encode())
+    files.write(path, f"{made}\n".encode())
     return made

@@ -1,12 +1,13 @@
-"""Online ridge regression of a predictor's residual."""
+"""Online ridge regression of a predictor's residual: its terms, the statistics that it keeps of them, and the fit."""
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.correction.basis import Basis
 from pipeline.correction.captures import LARGEST, CorrectionError, number
-from pipeline.correction.scatter import Scatter
+
+WIDEST_QUADRATIC = 16
+"""Columns up to which quadratic terms are formed: 16 columns are 152 terms, 80 would be 3320."""
 
 _SMALLEST_VARIANCE = np.finfo(np.float64).tiny
 
@@ -19,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True):
             of n captures counts n / (n + ridge).
         forgetting: what the weight of every capture is multiplied with when a later one arrives; 1
             forgets nothing, 0.99 remembers about 100 captures.
-        quadratic: learn squares and products of the columns too (up to `basis.WIDEST_QUADRATIC` columns).
+        quadratic: learn squares and products of the columns too (up to `WIDEST_QUADRATIC` columns).
 
     """
 
@@ -55,6 +56,60 @@ class Fit(msgspec.Struct, frozen=True):
     high: list[float]
     mean: list[float]
     scatter: list[list[float]]
+
+
+class Basis:
+    """The columns, shifted by a fixed origin, and optionally all their squares and products.
+
+    The origin lies within the data (it is the first row ever seen), so that a column and its square
+    are not copies of each other, as they are for a column that varies little around a large mean.
+    """
+
+    def __init__(self, origin: NDArray[np.float64], quadratic: bool) -> None:
+        """Take the origin, float64[n_columns]; wide rows get no quadratic terms."""
+        self.origin = origin
+        self._pairs = np.triu_indices(len(origin) if quadratic and len(origin) <= WIDEST_QUADRATIC else 0)
+        self.n_terms = len(origin) + len(self._pairs[0])
+
+    def expand(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64[n_columns] -> float64[n_terms]."""
+        shifted = row - self.origin
+        first, second = self._pairs
+        return np.concatenate((shifted, shifted[first] * shifted[second]))
+
+
+class Scatter:
+    """Weighted count, mean and centred scatter matrix, sum of (v - mean)(v - mean)^T.
+
+    The rank-1 update of Welford (1962) in its matrix form. It sums squares of deviations and never
+    of raw values, so a column of mean 1e5 beside one of 1e-2 costs no digits.
+
+    Attributes:
+        weight: sum of the weights; each vector has weight 1 when it arrives, and `forgetting`
+            times less with every later one.
+        mean: float64[n].
+        matrix: float64[n, n], symmetric.
+
+    """
+
+    def __init__(self, weight: float, mean: NDArray[np.float64], matrix: NDArray[np.float64]) -> None:
+        self.weight = weight
+        self.mean = mean
+        self.matrix = matrix
+
+    @classmethod
+    def empty(cls, n: int) -> "Scatter":
+        """Nothing seen yet, of vectors of length n."""
+        return cls(0.0, np.zeros(n), np.zeros((n, n)))
+
+    def with_vector(self, vector: NDArray[np.float64], forgetting: float = 1.0) -> "Scatter":
+        """Return the statistics after one more vector, float64[n]; these stay as they are."""
+        weight = forgetting * self.weight + 1.0
+        deviation = vector - self.mean
+        step = np.sqrt(1.0 - 1.0 / weight) * deviation  # one vector times itself: symmetric to the last bit
+        matrix = np.outer(step, step)
+        matrix += self.matrix if forgetting == 1.0 else forgetting * self.matrix
+        return Scatter(weight, self.mean + deviation / weight, matrix)
 
 
 class CorrectionModel:

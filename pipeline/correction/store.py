@@ -1,17 +1,33 @@
 """The corrections of one predictor version on disk, shared by every process of this user."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.correction import files, paths
-from pipeline.correction.captures import Observation, Outcome
+import msgspec
+
+from pipeline.correction import files
+from pipeline.correction.captures import CorrectionError, Observation, Outcome
 from pipeline.correction.correction import Correction
 from pipeline.correction.model import Settings
 from pipeline.correction.state import CorruptState, OutdatedState, decode, encode
 
 _logger = logging.getLogger(__name__)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A line that was left out: its number, from 1, and why."""
+
+    line: int
+    reason: str
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """How many lines were learned from, and those that were not."""
+
+    recorded: int
+    refused: list[Refusal]
 
 
 class CorrectionStore:
@@ -23,8 +39,8 @@ class CorrectionStore:
     """
 
     def __init__(self, predictor_version: str, cache_dir: Path | None = None, settings: Settings | None = None) -> None:
-        self.predictor_version = paths.path_component("predictor version", predictor_version)
-        self.cache_dir = cache_dir or paths.default_cache_dir()
+        self.predictor_version = files.path_component("predictor version", predictor_version)
+        self.cache_dir = cache_dir or files.default_cache_dir()
         self.settings = settings or Settings()
 
     def path(self, codec: str) -> Path:
@@ -34,7 +50,7 @@ class CorrectionStore:
             CorrectionError: the codec is not a plain name.
 
         """
-        return paths.state_path(self.cache_dir, self.predictor_version, codec)
+        return files.state_path(self.cache_dir, self.predictor_version, codec)
 
     def load(self, codec: str) -> Correction:
         """Return what was learned for this codec; an empty correction where nothing was.
@@ -63,6 +79,25 @@ class CorrectionStore:
             outcome = correction.record(observation)
         return correction, outcome
 
+    def record_lines(self, codec: str, lines: Iterable[bytes]) -> tuple[Correction, BatchResult]:
+        """Learn from each line in order and write the state once, at the end; empty lines are skipped.
+
+        Raises:
+            CorrectionError: the codec is not a plain name.
+            OSError: the state cannot be read or written; nothing is recorded then.
+
+        """
+        observations, refused = _parse(lines)
+        recorded = 0
+        with self.changing(codec) as correction:
+            for line, observation in observations:
+                try:
+                    correction.record(observation)
+                    recorded += 1
+                except CorrectionError as error:
+                    refused.append(Refusal(line, str(error)))
+        return correction, BatchResult(recorded, sorted(refused, key=lambda refusal: refusal.line))
+
     @contextmanager
     def changing(self, codec: str) -> Iterator[Correction]:
         """Lend the correction of this codec, locked; what it is at the end of the block is on disk after it.
@@ -75,7 +110,7 @@ class CorrectionStore:
             before = correction.captures
             yield correction
             if correction.captures > before:
-                files.replace(path, encode(correction, self.predictor_version))
+                files.write(path, encode(correction, self.predictor_version))
 
     def _read(self, path: Path) -> Correction:
         try:
@@ -94,3 +129,17 @@ class CorrectionStore:
             kept = files.set_aside(path, "outdated")
             _logger.warning("%s is not used, %s: kept as %s, learning starts afresh", path, error, kept.name)
         return Correction(self.settings)
+
+
+def _parse(lines: Iterable[bytes]) -> tuple[list[tuple[int, Observation]], list[Refusal]]:
+    decoder = msgspec.json.Decoder(Observation)
+    observations: list[tuple[int, Observation]] = []
+    refused: list[Refusal] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            observations.append((number, decoder.decode(line)))
+        except msgspec.DecodeError as error:
+            refused.append(Refusal(number, str(error)))
+    return observations, refused

@@ -36,19 +36,18 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
         raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
     from rich.console import Console
 
+    from pipeline.console.mistakes import in_one_line
     from pipeline.corpus.read import load_corpus
     from pipeline.corpus.table import CorpusError
     from pipeline.demo.display import Display
-    from pipeline.demo.judge import Judge
-    from pipeline.demo.result import failure, judge_all, plot, table
-    from pipeline.demo.run import DemoFailedError, play
-    from pipeline.demo.script import Demo
+    from pipeline.demo.judge import Judge, failure, judge_all, plot, table
+    from pipeline.demo.run import Demo, DemoFailedError, play
     from pipeline.demo.sidecar import SidecarEndedError
     from pipeline.runtime.lifecycle import StopFlag
 
     console = Console(emoji=False)
     stop = StopFlag()
-    try:
+    with in_one_line(CorpusError, DemoFailedError, SidecarEndedError):
         out.mkdir(parents=True, exist_ok=True)
         _log_to(out / "node.log")
         corpus = load_corpus(CORPUS)
@@ -63,8 +62,6 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
             console.print(f"plot: {out / 'demo.png'}", highlight=False, markup=False)
             if reason := failure(judged):
                 raise DemoFailedError(reason)
-    except (CorpusError, DemoFailedError, SidecarEndedError, OSError) as error:
-        raise click.ClickException(str(error)) from None
 
 
 def _log_to(path: Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from pipeline.demo.judge import Figures
 
 LINE_EVERY_S = 5.0
 
@@ -28,13 +25,13 @@ class Moment:
     step: int
     checkpoints: int
     model: str
-    live: Figures
-    base: Figures
+    live_rmse: float
+    base_rmse: float
 
     def __str__(self) -> str:
         return (
             f"{self.elapsed:3.0f} s  samples {self.samples:6,}  step {self.step:7,}  checkpoints {self.checkpoints}  "
-            f"node uses {self.model}  RMSE on unseen sources {self.live.rmse:.2f} (base {self.base.rmse:.2f})"
+            f"node uses {self.model}  RMSE on unseen sources {self.live_rmse:.2f} (base {self.base_rmse:.2f})"
         )
 
 
@@ -75,6 +72,6 @@ def _panel(moment: Moment) -> Table:
     panel.add_row("trainer step", f"{moment.step:,}")
     panel.add_row("checkpoints", f"{moment.checkpoints}, the node uses [bold]{escape(moment.model)}[/bold]")
     panel.add_row(
-        "RMSE on unseen sources", f"[bold]{moment.live.rmse:.2f}[/bold], the base model's is {moment.base.rmse:.2f}"
+        "RMSE on unseen sources", f"[bold]{moment.live_rmse:.2f}[/bold], the base model's is {moment.base_rmse:.2f}"
     )
     return panel

@@ -1,4 +1,4 @@
-"""The demo itself: a sidecar, a fake node that streams to it, and somebody who watches both."""
+"""The demo itself: what it plays, and how: a sidecar, a fake node that streams to it, and who watches both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline import config
@@ -20,14 +21,53 @@ from pipeline.shm.segment import SegmentError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
-    from pipeline.demo.script import Demo
+    from pipeline.corpus.table import Corpus
     from pipeline.node.schedule import Stop
     from pipeline.runtime.reports import Board
+
+CHECKPOINTS = 5
+"""How many the stream has time for."""
 
 WANTED_SWAPS = 2
 START_S = 60.0
 TICK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What to play, for how many seconds, at how many frames a second.
+
+    corpus has a part to stream and a part to judge; directory is empty, for the socket and the checkpoints; log is the
+    file for what the sidecar says.
+    """
+
+    corpus: Corpus
+    target: str
+    base_model: Path
+    seconds: float
+    rate: float
+    directory: Path
+    log: Path
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where the sidecar publishes."""
+        return self.directory / "models"
+
+    def settings(self) -> dict[str, str]:
+        """Return the sidecar's environment."""
+        interval = self.seconds / (CHECKPOINTS + 1)
+        return {
+            "VMAFX_SIDECAR_SOCKET": str(self.directory / "sidecar.sock"),
+            "VMAFX_SIDECAR_CHECKPOINT_DIR": str(self.checkpoint_dir),
+            "VMAFX_BASE_MODEL_PATH": str(self.base_model),
+            "VMAFX_SIDECAR_N_FEATURES": str(self.corpus.features.shape[1]),
+            "VMAFX_SIDECAR_CKPT_INTERVAL_S": f"{interval:.3f}",
+            "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": f"{interval * self.rate / 2:.0f}",
+            "VMAFX_SIDECAR_HTTP": "127.0.0.1:0",
+        }
 
 
 class DemoFailedError(Exception):
@@ -120,7 +160,7 @@ class _Watch:
         before, self._model, self._live = self._live, model, self._judge.figures(model)
         self._display.say(
             f"{self._elapsed():3.0f} s  the node swapped to {model.name}: "
-            f"RMSE on unseen sources {before.rmse:.2f} -> {self._live.rmse:.2f}"
+            f"RMSE on unseen sources {before['rmse']:.2f} -> {self._live['rmse']:.2f}"
         )
 
     def _moment(self) -> Moment:
@@ -131,6 +171,6 @@ class _Watch:
             step=self._board.trainer().step,
             checkpoints=self._board.exporter().version,
             model="the base model" if self._live is self._base else self._model.name,
-            live=self._live,
-            base=self._base,
+            live_rmse=self._live["rmse"],
+            base_rmse=self._base["rmse"],
         )

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from pipeline.model.accuracy import parity_tolerance
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.messages import TrainerSnapshot
-
-_RELATIVE, _ABSOLUTE = 1e-5, 1e-3  # of the largest score, and score points: float32 summed in another order
 
 
 class Refused(Exception):
@@ -52,5 +51,5 @@ def _compare(model: OnnxModel, snapshot: TrainerSnapshot) -> None:
     if not len(rows):
         return
     difference = float(np.abs(scores - expected).max())
-    if not difference <= _ABSOLUTE + _RELATIVE * float(np.abs(expected).max()):
+    if not difference <= parity_tolerance(expected):
         raise Refused(f"ONNX Runtime and the trainer differ by up to {difference:.3g}")

@@ -18,11 +18,9 @@ import numpy.typing as npt
 
 from pipeline.checkpoints.checkpoint import Figures, GateMetrics, State, Verdict
 from pipeline.exporter.bootstrap import PairedErrors, Values
-from pipeline.model import accuracy
+from pipeline.model.accuracy import MIN_GROUPS, agreement
 
 MIN_ROWS = 100
-MIN_GROUPS = 4
-"""With fewer, how much groups differ cannot be estimated."""
 
 MIN_GAIN = 0.2
 """Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has
@@ -85,9 +83,9 @@ class _Result:
         predicted = predict(on.features)
         self.finite = bool(np.isfinite(predicted).all())
         self.errors: Values = np.subtract(predicted, on.score, dtype=np.float64)
-        self.rmse = accuracy.rmse(predicted, on.score)
-        self.plcc = accuracy.plcc(predicted, on.score)
-        self.figures = Figures.of(self.rmse, self.plcc, accuracy.srocc(predicted, on.score))
+        figures = agreement(predicted, on.score)
+        self.rmse, self.plcc = figures["rmse"], figures["plcc"]
+        self.figures = Figures.of(figures)
 
 
 def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float) -> Iterator[str]:

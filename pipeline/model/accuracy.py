@@ -1,11 +1,16 @@
 """How well predictions agree with scores: RMSE, MAE, and the three correlations of quality assessment.
 
-Each takes two equally long vectors and returns a float. A correlation is NaN where it does not exist: fewer than two
-values, all of one side equal, or one not finite.
+Each figure takes two equally long vectors and returns a float. A correlation is NaN where it does not exist: fewer than
+two values, all of one side equal, or one not finite.
 """
+
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
+
+MIN_GROUPS = 4
+"""With fewer groups, how much groups differ cannot be estimated."""
 
 
 def rmse(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
@@ -44,6 +49,32 @@ def krocc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
     discordant = _inversions(y[np.lexsort((y, x))])
     agreement = pairs - tied_x - tied_y + tied_both - 2 * discordant
     return float(np.clip(agreement / np.sqrt(float(pairs - tied_x)) / np.sqrt(float(pairs - tied_y)), -1, 1))
+
+
+FIGURES: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
+    "plcc": plcc,
+    "srocc": srocc,
+    "krocc": krocc,
+    "rmse": rmse,
+    "mae": mae,
+}
+"""Every figure of agreement, by the name that it has in reports."""
+
+
+def agreement(
+    predicted: npt.ArrayLike, score: npt.ArrayLike, figures: Iterable[str] = ("rmse", "plcc", "srocc")
+) -> dict[str, float]:
+    """Return figures of FIGURES by name, in that order; NaN where one does not exist."""
+    return {name: FIGURES[name](predicted, score) for name in figures}
+
+
+def parity_tolerance(expected: npt.NDArray[np.float32]) -> float:
+    """Return by how many points the scores of two engines may differ for one model, where one of them says `expected`.
+
+    Each sums float32 in an order of its own, and rounds otherwise: 1e-5 of the largest score are 84 units of a
+    float32's last place. The 1e-3 points are for scores near zero, whose terms may be large and cancel.
+    """
+    return 1e-3 + 1e-5 * float(np.abs(expected).max())
 
 
 def _dense_ranks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:

@@ -8,9 +8,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pipeline.model.errors import UnusableModel
-from pipeline.model.operators import OPSET
-
-_IR_VERSION = 8  # the one that opset 17 came with: every reader of opset 17 takes it
+from pipeline.model.operators import IR_VERSION, OPSET
 
 
 def two_layer(n_features: int, hidden: int = 64, seed: int = 0) -> ModelProto:
@@ -74,6 +72,6 @@ def _network(tensors: Mapping[str, npt.NDArray[np.float32]]) -> ModelProto:
         [numpy_helper.from_array(tensor, key) for key, tensor in tensors.items()],
     )
     opset = helper.make_operatorsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], producer_name="vmafx-sidecar", ir_version=_IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[opset], producer_name="vmafx-sidecar", ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return model

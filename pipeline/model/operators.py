@@ -8,6 +8,9 @@ from pipeline.model.errors import UnusableModel
 OPSET = 17
 """The opset of every published model."""
 
+IR_VERSION = 8
+"""Of the ONNX files that are made here: the one that opset 17 came with, so every reader of opset 17 takes it."""
+
 ALLOWED = frozenset(
     """
     Identity Reshape Flatten Squeeze Unsqueeze Transpose Concat Slice Gather Cast Shape Expand

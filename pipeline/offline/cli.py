@@ -1,18 +1,21 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import shlex
 from pathlib import Path
 from typing import Literal
 
 import click
+import numpy as np
+from click.core import ParameterSource
 
+from pipeline.console.mistakes import in_one_line
 from pipeline.corpus.read import load_corpus
-from pipeline.corpus.table import TARGETS, Corpus, CorpusError
+from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
-from pipeline.offline.command_line import command_line
 
+_ASSUMED_CLIPS, _ASSUMED_FRAMES = 4, 2
 _file = click.Path(path_type=Path, dir_okay=False)
 _directory = click.Path(path_type=Path, file_okay=False)
 _target = click.option("--target", default="vmaf", show_default=True, type=click.Choice(TARGETS), help="Score.")
@@ -77,8 +80,8 @@ def train(
     if loso:
         _need_plots()
     from pipeline.offline.fit import Recipe
-    from pipeline.offline.product import Origin, write_models
-    from pipeline.offline.progress import forget, train_all
+    from pipeline.offline.train import forget, train_all
+    from pipeline.offline.trained_model import Origin, write_models
 
     recipes = {
         architecture: Recipe(
@@ -86,20 +89,20 @@ def train(
         )
         for architecture in architectures
     }
-    with _mistakes():
+    with in_one_line(CorpusError):
         corpus = _corpus(corpus_file, assume_dims, epochs)
         excluded = tuple(left_out.split(",")) if left_out else ()
         folds = [(source,) for source in corpus.sources()] if loso else [excluded]
         output.mkdir(parents=True, exist_ok=True)
         trained = train_all(corpus, target, recipes, folds, range(seed * seeds, (seed + 1) * seeds), output)
         if loso:
-            from pipeline.offline.leave_out import out_of_fold
-            from pipeline.offline.publish import publish
+            from pipeline.offline.evaluated_model import out_of_fold
+            from pipeline.offline.report_files import write_report
 
-            candidates = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
-            publish(candidates, corpus, target, resamples, output, "loso")
+            evaluated = [out_of_fold(architecture, models, corpus) for architecture, models in trained.items()]
+            write_report(evaluated, corpus, target, resamples, output, "loso")
         else:
-            origin = Origin(corpus, str(corpus_file or assume_dims), target, command_line(context))
+            origin = Origin(corpus, str(corpus_file or assume_dims), target, _command_line(context))
             for path in write_models(output, name, trained, recipes, origin):
                 click.echo(path)
         forget(output, architectures)
@@ -131,37 +134,25 @@ def evaluate(
     """
     _need_plots()
     from pipeline.model.errors import UnusableModel
-    from pipeline.offline.candidate import run
-    from pipeline.offline.publish import publish
+    from pipeline.offline.evaluated_model import run
+    from pipeline.offline.report_files import write_report
 
-    with _mistakes():
+    with in_one_line(CorpusError, UnusableModel):
         corpus = load_corpus(corpus_file)
         corpus = corpus.rows(corpus.mask_of(sources.split(","))) if sources else corpus
         corpus = corpus.only(part) if part else corpus
         if not len(corpus):
             raise CorpusError(f"{corpus_file}: no rows are left to judge on")
         corpus.target(target)
-        try:
-            candidates = [run(path, corpus) for path in models]
-        except UnusableModel as error:
-            raise click.ClickException(str(error)) from error
+        evaluated = [run(path, corpus) for path in models]
         output.mkdir(parents=True, exist_ok=True)
-        publish(candidates, corpus, target, resamples, output, "evaluation")
+        write_report(evaluated, corpus, target, resamples, output, "evaluation")
 
 
 def _need_plots() -> None:
     """Say what a report needs before the work is done, not after."""
     if importlib.util.find_spec("matplotlib") is None:
         raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Turn what is wrong with the input into one line."""
-    try:
-        yield
-    except (CorpusError, OSError) as error:
-        raise click.ClickException(str(error)) from error
 
 
 def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:
@@ -173,6 +164,37 @@ def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:
         raise click.UsageError(
             "give --assume-dims only without CORPUS and with --epochs 0: nothing can be learned from zeros"
         )
-    from pipeline.offline.assumed import assumed_corpus
+    return _assumed_corpus(assume_dims)
 
-    return assumed_corpus(assume_dims)
+
+def _assumed_corpus(dimensions: str) -> Corpus:
+    """Return a few frames of zeros of two sources named after `dimensions`, such as 576x324.
+
+    With it an installation is tried out where there is no real corpus.
+    """
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", dimensions):
+        raise CorpusError(f"dimensions {dimensions!r}: expected WIDTHxHEIGHT, such as 576x324")
+    n = _ASSUMED_CLIPS * _ASSUMED_FRAMES
+    clip = np.repeat(np.arange(_ASSUMED_CLIPS), _ASSUMED_FRAMES)
+    return Corpus(
+        features=np.zeros((n, len(FEATURES)), np.float32),
+        targets={name: np.zeros(n, np.float32) for name in TARGETS},
+        source=np.array([f"assumed-{dimensions}-{number % 2}" for number in clip]),
+        clip=clip,
+        frame=np.tile(np.arange(_ASSUMED_FRAMES), _ASSUMED_CLIPS),
+        codec=np.full(n, "none"),
+        part=np.full(n, ""),
+    )
+
+
+def _command_line(context: click.Context) -> str:
+    """Return the command as it was given, for the record."""
+    words = ["vmafx-sidecar", context.command.name or ""]
+    for parameter in context.command.get_params(context):
+        if context.get_parameter_source(parameter.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[parameter.name or ""]
+        option = [] if isinstance(parameter, click.Argument) else [max(parameter.opts, key=len)]
+        for each in value if isinstance(value, tuple) else (value,):
+            words += option if each is True else [*option, str(each)]
+    return shlex.join(words)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.offline.ensemble import Member
 from pipeline.offline.fit import SCALE, Fit
-from pipeline.offline.folds import Member
 
 _MEMBERS_A_STUDENT = 3  # a student takes longer to train, and of few the closest is nearly as close as of many
 _SPREAD = 0.3  # of the noise around mixtures, at most, in standard deviations of a feature

@@ -1,15 +1,38 @@
-"""What an evaluation found: as a JSON document, and as rows of one table."""
+"""What an evaluation found: figures of agreement over all rows and within groups of them, with intervals."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
-import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.corpus.table import Corpus
-from pipeline.offline.candidate import Candidate
-from pipeline.offline.scores import FIGURES, GroupResult, by_group
-from pipeline.runtime.durable import write_durably
+from pipeline.model.accuracy import FIGURES, agreement
+from pipeline.offline.evaluated_model import EvaluatedModel
+
+BANDS = (0, 20, 40, 60, 80, 100)
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of agreement and the 95 % interval of it; NaN where it does not exist."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """Agreement within one group of rows."""
+
+    kind: str
+    name: str
+    rows: int
+    figures: dict[str, Figure]
 
 
 @dataclass(frozen=True)
@@ -34,41 +57,56 @@ class Report:
         return float(np.mean(values)), float(np.std(values))
 
 
-def judge(candidate: Candidate, corpus: Corpus, target: str, resamples: int) -> Report:
-    """Compare a candidate's predictions with the scores."""
-    groups = by_group(candidate.predicted, corpus, target, resamples)
-    return Report(candidate.name, target, groups, candidate.latency_p50, candidate.latency_p95, candidate.size)
+def judge(model: EvaluatedModel, corpus: Corpus, target: str, resamples: int) -> Report:
+    """Compare a model's predictions with the scores."""
+    groups = by_group(model.predicted, corpus, target, resamples)
+    return Report(model.name, target, groups, model.latency_p50, model.latency_p95, model.size)
 
 
-HEADINGS = (
-    "model", "PLCC", "SROCC", "KROCC", "RMSE", "95 %", "MAE", "RMSE of a source", "PLCC of a source",
-    "p50 µs", "p95 µs", "bytes",
-)  # fmt: skip
-"""Columns of `row`; "of a source" is mean ± standard deviation over the sources."""
-
-
-def row(report: Report) -> tuple[str, ...]:
-    """Return the cells of one model under HEADINGS."""
-    figures = report.overall.figures
-    correlations = (f"{figures[name].value:.4f}" for name in ("plcc", "srocc", "krocc"))
-    rmse = figures["rmse"]
-    return (
-        report.model,
-        *correlations,
-        f"{rmse.value:.3f}",
-        f"{rmse.low:.3f}-{rmse.high:.3f}",
-        f"{figures['mae'].value:.3f}",
-        "{:.3f} ± {:.3f}".format(*report.over_sources("rmse")),
-        "{:.4f} ± {:.4f}".format(*report.over_sources("plcc")),
-        f"{report.latency_us_p50:.1f}",
-        f"{report.latency_us_p95:.1f}",
-        str(report.bytes),
-    )
-
-
-def write_json(path: Path, reports: list[Report]) -> None:
-    """Write reports as a JSON list, durably; figures that do not exist are null."""
-    document = [
-        asdict(report) | {"over_sources": {name: report.over_sources(name) for name in FIGURES}} for report in reports
+def by_group(predicted: Scores, corpus: Corpus, target: str, resamples: int, seed: int = 0) -> list[GroupResult]:
+    """Return the agreement overall and per source, codec and score band, with bootstrap intervals."""
+    score = corpus.target(target)
+    return [
+        GroupResult(kind, name, int(rows.sum()), _with_intervals(predicted, score, corpus.clip, rows, resamples, seed))
+        for kind, name, rows in _groups(corpus, score)
     ]
-    write_durably(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+
+
+def _groups(corpus: Corpus, score: Scores) -> Iterator[tuple[str, str, npt.NDArray[np.bool_]]]:
+    yield "overall", "all", np.ones(len(corpus), bool)
+    for kind, labels in (("source", corpus.source), ("codec", corpus.codec)):
+        for name in np.unique(labels).tolist():
+            yield kind, name, labels == name
+    for low, high in pairwise(BANDS):
+        rows = (score >= low) & ((score < high) | (high == BANDS[-1]))
+        if rows.any():
+            yield "band", f"{low}-{high}", rows
+
+
+def _with_intervals(
+    predicted: Scores,
+    score: Scores,
+    clip: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.bool_],
+    resamples: int,
+    seed: int,
+) -> dict[str, Figure]:
+    predicted, score = predicted[rows], score[rows]
+    order = np.argsort(clip[rows], kind="stable")
+    clips = np.split(order, np.flatnonzero(np.diff(clip[rows][order])) + 1)
+    random = np.random.default_rng(seed)
+    drawn = [_redraw(clips, random) for _ in range(resamples)]
+    values = agreement(predicted, score, FIGURES)
+    samples = [agreement(predicted[index], score[index], FIGURES) for index in drawn]
+    return {name: _figure(value, np.array([sample[name] for sample in samples])) for name, value in values.items()}
+
+
+def _redraw(clips: list[npt.NDArray[np.intp]], random: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Draw as many clips as there are, with repeats: frames of one clip are alike and stay together."""
+    return np.concatenate([clips[i] for i in random.integers(len(clips), size=len(clips))])
+
+
+def _figure(value: float, samples: npt.NDArray[np.float64]) -> Figure:
+    found = samples[np.isfinite(samples)]
+    low, high = np.quantile(found, [0.025, 0.975]) if found.size else (np.nan, np.nan)
+    return Figure(value, float(low), float(high))

@@ -1,44 +1,63 @@
 """From a corpus to models: for each set of left-out sources a committee, and of its students the closest to it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from onnx import ModelProto
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from pipeline.corpus.table import Corpus
-from pipeline.model.runtime import OnnxModel
 from pipeline.offline.architectures import widths
 from pipeline.offline.distil import lessons
-from pipeline.offline.ensemble import Ensemble
-from pipeline.offline.fit import SCALE, Fit, Recipe
-from pipeline.offline.folds import Member, members
-from pipeline.offline.graph import Array, mlp
-from pipeline.offline.state import fingerprint, resume, save
+from pipeline.offline.ensemble import Ensemble, Member, members
+from pipeline.offline.fit import SCALE, Fit, Recipe, fingerprint, resume, save
+from pipeline.offline.trained_model import Array, Trained, mlp
 
 _SAVE_EVERY = 5  # epochs
 
 
-@dataclass(frozen=True)
-class Trained:
-    """One finished model."""
+def train_all(
+    corpus: Corpus,
+    target: str,
+    recipes: Mapping[str, Recipe],
+    folds: Sequence[tuple[str, ...]],
+    seeds: Sequence[int],
+    directory: Path,
+) -> dict[str, list[Trained]]:
+    """Return each architecture's models, one per fold; states are kept in `directory` until `forget`."""
+    trained = {}
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as progress:
+        for architecture, recipe in recipes.items():
+            task = progress.add_task(f"{architecture}, {len(folds)} x {len(seeds)}", total=2 * recipe.epochs)
 
-    seed: int
-    left_out: tuple[str, ...]
-    committee_rmse: float
-    """How far it is from its committee, on rows and mixtures of rows, in points of the score."""
-    mean: Array
-    std: Array
-    model: ModelProto
+            def show(epochs: int, task: TaskID = task) -> None:
+                progress.update(task, completed=epochs)
 
-    def runtime(self) -> OnnxModel:
-        """Return the model as its consumers run it."""
-        return OnnxModel(self.model.SerializeToString())
+            trained[architecture] = _train(
+                corpus,
+                target,
+                architecture,
+                folds,
+                seeds,
+                recipe,
+                _states(directory, architecture),
+                show,
+            )
+            progress.update(task, total=progress.tasks[task].completed)
+    return trained
 
 
-def train(
+def forget(directory: Path, architectures: Sequence[str]) -> None:
+    """Remove the states: their models are written."""
+    for architecture in architectures:
+        for state in _states(directory, architecture):
+            state.unlink(missing_ok=True)
+
+
+def _train(
     corpus: Corpus,
     target: str,
     architecture: str,
@@ -66,6 +85,10 @@ def train(
     folded = range(0, len(taught.students), taught.a_fold)
     closest = (first + int(students.error[first : first + taught.a_fold].argmin()) for first in folded)
     return [_trained(ensemble, students, taught.students[i], i, target) for i in closest]
+
+
+def _states(directory: Path, architecture: str) -> tuple[Path, Path]:
+    return directory / f".{architecture}.committee.npz", directory / f".{architecture}.training.npz"
 
 
 def _run(fit: Fit, state: Path, mark: str, on_epoch: Callable[[int], None]) -> None:

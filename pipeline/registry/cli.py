@@ -1,11 +1,10 @@
 """`vmafx-sidecar registry`: the index of models in a directory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from pipeline.console.mistakes import in_one_line
 from pipeline.registry import registry as index
 from pipeline.registry.card import read_sidecar, summary, write_card
 from pipeline.registry.registry import Entry, RegistryError
@@ -25,7 +24,7 @@ def registry() -> None:
 @click.option("--notes", help="At most 512 characters.  [default: a summary of the model's .json]")
 def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -> None:
     """Register MODEL in its own directory, and write its card beside it."""
-    with _mistakes():
+    with in_one_line(RegistryError):
         sidecar = read_sidecar(model)
         entry = Entry(
             id=identifier or model.stem,
@@ -45,7 +44,7 @@ def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -
 @_directory
 def verify(directory: Path) -> None:
     """Check that every model in DIRECTORY is there and has its digest. Exits with 1 if one has not."""
-    with _mistakes():
+    with in_one_line(RegistryError):
         entries, faults = _entries(directory), index.verify(directory)
     for fault in faults:
         click.echo(f"{fault.id}: {fault.reason}", err=True)
@@ -58,7 +57,7 @@ def verify(directory: Path) -> None:
 @_directory
 def list_(directory: Path) -> None:
     """List the models in DIRECTORY, in the order in which they were added."""
-    with _mistakes():
+    with in_one_line(RegistryError):
         entries = _entries(directory)
     if not entries:
         click.echo(f"{directory / index.NAME}: no model is registered")
@@ -71,12 +70,3 @@ def _entries(directory: Path) -> tuple[Entry, ...]:
     if not (directory / index.NAME).exists():
         raise RegistryError(f"{directory / index.NAME}: no such file; `vmafx-sidecar registry add` makes it")
     return index.load(directory).models
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Show what is wrong with the input as one line."""
-    try:
-        yield
-    except (RegistryError, OSError) as error:
-        raise click.ClickException(str(error)) from error

@@ -59,6 +59,13 @@ def write_durably(path: Path, *parts: Part, mode: int = 0o644, replace: bool = T
     sync_directory(path.parent)
 
 
+def remove_leftovers(directory: Path, of: str = "*") -> None:
+    """Remove what killed writers of `of`, a name or a pattern, had not finished; the caller keeps other writers out."""
+    for path in directory.glob(f".{of}.tmp"):
+        if path.is_symlink() or path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def replace_link(path: Path, target: str) -> None:
     """Make `path` a symbolic link to `target`, atomically: a reader follows the old link or the new one."""
     if path.is_symlink() and str(path.readlink()) == target:

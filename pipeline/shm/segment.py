@@ -72,6 +72,9 @@ class _Untracked(shared_memory.SharedMemory):
         else:
             with _tracker_silenced():
                 super().__init__(name, create=create, size=size)
+        # The mapping needs it no longer; `close` would not get to it as long as anybody has a view.
+        os.close(self._fd)  # type: ignore[has-type]
+        self._fd = -1
 
     @property
     def bytes(self) -> memoryview:

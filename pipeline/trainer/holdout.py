@@ -7,13 +7,11 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.model.accuracy import MIN_GROUPS
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.rows import RowBatch
 
 ONE_IN = 8
-AT_LEAST = 4
-"""Groups without which the gate cannot judge (`pipeline.exporter.gate.MIN_GROUPS`)."""
-
 _PATIENCE = 1000
 
 
@@ -36,7 +34,7 @@ class HoldOut:
     def divert(self, rows: RowBatch, coin: Random) -> RowBatch:
         """Offer the rows of held-out groups to the reservoir; return the others, to train on."""
         held = self.belongs(rows.group)
-        if self._reservoir.n_groups < AT_LEAST:
+        if self._reservoir.n_groups < MIN_GROUPS:
             held |= np.isin(rows.group, self._further(rows.group))
         if not held.any() or self.diverted > self.trained + _PATIENCE:
             self.trained += len(rows)
@@ -62,7 +60,7 @@ class HoldOut:
                 continue
             if each % ONE_IN == 0:
                 held += 1
-            elif held < min(AT_LEAST, trained):
+            elif held < min(MIN_GROUPS, trained):
                 held += 1
                 chosen.append(each)
             else:

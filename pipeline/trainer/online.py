@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.model.accuracy import agreement
 from pipeline.model.graph import BaseModel
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
@@ -19,7 +20,7 @@ from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
 from pipeline.trainer.lesson import Lessons
 from pipeline.trainer.memory import Memory
-from pipeline.trainer.prequential import Prequential, agreement
+from pipeline.trainer.prequential import Prequential
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.rollback_policy import RollbackPolicy
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.model.accuracy import parity_tolerance
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
 from pipeline.model.score import scores
 from pipeline.trainer.learner import Learner
 
 _ROWS = 32
-# Of the largest score, and score points: float32 summed in another order.
-_RELATIVE, _ABSOLUTE = 1e-5, 1e-3
 
 
 def check_parity(base: BaseModel, learner: Learner) -> None:
@@ -24,5 +23,5 @@ def check_parity(base: BaseModel, learner: Learner) -> None:
     features = (rng.uniform(-0.2, 1, (_ROWS, base.n_features)) * spread).astype(np.float32)
     expected = scores(base.serialized, features, base.name)
     difference = float(np.abs(learner.predict(features, base.vector()) - expected).max())
-    if not difference <= _ABSOLUTE + _RELATIVE * float(np.abs(expected).max()):
+    if not difference <= parity_tolerance(expected):
         raise UnusableModel(base.name, f"the trainer's scores differ from ONNX Runtime's by up to {difference:.3g}")

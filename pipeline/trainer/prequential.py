@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from pipeline.model.accuracy import plcc, rmse, srocc
+from pipeline.model.accuracy import agreement
 
 
 class Prequential:
@@ -37,8 +37,3 @@ class Prequential:
         """Continue from a saved window, flat; one of another size is forgotten."""
         if window.size == self.window.size:
             self.window[:], self.count = window.reshape(self.window.shape), count
-
-
-def agreement(predicted: ArrayLike, score: ArrayLike) -> dict[str, float]:
-    """Return rmse, plcc and srocc; NaN where they do not exist."""
-    return {"rmse": rmse(predicted, score), "plcc": plcc(predicted, score), "srocc": srocc(predicted, score)}

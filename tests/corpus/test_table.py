@@ -14,7 +14,7 @@ from pyarrow import csv, parquet
 
 from pipeline import data
 from pipeline.corpus.cli import corpus as corpus_command
-from pipeline.corpus.npz import write_npz
+from pipeline.corpus.packed import write_npz
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.correction.basis import WIDEST_QUADRATIC
 from pipeline.correction.captures import CorrectionError
-from pipeline.correction.model import CorrectionModel, Settings
+from pipeline.correction.model import WIDEST_QUADRATIC, CorrectionModel, Settings
 from tests.correction.reference import Array, batch_ridge, expand
 
 

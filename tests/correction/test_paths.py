@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.correction import CorrectionError, CorrectionStore
-from pipeline.correction.paths import default_cache_dir, state_path
+from pipeline.correction.files import default_cache_dir, state_path
 
 BAD_NAMES = [
     "",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.correction import CorrectionStore, batch
+from pipeline.correction import CorrectionStore
 from pipeline.correction.host import host_id
 from tests.correction.encodes import encodes
 
@@ -33,7 +33,7 @@ def test_fields_beyond_the_capture_are_not_stored(tmp_path: Path) -> None:
     """A caller that sends more than a capture, paths and addresses included, finds none of it on disk."""
     store = CorrectionStore("v1", tmp_path)
     capture = {"features": [0.1, 0.2], "crf": 28, "predicted": 90.0, "observed": 91.0}
-    batch.record(store, "libx264", [json.dumps({**capture, **SECRETS}).encode()])
+    store.record_lines("libx264", [json.dumps({**capture, **SECRETS}).encode()])
     assert store.load("libx264").captures == 1
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert not [value for value in SECRETS.values() if value.encode() in written]
@@ -43,7 +43,7 @@ def test_a_feature_name_cannot_carry_a_path(tmp_path: Path) -> None:
     """The names of features are stored, so they are held to short plain words."""
     store = CorrectionStore("v1", tmp_path)
     line = b'{"features": {"/home/me/holiday.mkv": 1}, "crf": 28, "predicted": 90, "observed": 91}'
-    assert "is not a name" in batch.record(store, "libx264", [line])[1].refused[0].reason
+    assert "is not a name" in store.record_lines("libx264", [line])[1].refused[0].reason
     assert not store.path("libx264").exists()
 
 

@@ -10,12 +10,11 @@ from rich.console import Console
 from pipeline.corpus.read import load_corpus
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.demo.display import Display, Moment
-from pipeline.demo.judge import Figures, Judge
-from pipeline.demo.result import Judged, failure, plot, table
+from pipeline.demo.judge import Judge, Judged, failure, plot, table
 from pipeline.model.runtime import OnnxModel
 from tests.node.checkpoints import constant_model, publish
 
-GOOD, BAD = Figures(1.0, 0.99, 0.98), Figures(9.0, 0.5, 0.4)
+GOOD, BAD = {"rmse": 1.0, "plcc": 0.99, "srocc": 0.98}, {"rmse": 9.0, "plcc": 0.5, "srocc": 0.4}
 
 
 class Oracle:
@@ -36,14 +35,14 @@ def test_the_judge_tells_good_from_bad() -> None:
     judge = Judge(rows, "vmaf_phone")
     scores = rows.target("vmaf_phone")
     perfect = judge.figures(Oracle(scores))
-    assert (perfect.rmse, perfect.plcc, perfect.srocc) == pytest.approx((0.0, 1.0, 1.0))
-    assert judge.figures(Oracle(scores, 3.0)).rmse == pytest.approx(3.0, abs=1e-5)
-    assert judge.figures(OnnxModel(BASE_MODEL)).rmse > 5.0
+    assert perfect == pytest.approx({"rmse": 0.0, "plcc": 1.0, "srocc": 1.0})
+    assert judge.figures(Oracle(scores, 3.0))["rmse"] == pytest.approx(3.0, abs=1e-5)
+    assert judge.figures(OnnxModel(BASE_MODEL))["rmse"] > 5.0
 
 
 def moment(elapsed: float) -> Moment:
     """Return a moment of a run."""
-    return Moment(elapsed, 50.0, 12_345, 6_789, 2, "model_v000002.onnx", GOOD, BAD)
+    return Moment(elapsed, 50.0, 12_345, 6_789, 2, "model_v000002.onnx", GOOD["rmse"], BAD["rmse"])
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
@@ -80,10 +79,10 @@ def test_a_better_checkpoint_that_verifies_is_a_success(last: Path) -> None:
     assert failure([Judged(BASE_MODEL, BAD), Judged(last, BAD), Judged(last, GOOD)]) == ""
 
 
-@pytest.mark.parametrize("figures", [BAD, Figures(9.5, 1.0, 1.0), Figures(float("nan"), 1.0, 1.0)])
-def test_no_better_is_a_failure_with_figures(last: Path, figures: Figures) -> None:
+@pytest.mark.parametrize("rmse", [BAD["rmse"], 9.5, float("nan")])
+def test_no_better_is_a_failure_with_figures(last: Path, rmse: float) -> None:
     """A last checkpoint that is as bad, worse or without an error at all fails the demo, and the reason says so."""
-    reason = failure([Judged(BASE_MODEL, BAD), Judged(last, GOOD), Judged(last, figures)])
+    reason = failure([Judged(BASE_MODEL, BAD), Judged(last, GOOD), Judged(last, GOOD | {"rmse": rmse})])
     assert reason.startswith("model_v000002.onnx is not better than the base model: RMSE ")
     assert reason.endswith("not under 9.00")
 

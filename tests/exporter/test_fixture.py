@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.corpus.npz import write_npz
+from pipeline.corpus.packed import write_npz
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus, CorpusError
 from pipeline.data import CORPUS

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.checkpoints.checkpoint import Verdict
-from pipeline.exporter.gate import MIN_GROUPS, MIN_ROWS, GateSet, judge
+from pipeline.exporter.gate import MIN_ROWS, GateSet, judge
+from pipeline.model.accuracy import MIN_GROUPS
 
 DELTA = 0.005
 Rows = npt.NDArray[np.float32]

@@ -58,3 +58,17 @@ def test_nothing_gives_nan(metric: type) -> None:
     assert math.isnan(metric([], []))
     if metric not in (accuracy.rmse, accuracy.mae):
         assert math.isnan(metric([1.0], [2.0]))
+
+
+def test_perfect_predictions_have_perfect_figures() -> None:
+    """Predicting the score itself gives correlations of 1 and errors of 0; what is not asked for is not computed."""
+    score = np.arange(10.0)
+    figures = accuracy.agreement(score, score, accuracy.FIGURES)
+    assert figures == pytest.approx({"plcc": 1, "srocc": 1, "krocc": 1, "rmse": 0, "mae": 0})
+    assert list(accuracy.agreement(score, score)) == ["rmse", "plcc", "srocc"]
+
+
+@pytest.mark.parametrize(("largest", "points"), [(0.0, 0.001), (-100.0, 0.002), (1e6, 10.001)])
+def test_engines_may_differ_in_proportion_to_the_largest_score(largest: float, points: float) -> None:
+    """Within scores of VMAF that is a few thousandths of a point."""
+    assert accuracy.parity_tolerance(np.array([0.0, largest], np.float32)) == pytest.approx(points)

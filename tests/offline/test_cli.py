@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import data
-from pipeline.corpus.npz import write_npz
+from pipeline.corpus.packed import write_npz
 from pipeline.corpus.read import load_corpus
 from pipeline.model import accuracy
 from pipeline.model.graph import load_base_model

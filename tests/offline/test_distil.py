@@ -8,9 +8,8 @@ from pipeline import data
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
 from pipeline.offline.distil import lessons
-from pipeline.offline.ensemble import Ensemble
+from pipeline.offline.ensemble import Ensemble, Member, members
 from pipeline.offline.fit import SCALE, Fit, Recipe
-from pipeline.offline.folds import Member, members
 
 WIDTHS = (6, 16, 8, 1)
 

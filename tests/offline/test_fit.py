@@ -10,10 +10,8 @@ import torch
 from pipeline import data
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
-from pipeline.offline.ensemble import Ensemble
-from pipeline.offline.fit import Adam, Fit, Recipe
-from pipeline.offline.folds import members
-from pipeline.offline.state import fingerprint, resume, save
+from pipeline.offline.ensemble import Ensemble, members
+from pipeline.offline.fit import Adam, Fit, Recipe, fingerprint, resume, save
 
 WIDTHS = (6, 16, 8, 1)
 RECIPE = Recipe(0.01, epochs=4, batch_size=64)

@@ -223,3 +223,15 @@ def test_root_looks_at_any_sidecar_but_owns_its_own_regions(segment_name: str) -
     assert segment.attach(segment_name, "test").owner == 65534
     made, is_new = segment.attach_or_create(segment_name, LAYOUT)
     assert (is_new, made.owner) == (True, 0)
+
+
+def test_what_was_attached_and_dropped_leaves_no_descriptor(segment_name: str) -> None:
+    """Whoever looks at a sidecar again and again, views and all, does not run out of descriptors."""
+    made, _ = segment.attach_or_create(segment_name, LAYOUT)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(50):
+        view = segment.attach(segment_name, "test").body[:8].cast("q")
+        assert view[0] == 0
+    del view
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    made.close()

@@ -1,4 +1,7 @@
-"""A finished model on disk: the ONNX, its digest, and a sidecar that says what it is and how it was made."""
+"""A finished model: as ONNX, raw features in, score out, the standardisation inside; and on disk.
+
+Beside the ONNX lie its digest and a sidecar that says what it is and how it was made.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +10,36 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.model.accuracy import FIGURES, agreement
+from pipeline.model.operators import IR_VERSION, OPSET
+from pipeline.model.runtime import OnnxModel
 from pipeline.offline.fit import Recipe
-from pipeline.offline.graph import OPSET
-from pipeline.offline.scores import agreement
-from pipeline.offline.train import Trained
 from pipeline.runtime.durable import write_durably
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished model."""
+
+    seed: int
+    left_out: tuple[str, ...]
+    committee_rmse: float
+    """How far it is from its committee, on rows and mixtures of rows, in points of the score."""
+    mean: Array
+    std: Array
+    model: ModelProto
+
+    def runtime(self) -> OnnxModel:
+        """Return the model as its consumers run it."""
+        return OnnxModel(self.model.SerializeToString())
 
 
 @dataclass(frozen=True)
@@ -24,6 +50,38 @@ class Origin:
     corpus_name: str
     target: str
     command: str
+
+
+def mlp(layers: Sequence[tuple[Array, Array]], mean: Array, std: Array, output: str) -> ModelProto:
+    """Build (features - mean) / std, then a Gemm per layer with a Relu between, squeezed to shape (batch,).
+
+    `layers` are weights [in, out] and biases [out]; `mean` and `std` are [6]; `output` names the result.
+    """
+    nodes = [
+        helper.make_node("Sub", ["features", "mean"], ["centred"], "centre"),
+        helper.make_node("Div", ["centred", "std"], ["standardised"], "standardise"),
+    ]
+    constants = {"mean": mean, "std": std, "last_axis": np.array([1], np.int64)}
+    value = "standardised"
+    for i, (weight, bias) in enumerate(layers):
+        constants |= {f"layer{i}.weight": weight, f"layer{i}.bias": bias}
+        nodes.append(helper.make_node("Gemm", [value, f"layer{i}.weight", f"layer{i}.bias"], [f"layer{i}"], f"gemm{i}"))
+        value = f"layer{i}"
+        if i < len(layers) - 1:
+            nodes.append(helper.make_node("Relu", [value], [f"active{i}"], f"relu{i}"))
+            value = f"active{i}"
+    nodes.append(helper.make_node("Squeeze", [value, "last_axis"], [output], "squeeze"))
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", len(FEATURES)])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch"])],
+        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
+    )
+    opset = helper.make_operatorsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], producer_name="vmafx-sidecar", ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def write_models(
@@ -87,4 +145,4 @@ def _metrics(trained: Trained, origin: Origin) -> dict[str, Any]:
     if not len(unseen):
         return {"rows": 0}
     predicted = trained.runtime().predict(unseen.features)
-    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target))}
+    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target), FIGURES)}

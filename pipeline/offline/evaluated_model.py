@@ -1,9 +1,10 @@
 """A model under evaluation: what it predicts on a corpus, how long it takes, how large it is."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from pipeline.corpus.table import FEATURES, Corpus
 from pipeline.model.errors import UnusableModel
 from pipeline.model.runtime import OnnxModel
+
+if TYPE_CHECKING:
+    from pipeline.offline.trained_model import Trained
 
 _WARM_UP, _TIMED = 200, 2000
 
@@ -28,8 +32,8 @@ class _Scaling(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Predictions float32[n] for a corpus of n rows, latency of one row in microseconds, size in bytes."""
+class EvaluatedModel:
+    """A model's predictions float32[n] for a corpus of n rows, latency of one row in microseconds, size in bytes."""
 
     name: str
     predicted: npt.NDArray[np.float32]
@@ -38,7 +42,7 @@ class Candidate:
     size: int
 
 
-def run(path: Path, corpus: Corpus) -> Candidate:
+def run(path: Path, corpus: Corpus) -> EvaluatedModel:
     """Run the model at `path` over `corpus`; raises UnusableModel.
 
     Where the `.json` beside it has `feature_mean` and `feature_std`, features are standardised first.
@@ -50,10 +54,26 @@ def run(path: Path, corpus: Corpus) -> Candidate:
     features = (corpus.features - np.array(scaling.feature_mean)) / np.array(scaling.feature_std)
     external = path.with_name(path.name + ".data")
     size = path.stat().st_size + (external.stat().st_size if external.exists() else 0)
-    return Candidate(path.stem, model.predict(features.astype(np.float32)), *latency(model, corpus.features[:1]), size)
+    predicted = model.predict(features.astype(np.float32))
+    return EvaluatedModel(path.stem, predicted, *_latency(model, corpus.features[:1]), size)
 
 
-def latency(model: OnnxModel, row: npt.NDArray[np.float32]) -> tuple[float, float]:
+def out_of_fold(name: str, folds: "Sequence[Trained]", corpus: Corpus) -> EvaluatedModel:
+    """Join the folds' predictions, each row from the model that never saw its source.
+
+    Latency and size are those of the first fold's model.
+    """
+    predicted = np.full(len(corpus), np.nan, np.float32)
+    for trained in folds:
+        rows = corpus.mask_of(trained.left_out)
+        predicted[rows] = trained.runtime().predict(corpus.features[rows])
+    first = folds[0]
+    return EvaluatedModel(
+        name, predicted, *_latency(first.runtime(), corpus.features[:1]), len(first.model.SerializeToString())
+    )
+
+
+def _latency(model: OnnxModel, row: npt.NDArray[np.float32]) -> tuple[float, float]:
     """Return the median and the 95th percentile of the time for one row [1, 6], in microseconds."""
     taken = np.empty(_WARM_UP + _TIMED)
     for i in range(len(taken)):
