@@ -133,7 +133,7 @@ def pin(context: click.Context, version: int | str) -> None:
 @_in_directory
 @click.pass_context
 def unpin(context: click.Context, version: int | str) -> None:
-    """Remove the exemption of checkpoint VERSION: it is removed when it is old enough."""
+    """End the exemption of checkpoint VERSION: retention may remove it again."""
     from pipeline.checkpoints import commands
 
     directory = directory_of(context)
