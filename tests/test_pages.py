@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import COMMANDS
+from pipeline.runtime import regions
 
 ROOT = Path(__file__).parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -69,6 +70,22 @@ def test_every_decision_is_in_the_index_with_its_title() -> None:
         records[record.name] = (int(number), title)
         assert int(record.name[:4]) == int(number)
     assert listed == records
+
+
+def test_every_region_is_in_the_architecture() -> None:
+    """One row each, and no other."""
+    table = (
+        (ROOT / "docs" / "architecture.md").read_text().split("<!-- regions -->")[1].split("<!-- end of regions -->")[0]
+    )
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(regions.NAMES)
+
+
+def test_every_folder_is_in_the_architecture() -> None:
+    """In the table of where a line of code belongs."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("## Where a line of code belongs")[1].split("## Where to start reading")[0]
+    folders = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert folders <= set(re.findall(r"\b\w+\b", table))
 
 
 def test_contributing_names_what_to_run() -> None:
