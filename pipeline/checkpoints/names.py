@@ -20,6 +20,7 @@ VERSION = r"(?!0{6})(\d{6}|[1-9]\d{6,8})"
 
 _FILE = re.compile(rf"model_v{VERSION}(\.onnx|\.onnx\.sha256|\.json)")
 _ID = re.compile(rf"model-v{VERSION}")
+_MEANT = re.compile(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?")
 
 
 def stem(version: int) -> str:
@@ -40,6 +41,18 @@ def identifier(version: int) -> str:
 def version_of_identifier(name: str) -> int | None:
     """Return the version behind a registry id; None where it is not one of ours."""
     match = _ID.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def version_of_model(path: Path) -> int | None:
+    """Return the version of a checkpoint's model by its file name; None where it is not one."""
+    match = _FILE.fullmatch(path.name)
+    return int(match[1]) if match and match[2] == ".onnx" else None
+
+
+def version_meant(text: str) -> int | None:
+    """Return the version that a user calls 42, v000042, model_v000042 or model_v000042.onnx; None for other text."""
+    match = _MEANT.fullmatch(text)
     return int(match[1]) if match else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from pipeline.config import ConfigError, load
 
 _DIRECTORY = f"{__name__}.directory"
 POINTERS = (pointers.LATEST, pointers.LATEST_STABLE)
-_NUMBER = re.compile(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?")
 
 
 class Version(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
@@ -29,10 +27,10 @@ class Version(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         text = str(value)
         if text in POINTERS:
             return text
-        match = _NUMBER.fullmatch(text)
-        if match is None:
+        version = names.version_meant(text)
+        if version is None:
             self.fail(f"{text!r}: expected a version such as 42 or model_v000042, latest or latest-stable", param, ctx)
-        return int(match[1])
+        return version
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the pointers and the published versions, newest first; for `unpin` the pinned ones."""

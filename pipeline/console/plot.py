@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from pipeline.console.target import settings_of
 from pipeline.monitor import history
+from pipeline.runtime.extras import lacking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,8 +53,8 @@ def plot(out: Path, file: Path | None, on: str) -> None:
 
     The sidecar need not run. While it runs, the newest 30 seconds may be missing: the history is written that often.
     """
-    if find_spec("matplotlib") is None:
-        raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
     path = file or settings_of(None).state_dir / history.NAME
     if not path.exists():
         raise click.ClickException(f"{path}: no such file; --history names another")

@@ -11,6 +11,7 @@ from pipeline.corpus.packed import pack, write_npz
 from pipeline.corpus.pairs import Limits, Pair, find_pairs, parse_ladder
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import CorpusError
+from pipeline.runtime.extras import lacking
 
 _LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
 _SMOKE = ("lavfi:testsrc2=size=128x96", "lavfi:mandelbrot=size=128x96")
@@ -73,11 +74,11 @@ def build(
 
 def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None, output: Path) -> int:
     """Score the pairs behind a progress bar, write the table and return its length."""
-    try:
-        from pipeline.corpus.build import default_jobs, score_all, write_parquet
-    except ImportError as error:
-        raise CorpusError("building a corpus needs pyarrow: pip install 'vmafx-sidecar[corpus]'") from error
+    if reason := lacking("corpus", "building a corpus"):
+        raise CorpusError(reason)
     from rich.progress import Progress
+
+    from pipeline.corpus.build import default_jobs, score_all, write_parquet
 
     with Progress() as progress:
         task = progress.add_task(f"{len(pairs)} pairs", total=len(pairs))

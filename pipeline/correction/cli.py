@@ -141,11 +141,12 @@ def report(store: CorrectionStore, codec: str, output: Path) -> object:
     Example:
       vmafx-sidecar correct report --codec libx264 --output libx264.png
     """
+    from pipeline.runtime.extras import lacking
+
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
     correction = store.load(codec)
-    try:
-        drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
-    except ImportError as error:
-        raise click.ClickException("a plot needs matplotlib: install vmafx-sidecar[plot]") from error
+    drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     return {"plot": str(output), **_status(store, codec, correction)}
 
 

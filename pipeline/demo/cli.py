@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from pipeline.data import BASE_MODEL, CORPUS
+from pipeline.runtime.extras import lacking
 
 
 @click.command(epilog="Example: vmafx-sidecar demo --target vmaf_neg --seconds 90")
@@ -32,8 +32,8 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
 
     Exits with 0 if the last checkpoint verifies and is better than the base model, else with 1 and the reason.
     """
-    if find_spec("matplotlib") is None:
-        raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
     from rich.console import Console
 
     from pipeline.console.mistakes import in_one_line

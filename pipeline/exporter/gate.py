@@ -38,12 +38,16 @@ Predict = Callable[[Rows], Rows]
 
 @dataclass(frozen=True)
 class GateSet:
-    """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n]."""
+    """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n].
+
+    `remedy` says what the operator can do where there are too few groups.
+    """
 
     name: str
     features: Rows
     score: Rows
     group: npt.NDArray[np.integer]
+    remedy: str = ""
 
 
 def too_small(on: GateSet) -> str:
@@ -67,7 +71,8 @@ def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Seque
 def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float) -> Verdict:
     rows, groups = len(on.score), len(np.unique(on.group))
     if lacking := too_small(on):
-        return Verdict("unproven", f"{on.name}: {lacking}.", {on.name: GateMetrics(rows, groups)})
+        remedy = f" {on.remedy}" if on.remedy and groups < MIN_GROUPS else ""
+        return Verdict("unproven", f"{on.name}: {lacking}.{remedy}", {on.name: GateMetrics(rows, groups)})
     ours, base_model = _Result(candidate, on), _Result(base, on)
     last = None if stable is None else _Result(stable, on)
     objection = next(_objections(ours, base_model, last, on, delta), "")

@@ -17,6 +17,11 @@ from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.shm.rows import RowBatch
 
+MORE_GROUPS = (
+    "Send samples of eight groups or more, since of the first ones about every second is held out: a group is the "
+    "samples with one source_id, or, where there is none, with one job_id."
+)
+
 
 class GateInputs:
     """Judges candidates as the settings say."""
@@ -39,7 +44,8 @@ class GateInputs:
         """
         sets: list[GateSet] = []
         if holdout is not None:
-            sets.append(GateSet("held-out", np.ascontiguousarray(holdout.features), holdout.score, holdout.group))
+            features = np.ascontiguousarray(holdout.features)
+            sets.append(GateSet("held-out", features, holdout.score, holdout.group, MORE_GROUPS))
         missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:

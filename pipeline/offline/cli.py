@@ -1,6 +1,5 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline.console.mistakes import in_one_line
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
+from pipeline.runtime.extras import lacking
 
 _ASSUMED_CLIPS, _ASSUMED_FRAMES = 4, 2
 _file = click.Path(path_type=Path, dir_okay=False)
@@ -77,8 +77,9 @@ def train(
         raise click.UsageError("give either --loso or --val-source: --loso leaves out every source in turn")
     if name and (loso or len(architectures) > 1):
         raise click.UsageError("--name names one model: give one --arch, and no --loso")
+    _need("torch", "training")
     if loso:
-        _need_plots()
+        _need("plot", "a report")
     from pipeline.offline.fit import Recipe
     from pipeline.offline.train import forget, train_all
     from pipeline.offline.trained_model import Origin, write_models
@@ -132,7 +133,7 @@ def evaluate(
     Writes evaluation.json, evaluation.html and plots. Intervals are 95 %, by drawing whole clips; they say nothing
     of other sources.
     """
-    _need_plots()
+    _need("plot", "a report")
     from pipeline.model.errors import UnusableModel
     from pipeline.offline.evaluated_model import run
     from pipeline.offline.report_files import write_report
@@ -149,10 +150,10 @@ def evaluate(
         write_report(evaluated, corpus, target, resamples, output, "evaluation")
 
 
-def _need_plots() -> None:
-    """Say what a report needs before the work is done, not after."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
+def _need(extra: str, purpose: str) -> None:
+    """Say what is missing before the work is done, not after."""
+    if reason := lacking(extra, purpose):
+        raise click.ClickException(reason)
 
 
 def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from pipeline.model.errors import UnusableModel
 from pipeline.node.model import NodeModel
@@ -65,6 +66,22 @@ def test_a_hint_is_followed_at_once(directory: Path) -> None:
         path = publish(directory, 1, constant_model(61.0))
         watcher.hint(str(path))
         assert eventually(lambda: score(watcher) == 61.0)
+
+
+def test_why_nothing_is_taken_is_said_once(directory: Path) -> None:
+    """A node that waits for a stable checkpoint logs what the gate says of the newest one, not at every poll."""
+    path = publish(directory, 1, constant_model(61.0), state="unproven")
+    path.with_suffix(".json").write_text('{"state": "unproven", "reason": "held-out: 1 group."}')
+    with structlog.testing.capture_logs() as logs, watching(directory, poll_s=0.01) as watcher:
+        assert eventually(lambda: bool(logs))
+        publish(directory, 2, constant_model(62.0), state="unstable")
+        assert eventually(lambda: len(logs) == 2)
+        assert score(watcher) == BASE_SCORE
+    assert [(event["event"], event["checkpoint"]) for event in logs] == [
+        ("checkpoint_withheld", "model_v000001.onnx"),
+        ("checkpoint_withheld", "model_v000002.onnx"),
+    ]
+    assert logs[0]["reason"] == "held-out: 1 group."
 
 
 def test_a_poll_needs_no_hint(directory: Path) -> None:
