@@ -1,5 +1,7 @@
 """What pages say of the repository exists: links, files, commands, targets, records of decisions."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -43,6 +45,16 @@ def test_named_files_of_code_exist(page: Path) -> None:
     """From the root of the repository, or from the package's."""
     for name in PYTHON_FILE.findall(page.read_text()):
         assert any((root / name).exists() for root in FILE_ROOTS), f"{name} does not exist"
+
+
+@every_page
+def test_python_shown_imports_what_exists(page: Path) -> None:
+    """Each block of Python parses, and the names that it takes from this package are there."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline"):
+                module = importlib.import_module(node.module or "")
+                assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 @every_page
