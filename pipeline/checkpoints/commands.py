@@ -17,7 +17,7 @@ from pipeline.runtime.locks import locked
 
 
 def pin(directory: Path, version: int) -> None:
-    """Keep a published version whatever comes. Raises CheckpointError where it is not published."""
+    """Exempt a published version from retention. Raises CheckpointError if it is not published."""
     with locked(directory):
         if version not in published(directory):
             raise CheckpointError(f"{directory}: {stem(version)} is not published")
@@ -25,7 +25,7 @@ def pin(directory: Path, version: int) -> None:
 
 
 def unpin(directory: Path, version: int) -> None:
-    """Let a version go with its age again. Raises CheckpointError where it is not pinned."""
+    """Remove the exemption of a version from retention. Raises CheckpointError if it is not pinned."""
     with locked(directory):
         pinned = pins.read(directory)
         if version not in pinned:

@@ -1,7 +1,7 @@
 """What the files of a checkpoint directory are called, and which versions it has.
 
 Only canonical names count: six digits, more without a leading zero, from 1 on; and only regular files are checkpoints.
-Whatever else lies here is somebody else's.
+Other files are not ours.
 """
 
 import os
@@ -34,7 +34,7 @@ def file_of(directory: Path, version: int, suffix: str = ".onnx") -> Path:
 
 
 def identifier(version: int) -> str:
-    """Return the checkpoint's id in the registry, which wants hyphens."""
+    """Return the checkpoint's id in the registry, which requires hyphens."""
     return f"model-v{version:06d}"
 
 
@@ -72,9 +72,9 @@ def published(directory: Path) -> list[int]:
 
 
 def strange(directory: Path) -> dict[str, str]:
-    """Return what looks like a checkpoint's file and is none, by name, with the reason."""
+    """Return what looks like a checkpoint's file and is not one, by name, with the reason."""
     return {
-        name: "no regular file" if _FILE.fullmatch(name) else "no canonical name: model_v and six digits expected"
+        name: "not a regular file" if _FILE.fullmatch(name) else "not a canonical name; expected model_v and six digits"
         for name, is_regular in _entries(directory)
         if name.startswith("model_v") and not (is_regular and _FILE.fullmatch(name))
     }

@@ -19,9 +19,9 @@ from pipeline.shm.segment import SHM_DIR
 
 @click.command(epilog="Example: vmafx-sidecar export && vmafx-sidecar checkpoints")
 @socket_option
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for it.")
+@click.option("--timeout", default=30.0, show_default=True, help="Maximum seconds to wait.")
 def export(socket: Path | None, timeout: float) -> None:
-    """Have a checkpoint written now, whatever interval and sample count say; wait until it is there."""
+    """Write a checkpoint now, without regard to interval and sample count, and wait for it."""
     board = find_board(socket)
     before = examine(board)
     if not before.roles["exporter"].alive:
@@ -63,7 +63,7 @@ def clean(socket: Path | None, everything: bool) -> None:
 @click.command(epilog="Example: VMAFX_SIDECAR_CHECKPOINT_DIR=/models vmafx-sidecar reset")
 @socket_option
 def reset(socket: Path | None) -> None:
-    """Have a stopped sidecar begin anew at its next start: without samples, with the base model as it is.
+    """Reset a stopped sidecar: it starts from the base model again, without samples.
 
     Removes what it has in shared memory, and sets its saved state aside in `state/before-reset`. Published checkpoints
     and the learning curve stay. Refused while one of its processes is alive.
@@ -81,7 +81,7 @@ def reset(socket: Path | None) -> None:
         raise click.ClickException(f"a sidecar publishes into {settings.checkpoint_dir}; stop it first") from None
     except OSError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"instance {settings.instance_name} begins anew at its next start")
+    click.echo(f"instance {settings.instance_name} starts from the base model at its next start")
 
 
 def _clean(instance: str) -> None:

@@ -15,14 +15,14 @@ from pipeline.runtime.extras import lacking
 @click.option(
     "--target", default="vmaf_phone", show_default=True, help="The score to learn: a column of the bundled corpus."
 )
-@click.option("--seconds", type=click.FloatRange(min=5), default=50.0, show_default=True, help="How long to stream.")
+@click.option("--seconds", type=click.FloatRange(min=5), default=50.0, show_default=True, help="Seconds to stream.")
 @click.option("--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="Frames a second.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out"),
     show_default=True,
-    help="Where the plot and the logs go.",
+    help="Directory of the plot and the logs.",
 )
 def demo(target: str, seconds: float, rate: float, out: Path) -> None:
     """Run the whole loop on real frames: stream, train, publish, swap; about a minute.

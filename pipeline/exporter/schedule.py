@@ -11,8 +11,8 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 class Schedule:
     """Due when both enough time has passed and enough samples have come since the last checkpoint.
 
-    Within a life the monotonic clock counts, so that a stepped clock neither hurries nor blocks; the age that the last
-    checkpoint has at start comes from its own file.
+    While the process runs, the monotonic clock counts, so that a change of the system clock has no effect; at the start
+    the age of the last checkpoint comes from its own file.
     """
 
     def __init__(self, interval_s: float, min_samples: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Schedule:
 
 
 class BackOff:
-    """How long to leave alone what failed: 1, 2, 4, … 60 seconds."""
+    """How long to wait after a failure: 1, 2, 4, … 60 seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 _WATCHED: dict[str, type[Report]] = {"ingest": IngestReport, "trainer": TrainerReport, "exporter": ExporterReport}
-# An exporter may sit in a slow disk's write for long without anything being wrong with it.
+# An exporter may wait long for a slow disk without a fault of its own.
 _PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0}
 # A process that has not reported yet is importing: give it this many seconds at least.
 _STARTUP_S = 60.0
-# When the watchdog itself did not run for so many seconds, a paused container for one, nobody's silence means anything.
+# If the watchdog itself did not run for so many seconds, as in a paused container, silence means nothing.
 _ASLEEP_S = 5.0
 # What the supervisor calls a process that it is about to start once more.
 _ENDED = {"EXITED", "BACKOFF"}
@@ -30,7 +30,7 @@ _ENDED = {"EXITED", "BACKOFF"}
 class Watchdog:
     """Follows the supervisor's events and the heartbeats of the processes that run.
 
-    `restarts` counts by role. A watchdog that comes late, because the monitor was restarted, takes up the processes
+    `restarts` counts by role. After a restart of the monitor, it also follows the processes
     that already run.
     """
 
@@ -81,7 +81,7 @@ class Watchdog:
             self._log_end(role, state)
 
     def _note_words_of_before(self, role: str) -> None:
-        """Take note of who has reported so far. The event may come late: then that is the process that it tells of."""
+        """Note which process has reported last. The event may come late: then that is the process it is about."""
         report = self._report(role)
         if report.phase != "failed" and not kernel.look_at(report.pid).state:
             self._before[role] = report.pid

@@ -29,6 +29,9 @@ class Origin(NamedTuple):
     name: str
     source: bytes | Path
 
+    def __repr__(self) -> str:
+        return f"Origin({self.name!r})"
+
 
 @dataclass(frozen=True)
 class NodeModel:

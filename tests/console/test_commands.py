@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+import pipeline
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.cli import COMMANDS
+from pipeline.console import plot
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS
 from pipeline.runtime import kernel, regions
@@ -195,6 +198,21 @@ def test_plot_draws_the_recorded_curve(tmp_path: Path, on: str) -> None:
     assert (result.returncode, result.stdout.strip()) == (0, str(out)), result.stderr
     assert out.read_bytes().startswith(b"\x89PNG")
     assert out.stat().st_size > 10_000
+
+
+def test_plot_says_how_far_behind_it_may_be() -> None:
+    """As far as the monitor's next write."""
+    assert f"the newest {history.SAVE_INTERVAL_S} seconds may be missing" in _run("plot", "--help").stdout
+
+
+def test_plot_has_the_colours_of_the_page() -> None:
+    """The same model or verdict has the same colour in both, in the page's light scheme."""
+    style = (Path(pipeline.__file__).parent / "monitor" / "assets" / "page.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#\w+)", style.partition("@media")[0]))
+    assert {model: colour for model, (*_, colour) in plot._MODELS.items()} == {
+        model: colours[model] for model in ("ema", "base", "stable")
+    }
+    assert [colour for _, colour in plot._MARKS.values()] == [colours[mood] for mood in ("good", "bad", "busy")]
 
 
 def test_plot_finds_the_history_of_the_settings(tmp_path: Path) -> None:

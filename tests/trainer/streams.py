@@ -30,7 +30,7 @@ def base_model() -> BaseModel:
 
 
 def group_of(name: str) -> int:
-    """Return the content group that ingest makes of a name."""
+    """Return the group that ingest makes of a name."""
     return xxhash.xxh3_64_intdigest(name.encode())
 
 
