@@ -74,8 +74,9 @@ def test_the_monitor_comes_back_and_watches_on(sidecar: Sidecar) -> None:
     before, ingest, trainer = (sidecar.pid(role) for role in ("monitor", "ingest", "trainer"))
     restarts = sidecar.reported().monitor.restarts
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: sidecar.reported().monitor.pid != before and phase_of(sidecar.url()) == "running")
-    url = sidecar.url()
+    eventually(lambda: sidecar.reported().monitor.pid != before)
+    url = eventually(sidecar.url)  # empty until it listens
+    eventually(lambda: phase_of(url) == "running")
     after = sidecar.reported().monitor.restarts
     assert after == restarts | {"monitor": restarts.get("monitor", 0) + 1}
     assert (sidecar.pid("ingest"), sidecar.pid("trainer")) == (ingest, trainer)
