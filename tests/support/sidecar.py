@@ -152,8 +152,7 @@ class Sidecar:
 
     def url(self) -> str:
         """Return the address of its HTTP server, once it has one."""
-        self.wait_for(lambda: bool(self.reported().monitor.http))
-        return self.reported().monitor.http
+        return eventually(lambda: self.reported().monitor.http)
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         """Wait until `condition()` holds."""
