@@ -9,20 +9,27 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image compose-test helm-test clean
+.PHONY: help install run test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 install: $(VENV)/.installed  ## the environment, in .venv, with the vmafx-sidecar command in it
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,plot,corpus]'
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,all]'
+	touch $(VENV)/.runnable $@
+
+# What the demo needs, without torch; `make install` adds the rest to the same environment.
+$(VENV)/.runnable: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[plot]'
 	touch $@
 
-run: install  ## the whole loop on real frames: about a minute
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+run: $(VENV)/.runnable  ## the whole loop on real frames: about a minute
 	$(BIN)/vmafx-sidecar demo
 
 test: lint types pytest  ## lint, type-check, test
@@ -48,7 +55,7 @@ bench: install  ## every question of speed, against limits and alternatives; ren
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
-bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning.md: twenty minutes
+bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: twenty minutes
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.learning
 
@@ -59,7 +66,7 @@ gpu-check: $(if $(GPU_PYTHON),,install)  ## CUDA: its tests and its speed; renew
 
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600
-	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
+	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)
 
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'
@@ -70,18 +77,27 @@ mutate: install  ## a live checkpoint directory, changed at random, keeps its pr
 	$(BIN)/python -m tests.checkpoints.mutations $(MUTATIONS)
 
 IMAGE ?= vmafx-sidecar
+# Of the image without torch.
+SLIM_IMAGE ?= $(IMAGE):slim
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' pipeline/__init__.py)
 # More for `docker build`, e.g. --network host.
 DOCKER_BUILD_FLAGS ?=
 # The image to build on, best by its digest: BASE_IMAGE=python:3.11-slim-bookworm@sha256:…
 BASE_IMAGE ?=
-image:  ## the container image, vmafx-sidecar; TORCH_INDEX says which build of torch goes in
-	docker build --file deploy/Dockerfile --build-arg VERSION=$(VERSION) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
-	  $(if $(BASE_IMAGE),--build-arg BASE=$(BASE_IMAGE)) $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) --tag $(IMAGE):$(VERSION) .
-	docker image prune --force --filter label=vmafx-sidecar.stage=build
+DOCKER_BUILD = docker build --file deploy/Dockerfile --build-arg VERSION=$(VERSION) \
+  $(if $(BASE_IMAGE),--build-arg BASE=$(BASE_IMAGE)) $(DOCKER_BUILD_FLAGS)
+REMOVE_BUILD_STAGE = docker image prune --force --filter label=vmafx-sidecar.stage=build
 
-compose-test: install image  ## the image and compose.yaml run for real, killed and stopped: ten minutes, needs Docker
-	VMAFX_TEST_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/deploy/containers
+image: image-slim  ## the container images, vmafx-sidecar and vmafx-sidecar:slim; TORCH_INDEX says which build of torch goes in
+	$(DOCKER_BUILD) --build-arg TORCH_INDEX=$(TORCH_INDEX) --tag $(IMAGE) --tag $(IMAGE):$(VERSION) .
+	$(REMOVE_BUILD_STAGE)
+
+image-slim:  ## the image without torch alone, vmafx-sidecar:slim
+	$(DOCKER_BUILD) --build-arg EXTRAS= --tag $(SLIM_IMAGE) --tag $(IMAGE):$(VERSION)-slim .
+	$(REMOVE_BUILD_STAGE)
+
+compose-test: install image  ## the images and compose.yaml run for real, killed and stopped: ten minutes, needs Docker
+	VMAFX_TEST_IMAGE=$(IMAGE) VMAFX_TEST_SLIM_IMAGE=$(SLIM_IMAGE) $(BIN)/python -m pytest tests/deploy/containers
 
 POLICY := $(VENV)/policy
 helm-test: install $(POLICY)/bin/checkov  ## chart and plain manifests (a part of make test), and a policy check of both

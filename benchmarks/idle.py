@@ -14,7 +14,6 @@ from benchmarks.figures import Figure, at_most
 from benchmarks.sidecar import Sidecar, running
 from pipeline.runtime import messages, regions
 from pipeline.runtime.messages import TrainerSnapshot
-from pipeline.runtime.reports import ROLES
 from pipeline.shm.mailbox import Mailbox
 
 BOUND = (
@@ -45,7 +44,7 @@ def figures() -> list[Figure]:
 
 def _idle(sidecar: Sidecar) -> tuple[float, float]:
     """Return wake-ups a second, and the processor's share in percent (which counts the supervisor too)."""
-    pids = [pid for role, pid in sidecar.pids().items() if role in ROLES]
+    pids = sidecar.pids().values()
     switched, used, began = sum(map(_waits, pids)), sidecar.processor_seconds(), time.monotonic()
     time.sleep(_SECONDS)
     seconds = time.monotonic() - began

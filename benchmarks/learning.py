@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.learning
 
-Prints its tables, writes them into docs/learning.md between the marks, and the curves to docs/img/learning.png. Takes
-about twenty minutes on two cores; needs ../shared and the extra `bench`.
+Prints its tables, writes them into docs/learning-results.md between the marks, and the curves to docs/img/learning.png.
+Takes about twenty minutes on two cores; needs ../shared and the extra `bench`.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def main() -> None:
         text += _learning_tables(curves) + _ahead(curves)
         text += _by_source_table(pool) + _offline_table(pool) + _scenario_tables(pool)
     print(text)
-    _write(text, DOCS / "learning.md")
+    _write(text, DOCS / "learning-results.md")
     _plot(curves, DOCS / "img" / "learning.png")
 
 

@@ -64,7 +64,7 @@ class Ridge:
 
 
 class River:
-    """river's aggregated Mondrian forest, the best of its regressors here (docs/learning.md).
+    """river's aggregated Mondrian forest, the best of its regressors here (docs/learning-results.md).
 
     As it comes, it learns the score; with `over_base`, what the base model leaves over.
     """

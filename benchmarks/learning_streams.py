@@ -103,7 +103,7 @@ def stream_without(sources: list[str], target: str, seed: int) -> Stream:
 
 
 def group_of(name: str) -> int:
-    """Return the content group that ingest makes of a name."""
+    """Return the group that ingest makes of a name."""
     return xxhash.xxh3_64_intdigest(name.encode())
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ import psutil
 
 from pipeline import config
 from pipeline.config import Settings
+from pipeline.demo import sidecar as demo
 from pipeline.runtime import regions
 from pipeline.runtime.reports import Board
 
@@ -29,8 +27,6 @@ class Sidecar:
 
     settings: Settings
     board: Board
-    process: subprocess.Popen[bytes]
-    environment: dict[str, str]
 
     @property
     def socket(self) -> str:
@@ -45,7 +41,6 @@ class Sidecar:
             "trainer": board.trainer().pid,
             "exporter": board.exporter().pid,
             "monitor": board.monitor().pid,
-            "supervisor": self.process.pid,
         }
 
     def reconciled(self) -> int:
@@ -60,7 +55,8 @@ class Sidecar:
 
     def processes(self) -> list[psutil.Process]:
         """Return all of its processes, supervisor first."""
-        head = psutil.Process(self.process.pid)
+        head = psutil.Process(self.board.ingest().pid).parent()
+        assert head is not None, "ingest has no supervisor"
         return [head, *head.children(recursive=True)]
 
     def processor_seconds(self) -> float:
@@ -74,21 +70,8 @@ def running(n_features: int = 6, **variables: str) -> Iterator[Sidecar]:
     with tempfile.TemporaryDirectory(prefix="vmafx-bench-") as directory:
         environment = environment_in(Path(directory), n_features, variables)
         settings = config.load(environment)
-        log = Path(directory) / "log"
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", "run"], env=environment, stdout=sink, stderr=sink
-            )
-        try:
-            yield Sidecar(settings, _wait_until_running(settings, process, log), process, environment)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-            subprocess.run(
-                [sys.executable, "-m", "pipeline", "clean", "--socket", str(settings.socket)],
-                stdout=subprocess.DEVNULL,
-                check=False,
-            )
+        with demo.Sidecar(environment, Path(directory) / "log") as process:
+            yield Sidecar(settings, _wait_until_running(settings, process))
 
 
 def environment_in(directory: Path, n_features: int, variables: dict[str, str]) -> dict[str, str]:
@@ -104,12 +87,13 @@ def environment_in(directory: Path, n_features: int, variables: dict[str, str]) 
     }
 
 
-def _wait_until_running(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> Board:
+def _wait_until_running(settings: Settings, process: demo.Sidecar) -> Board:
     until = time.monotonic() + _START_S
-    while time.monotonic() < until and process.poll() is None:
+    while time.monotonic() < until:
+        process.check()
         with contextlib.suppress(Exception):
             board = regions.attach_board(settings.instance_name)
             if board.ingest().phase == "accepting" and board.trainer().phase == "running":
                 return board
         time.sleep(0.02)
-    raise RuntimeError(f"the sidecar did not start:\n{log.read_text()}")
+    raise RuntimeError(f"the sidecar did not start within {_START_S:g} s")

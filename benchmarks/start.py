@@ -53,7 +53,7 @@ def _kills() -> tuple[float, ...]:
     seconds = []
     with running(80) as sidecar:
         for _ in range(ROUNDS):
-            time.sleep(SHORT_LIFE_S + 0.5)  # one that dies young would be held back
+            time.sleep(SHORT_LIFE_S + 0.5)  # a process that dies earlier waits before its restart
             began = time.monotonic()
             os.kill(sidecar.board.ingest().pid, signal.SIGKILL)
             seconds.append(_answered_at(sidecar.socket) - began)

@@ -11,7 +11,7 @@ import pipeline
 
 # Subcommand: where it is, and its line in the overview (so that the overview imports nothing).
 COMMANDS = {
-    "run": ("pipeline.console.run:run", "Run the sidecar: what the container does."),
+    "run": ("pipeline.console.run:run", "Run the sidecar in the foreground: what the container runs."),
     "demo": ("pipeline.demo.cli:demo", "Show the whole loop on real frames, in about a minute."),
     "feed": ("pipeline.node.cli:feed", "Play an encoder node: stream a corpus into a sidecar."),
     "status": ("pipeline.console.status:status", "Show what each process of a running sidecar is doing."),
@@ -19,20 +19,32 @@ COMMANDS = {
     "logs": ("pipeline.console.logs:logs", "Show the newest log events of all processes."),
     "plot": ("pipeline.console.plot:plot", "Plot the learning curve from the recorded history."),
     "config": ("pipeline.console.config:show", "Print the effective settings and where each comes from."),
-    "export": ("pipeline.console.control:export", "Have a checkpoint written now."),
+    "export": ("pipeline.console.control:export", "Write a checkpoint now."),
     "checkpoints": ("pipeline.checkpoints.cli:checkpoints", "List, show and compare the published checkpoints."),
-    "pin": ("pipeline.checkpoints.cli:pin", "Keep a checkpoint whatever comes."),
-    "unpin": ("pipeline.checkpoints.cli:unpin", "Let a pinned checkpoint go."),
-    "rollback": ("pipeline.checkpoints.cli:rollback", "Withdraw the newest stable checkpoint."),
-    "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a run."),
-    "fsck": ("pipeline.fsck.cli:fsck", "Verify all that a sidecar has on disk and in shared memory."),
+    "pin": ("pipeline.checkpoints.cli:pin", "Exempt a checkpoint from retention."),
+    "unpin": ("pipeline.checkpoints.cli:unpin", "Remove that exemption."),
+    "rollback": (
+        "pipeline.console.orders:rollback",
+        "Withdraw the newest stable checkpoint; train from before it.",
+    ),
+    "pause": ("pipeline.console.orders:pause", "Stop training and publishing; samples are still taken."),
+    "resume": ("pipeline.console.orders:resume", "Go on after pause."),
+    "freeze": ("pipeline.console.orders:freeze", "Let no further checkpoint become stable."),
+    "unfreeze": ("pipeline.console.orders:unfreeze", "Let checkpoints become stable again."),
+    "quarantine": ("pipeline.console.orders:quarantine", "Leave samples of a group, a node or a time out of training."),
+    "history": ("pipeline.console.orders:history", "List what operators have ordered."),
+    "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a test run."),
+    "fsck": ("pipeline.fsck.cli:fsck", "Verify everything that a sidecar has on disk and in shared memory."),
     "clean": ("pipeline.console.control:clean", "Remove what a dead sidecar left in shared memory."),
-    "reset": ("pipeline.console.control:reset", "Have a stopped sidecar begin anew."),
+    "reset": (
+        "pipeline.console.control:reset",
+        "Start training over, from the base model or a checkpoint.",
+    ),
     "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
     "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),
-    "evaluate": ("pipeline.offline.cli:evaluate", "Judge models on a corpus."),
+    "evaluate": ("pipeline.offline.cli:evaluate", "Evaluate models on a corpus."),
     "registry": ("pipeline.registry.cli:registry", "List, add to and verify a model registry."),
-    "correct": ("pipeline.correction.cli:correct", "Correct a read-only predictor by what was observed."),
+    "correct": ("pipeline.correction.cli:correct", "Correct the bias of a predictor that cannot be retrained."),
 }
 
 
@@ -72,7 +84,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command; a pipe that was closed on the other side is no error."""
+    """Run the command; a pipe that the other side has closed is not an error."""
     try:
         cli(prog_name="vmafx-sidecar")
     except BrokenPipeError:

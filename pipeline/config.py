@@ -1,7 +1,7 @@
 """Every setting of the sidecar: one table, read once from the environment, typed and validated.
 
-The names are those that charts and scripts set. `load` lists every problem at once, so that an operator corrects them
-in one go.
+The names are those that charts and scripts set. `load` lists every problem at once, so that an operator can correct
+them at once.
 """
 
 from __future__ import annotations
@@ -158,24 +158,24 @@ class Settings:
         "VMAFX_SIDECAR_SOCKET",
         "/tmp/vmafx-sidecar.sock",
         _socket_path,
-        "where nodes connect",
+        "Unix socket that nodes connect to",
     )
     socket_mode: int = _setting("VMAFX_SIDECAR_SOCKET_MODE", "0600", _octal_mode, "permissions of the socket")
     socket_group: str = _setting("VMAFX_SIDECAR_SOCKET_GROUP", "", _name, "group (name or id) of the socket")
     allowed_uids: tuple[int, ...] = _setting(
-        "VMAFX_SIDECAR_ALLOWED_UIDS", "", _uids, "user ids that may connect; empty: whoever the mode lets in"
+        "VMAFX_SIDECAR_ALLOWED_UIDS", "", _uids, "user ids that may connect; empty: all that the mode allows"
     )
     base_model: Path | None = _setting(
         "VMAFX_BASE_MODEL_PATH",
         "",
         _optional_path,
-        "ONNX model (or .pt/.pth state dict) to fine-tune; empty: untrained",
+        "ONNX model (or .pt/.pth state dict) to fine-tune; empty: an untrained network",
     )
     checkpoint_dir: Path = _setting(
         "VMAFX_SIDECAR_CHECKPOINT_DIR",
         "/mnt/vmafx-models/online",
         _absolute_path,
-        "where checkpoints are published",
+        "directory where checkpoints are published",
     )
     replay_capacity: int = _setting(
         "VMAFX_SIDECAR_REPLAY_CAPACITY",
@@ -199,11 +199,11 @@ class Settings:
         "VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES",
         "0",
         _flag,
-        "1: another base model learns from the rows of the one before",
+        "1: a new base model also learns from the samples of the previous one",
     )
     batch_size: int = _setting("VMAFX_SIDECAR_BATCH_SIZE", "32", _integer(1, 8192), "rows in a train step")
     replay_mix: float = _setting(
-        "VMAFX_SIDECAR_REPLAY_MIX", "0.5", _number(0, 1, below=True), "replayed share of a batch"
+        "VMAFX_SIDECAR_REPLAY_MIX", "0.5", _number(0, 1, below=True), "share of a batch that is replayed"
     )
     lr: float = _setting(
         "VMAFX_SIDECAR_LR", "0.0001", _number(0, 10, above=True), "learning rate; see docs/learning.md"
@@ -219,25 +219,25 @@ class Settings:
         "adr-0781: the literal recipe, for comparison",
     )
     ckpt_interval_s: float = _setting(
-        "VMAFX_SIDECAR_CKPT_INTERVAL_S", "600", _number(0, 1e9), "seconds between checkpoints, at least"
+        "VMAFX_SIDECAR_CKPT_INTERVAL_S", "600", _number(0, 1e9), "minimum seconds between checkpoints"
     )
     min_samples_ckpt: int = _setting(
         "VMAFX_SIDECAR_MIN_SAMPLES_CKPT",
         "1000",
         _integer(0, 10**12),
-        "new samples between checkpoints, at least",
+        "minimum number of new samples between checkpoints",
     )
     keep_checkpoints: int = _setting(
         "VMAFX_SIDECAR_KEEP_CHECKPOINTS",
         "20",
         _integer(1, 1_000_000),
-        "newest checkpoints kept, beside stable and pinned",
+        "number of newest checkpoints to keep, besides stable and pinned ones",
     )
     stability_plcc_delta: float = _setting(
         "VMAFX_SIDECAR_STABILITY_PLCC_DELTA",
         "0.005",
         _number(0, 1),
-        "fall of PLCC that makes a checkpoint unstable",
+        "a checkpoint whose PLCC falls by more than this is unstable",
     )
     fixture: Path | None = _setting(
         "VMAFX_SIDECAR_FIXTURE",
@@ -246,7 +246,7 @@ class Settings:
         "scored rows to judge checkpoints on (.npz or .csv; .parquet needs the extra corpus)",
     )
     fixture_target: str = _setting(
-        "VMAFX_SIDECAR_FIXTURE_TARGET", "vmaf", _name, "the fixture's column that holds the true score"
+        "VMAFX_SIDECAR_FIXTURE_TARGET", "vmaf", _name, "column of the fixture with the true score"
     )
     state_interval_s: float = _setting(
         "VMAFX_SIDECAR_STATE_INTERVAL_S",
@@ -260,23 +260,23 @@ class Settings:
         "VMAFX_SIDECAR_CPU_SHARE",
         "0.5",
         _number(0, 64, above=True),
-        "cores that replay steps may use, sustained",
+        "processor cores that replay steps may use on average",
     )
     seed: int = _setting("VMAFX_SIDECAR_SEED", "0", _integer(0, 2**63 - 1), "seed of every random choice in training")
     max_line_bytes: int = _setting(
         "VMAFX_SIDECAR_MAX_LINE_BYTES",
         "262144",
         _integer(1024, 2**30),
-        "longest message; longer ones are discarded",
+        "maximum bytes of a message; longer ones are refused",
     )
     max_connections: int = _setting(
-        "VMAFX_SIDECAR_MAX_CONNECTIONS", "512", _integer(1, 1_000_000), "connections served at once"
+        "VMAFX_SIDECAR_MAX_CONNECTIONS", "512", _integer(1, 1_000_000), "maximum number of connections"
     )
     max_unread_bytes: int = _setting(
         "VMAFX_SIDECAR_MAX_UNREAD_BYTES",
         "1048576",
         _integer(4096, 2**30),
-        "unread answers before a client has to wait",
+        "maximum bytes of unread answers; then a client has to read first",
     )
     idle_timeout_s: float = _setting(
         "VMAFX_SIDECAR_IDLE_TIMEOUT_S",
@@ -297,7 +297,7 @@ class Settings:
         "VMAFX_SIDECAR_HTTP_HOSTS",
         "",
         _hosts,
-        "host names that HTTP answers to, beside IP addresses and localhost; empty: on loopback none, elsewhere any",
+        "host names that HTTP answers to, besides IP addresses and localhost; empty: on loopback none, elsewhere any",
     )
     instance: str = _setting(
         "VMAFX_SIDECAR_INSTANCE",
@@ -315,7 +315,7 @@ class Settings:
         "VMAFX_SIDECAR_LOG_LEVEL",
         "info",
         _choice("debug", "info", "warning", "error"),
-        "least level that is logged",
+        "lowest level that is logged",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""The wire: one JSON object a line each way.
+"""The wire: one JSON object per line, in both directions. docs/protocol.md has every field.
 
 -> {"job_id": "3f1c", "features": [0.91, 0.87], "true_score": 92.4}
 <- {"ok": true, "step": 1234, "trained": true, "loss": 0.8, "checkpoint": "/models/model_v000042.onnx", "job_id": "3f1c"}
@@ -28,7 +28,7 @@ class Sample(msgspec.Struct, gc=False):
 
 
 def sample_of(n_features: int) -> type[Sample]:
-    """Return the kind of Sample that has `n_features`, as a tuple: msgspec makes it in one piece, which is faster."""
+    """Return the kind of Sample that has `n_features`, as a tuple: msgspec decodes a tuple of known length faster."""
     features = GenericAlias(tuple, (float,) * n_features)
     return cast(type[Sample], msgspec.defstruct("Sample", [("features", features)], bases=(Sample,), gc=False))
 
@@ -52,7 +52,7 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 class Refusal(Exception):
-    """A message cannot be taken. `reason` is the name it is counted under; the text is for the sender."""
+    """A message is refused. `reason` is the name it is counted under; the text is for the sender."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -60,12 +60,12 @@ class Refusal(Exception):
 
 
 def refusal(error: Exception) -> Refusal:
-    """Say in the sender's terms why msgspec did not take a line."""
+    """Say in the sender's terms why msgspec could not decode a line."""
     text = str(error)
     if isinstance(error, RecursionError):
-        return Refusal("not_json", "message: nested too deeply, expected one flat JSON object a line")
+        return Refusal("not_json", "message: nested too deeply, expected one flat JSON object per line")
     if isinstance(error, UnicodeDecodeError):
-        return Refusal("not_utf8", "message: not UTF-8, expected one JSON object a line in UTF-8")
+        return Refusal("not_utf8", "message: not UTF-8, expected one JSON object per line in UTF-8")
     if missing := _MISSING.search(text):
         field = missing.group(1)
         return Refusal("missing_field", f"{field}: missing, expected {EXPECTED[field]}")
@@ -73,9 +73,9 @@ def refusal(error: Exception) -> Refusal:
         path = _PATH.search(text)
         field = path.group(1) if path and path.group(1) in EXPECTED else "message"
         return Refusal(
-            _reason(field, text), f"{field}: expected {EXPECTED.get(field, 'one JSON object a line')} ({text})"
+            _reason(field, text), f"{field}: expected {EXPECTED.get(field, 'one JSON object per line')} ({text})"
         )
-    return Refusal("not_json", f"message: expected one JSON object a line, NaN and Infinity are none ({text})")
+    return Refusal("not_json", f"message: expected one JSON object per line; NaN and Infinity are not JSON ({text})")
 
 
 def _reason(field: str, text: str) -> str:

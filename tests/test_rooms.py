@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
+from tests.support.processes import REPOSITORY
 
 ROOT = Path(pipeline.__file__).parent
 PROCESSES = ("ingest", "trainer", "exporter", "monitor")
@@ -13,15 +14,20 @@ MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable
 """The trainer's files that know of processes; the others are learning alone."""
 
 
-def imported(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports, without `pipeline.`; what a type checker alone sees counts."""
+def modules(path: Path) -> set[str]:
+    """Return what a file imports, anywhere in it; what a type checker alone sees counts."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {name.removeprefix("pipeline.") for name in found if name.startswith("pipeline.")}
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports, without `pipeline.`."""
+    return {name.removeprefix("pipeline.") for name in modules(path) if name.startswith("pipeline.")}
 
 
 def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
@@ -60,8 +66,26 @@ def test_processes_do_not_import_each_other(role: str) -> None:
     assert (ROOT / role / "loop.py").is_file()
 
 
+def test_a_node_stands_on_little() -> None:
+    """What a node embeds knows of the sidecar what the names of checkpoints are; its commands may use more."""
+    files = strangers("node", "checkpoints.names", "model")
+    assert set(files) == {"cli.py", "fake_node.py", "schedule.py"}
+
+
 def test_learning_knows_nothing_of_processes() -> None:
-    """What computes can be used without any process, report or region."""
+    """What computes can be used without any process, report or region; it may ask whether torch is installed."""
     learning = [path for path in (ROOT / "trainer").glob("*.py") if path.stem not in MEETING_PROCESSES]
     assert len(learning) > 10
-    assert not {name for path in learning for name in imported(path) if name.startswith("runtime")}
+    imports = {name for path in learning for name in imported(path)}
+    assert {name for name in imports if name.startswith("runtime")} == {"runtime.extras.lacking"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "other"),
+    [("tests", "benchmarks"), ("benchmarks", "tests"), ("pipeline", "benchmarks"), ("pipeline", "tests")],
+)
+def test_tests_and_benchmarks_stand_alone(folder: str, other: str) -> None:
+    """Neither imports the other, and the product neither."""
+    found = {path: {name.split(".")[0] for name in modules(path)} for path in (REPOSITORY / folder).rglob("*.py")}
+    assert any("pipeline" in names for names in found.values()), "nothing was looked at"
+    assert [path for path, names in found.items() if other in names] == []

@@ -15,10 +15,10 @@ from pipeline.checkpoints.names import file_of, stem
 from pipeline.runtime.durable import open_regular
 
 KEPT_STABLE = 2
-"""Stable checkpoints of a base model that stay, so that a rollback leaves one."""
+"""Stable checkpoints of a base model that are kept, so that one is left after a rollback."""
 
 KEPT_BASES = 4
-"""Base models whose stable checkpoints stay: one that comes back finds its own."""
+"""Base models whose stable checkpoints are kept: one that comes back has its own again."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def _is_whole(directory: Path, version: int, described: Checkpoint | None, diges
     except OSError as error:
         return None, f"{error.filename or model}: {error.strerror}"
     if said != f"{digest}\n".encode():
-        return False, f"{model}: it has another digest than {twin.name} says"
+        return False, f"{model}: its digest is not the one in {twin.name}"
     if described is not None and described.sha256 != digest:
-        return False, f"{model}: it has another digest than {stem(version)}.json says"
+        return False, f"{model}: its digest is not the one in {stem(version)}.json"
     return True, ""
 
 

@@ -1,8 +1,7 @@
-"""`vmafx-sidecar checkpoints`, `pin`, `unpin` and `rollback`."""
+"""`vmafx-sidecar checkpoints`, `pin` and `unpin`."""
 
 from __future__ import annotations
 
-import re
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,41 +9,21 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from pipeline.checkpoints.version import Version, directory_of, number, remember_directory
 from pipeline.console.mistakes import in_one_line
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
 
-
-def _number(text: str) -> int:
-    match = re.fullmatch(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r}: expected a version such as 42, v000042 or model_v000042")
-    return int(match[1])
-
-
-def _directory(context: click.Context, _param: click.Parameter, value: Path | None) -> Path:
-    from pipeline.config import ConfigError, load
-
-    try:
-        directory = value or load().checkpoint_dir
-    except ConfigError as error:
-        raise click.ClickException("\n".join(error.problems)) from None
-    if not directory.is_dir() and not context.resilient_parsing:
-        raise click.ClickException(
-            f"{directory}: no such directory; name it with --directory or VMAFX_SIDECAR_CHECKPOINT_DIR"
-        )
-    return directory
-
-
 _in_directory = click.option(
     "--directory",
     type=click.Path(path_type=Path),
-    callback=_directory,
-    help="Where the checkpoints are; VMAFX_SIDECAR_CHECKPOINT_DIR by default.",
+    callback=remember_directory,
+    expose_value=False,
+    help="Directory of the checkpoints.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_version = click.argument("version", type=_number)
+_version = click.argument("version", type=Version())
 
 
 def _mistakes() -> AbstractContextManager[None]:
@@ -56,15 +35,29 @@ def _mistakes() -> AbstractContextManager[None]:
     return in_one_line(CheckpointError, PinsError, RegistryError, UnusableModel)
 
 
-@click.group(invoke_without_command=True, epilog="Example: vmafx-sidecar checkpoints diff 41 42")
+@click.group(invoke_without_command=True, epilog="Example: vmafx-sidecar checkpoints show latest-stable")
 @_in_directory
 @_as_json
 @click.pass_context
-def checkpoints(context: click.Context, directory: Path, as_json: bool) -> None:
-    """List the published checkpoints, newest last; show one; compare two."""
-    context.obj = directory
-    if context.invoked_subcommand is not None:
-        return
+def checkpoints(context: click.Context, as_json: bool) -> None:
+    """List the published checkpoints, show one, or compare two.
+
+    Without a command: list them. VERSION is a number (42), a file's name (model_v000042), latest or latest-stable.
+    """
+    if context.invoked_subcommand is None:
+        _list(directory_of(context), as_json)
+
+
+@checkpoints.command("list", epilog="Example: vmafx-sidecar checkpoints list --json")
+@_in_directory
+@_as_json
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> None:
+    """List the published checkpoints, newest last."""
+    _list(directory_of(context), as_json)
+
+
+def _list(directory: Path, as_json: bool) -> None:
     from pipeline.checkpoints import checkpoint as sidecar
     from pipeline.checkpoints import pins
     from pipeline.checkpoints.tables import listing, print_table
@@ -82,34 +75,37 @@ def checkpoints(context: click.Context, directory: Path, as_json: bool) -> None:
         click.echo(f"{directory}: no checkpoint yet")
 
 
-@checkpoints.command(epilog="Example: vmafx-sidecar checkpoints show 42")
+@checkpoints.command(epilog="Example: vmafx-sidecar checkpoints show latest")
 @_version
+@_in_directory
 @_as_json
-@click.pass_obj
-def show(directory: Path, version: int, as_json: bool) -> None:
+@click.pass_context
+def show(context: click.Context, version: int | str, as_json: bool) -> None:
     """Show everything that is known of one checkpoint."""
     from pipeline.checkpoints.tables import details, print_table
 
-    (known,) = _read(directory, version)
+    (known,) = _read(directory_of(context), version)
     if as_json:
         click.echo(msgspec.json.encode(known))
     else:
         print_table(details(known))
 
 
-@checkpoints.command(epilog="Example: vmafx-sidecar checkpoints diff 41 42")
-@click.argument("one", type=_number)
-@click.argument("other", type=_number)
+@checkpoints.command(epilog="Example: vmafx-sidecar checkpoints diff 41 latest")
+@click.argument("one", type=Version(), metavar="VERSION")
+@click.argument("other", type=Version(), metavar="VERSION")
+@_in_directory
 @_as_json
-@click.pass_obj
-def diff(directory: Path, one: int, other: int, as_json: bool) -> None:
+@click.pass_context
+def diff(context: click.Context, one: int | str, other: int | str, as_json: bool) -> None:
     """Compare two checkpoints: figures, and how far the weights have moved."""
     from pipeline.checkpoints.diff import changes
     from pipeline.checkpoints.tables import details, print_table, weight_changes
 
+    directory = directory_of(context)
+    known = _read(directory, one, other)
     with _mistakes():
-        known = _read(directory, one, other)
-        moved = changes(directory, one, other)
+        moved = changes(directory, known[0].version, known[1].version)
     if as_json:
         click.echo(msgspec.json.encode({"checkpoints": known, "weights": moved}))
     else:
@@ -117,52 +113,38 @@ def diff(directory: Path, one: int, other: int, as_json: bool) -> None:
         print_table(weight_changes(moved))
 
 
-@click.command(epilog="Example: vmafx-sidecar pin 42")
+@click.command(epilog="Example: vmafx-sidecar pin latest-stable")
 @_version
 @_in_directory
-def pin(version: int, directory: Path) -> None:
-    """Keep checkpoint VERSION however many newer ones there are."""
+@click.pass_context
+def pin(context: click.Context, version: int | str) -> None:
+    """Exempt checkpoint VERSION from retention: it stays, however many newer ones there are."""
     from pipeline.checkpoints import commands
 
+    directory = directory_of(context)
     with _mistakes():
-        commands.pin(directory, version)
-    click.echo(f"{version} is pinned")
+        pinned = number(directory, version)
+        commands.pin(directory, pinned)
+    click.echo(f"{pinned} is pinned")
 
 
 @click.command(epilog="Example: vmafx-sidecar unpin 42")
 @_version
 @_in_directory
-def unpin(version: int, directory: Path) -> None:
-    """Let a pinned checkpoint go when its time comes."""
+@click.pass_context
+def unpin(context: click.Context, version: int | str) -> None:
+    """End the exemption of checkpoint VERSION: retention may remove it again."""
     from pipeline.checkpoints import commands
 
+    directory = directory_of(context)
     with _mistakes():
-        commands.unpin(directory, version)
-    click.echo(f"{version} is no longer pinned")
+        unpinned = number(directory, version)
+        commands.unpin(directory, unpinned)
+    click.echo(f"{unpinned} is no longer pinned")
 
 
-@click.command(epilog="Example: vmafx-sidecar rollback && vmafx-sidecar checkpoints")
-@_in_directory
-@_as_json
-def rollback(directory: Path, as_json: bool) -> None:
-    """Withdraw the newest stable checkpoint: latest-stable goes back to the one before."""
-    from pipeline.checkpoints import commands
-    from pipeline.checkpoints.names import stem
-
-    with _mistakes():
-        bad, after = commands.roll_back(directory)
-    for problem in after.problems:
-        click.echo(problem, err=True)
-    stable = after.stable
-    if as_json:
-        click.echo(msgspec.json.encode({"withdrawn": bad.version, "stable": stable.version if stable else None}))
-    else:
-        now = f"latest-stable is {stem(stable.version)}" if stable else "no stable checkpoint is left"
-        click.echo(f"{stem(bad.version)} is withdrawn; {now}")
-
-
-def _read(directory: Path, *versions: int) -> list[Checkpoint]:
+def _read(directory: Path, *versions: int | str) -> list[Checkpoint]:
     from pipeline.checkpoints.checkpoint import read
 
     with _mistakes():
-        return [read(directory, version) for version in versions]
+        return [read(directory, number(directory, version)) for version in versions]

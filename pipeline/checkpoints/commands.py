@@ -17,7 +17,7 @@ from pipeline.runtime.locks import locked
 
 
 def pin(directory: Path, version: int) -> None:
-    """Keep a published version whatever comes. Raises CheckpointError where it is not published."""
+    """Exempt a published version from retention. Raises CheckpointError if it is not published."""
     with locked(directory):
         if version not in published(directory):
             raise CheckpointError(f"{directory}: {stem(version)} is not published")
@@ -25,12 +25,21 @@ def pin(directory: Path, version: int) -> None:
 
 
 def unpin(directory: Path, version: int) -> None:
-    """Let a version go with its age again. Raises CheckpointError where it is not pinned."""
+    """Remove the exemption of a version from retention. Raises CheckpointError if it is not pinned."""
     with locked(directory):
         pinned = pins.read(directory)
         if version not in pinned:
             raise CheckpointError(f"{directory}: {stem(version)} is not pinned")
         pins.write(directory, pinned - {version})
+
+
+def stable(directory: Path) -> Checkpoint:
+    """Return the checkpoint that `latest-stable` leads to. Raises CheckpointError where there is none."""
+    with locked(directory):
+        found = reconcile(directory, keep=None, base=None)
+    if found.stable is None:
+        raise CheckpointError(found.incomparable or f"{directory}: no checkpoint is stable")
+    return found.stable
 
 
 def roll_back(directory: Path) -> tuple[Checkpoint, Overview]:

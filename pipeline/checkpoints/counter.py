@@ -1,4 +1,4 @@
-"""`.last-version`: the highest version that was ever given to a checkpoint here, whatever became of its files."""
+"""`.last-version`: the highest version that a checkpoint here ever had, also if its files are gone."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ NAME = ".last-version"
 
 
 def read(directory: Path) -> int:
-    """Return the number; 0 where there is none: names and registry say then what is used up. Raises OSError."""
+    """Return the number; 0 if there is none: then names and registry say which versions are used. Raises OSError."""
     try:
         with open_regular(directory / NAME) as file:
             number = int(file.read(16))

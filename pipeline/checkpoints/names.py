@@ -1,7 +1,7 @@
 """What the files of a checkpoint directory are called, and which versions it has.
 
 Only canonical names count: six digits, more without a leading zero, from 1 on; and only regular files are checkpoints.
-Whatever else lies here is somebody else's.
+Other files are not ours.
 """
 
 import os
@@ -20,6 +20,7 @@ VERSION = r"(?!0{6})(\d{6}|[1-9]\d{6,8})"
 
 _FILE = re.compile(rf"model_v{VERSION}(\.onnx|\.onnx\.sha256|\.json)")
 _ID = re.compile(rf"model-v{VERSION}")
+_MEANT = re.compile(r"(?:model_)?v?(\d{1,12})(?:\.onnx)?")
 
 
 def stem(version: int) -> str:
@@ -33,13 +34,25 @@ def file_of(directory: Path, version: int, suffix: str = ".onnx") -> Path:
 
 
 def identifier(version: int) -> str:
-    """Return the checkpoint's id in the registry, which wants hyphens."""
+    """Return the checkpoint's id in the registry, which requires hyphens."""
     return f"model-v{version:06d}"
 
 
 def version_of_identifier(name: str) -> int | None:
     """Return the version behind a registry id; None where it is not one of ours."""
     match = _ID.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def version_of_model(path: Path) -> int | None:
+    """Return the version of a checkpoint's model by its file name; None where it is not one."""
+    match = _FILE.fullmatch(path.name)
+    return int(match[1]) if match and match[2] == ".onnx" else None
+
+
+def version_meant(text: str) -> int | None:
+    """Return the version that a user calls 42, v000042, model_v000042 or model_v000042.onnx; None for other text."""
+    match = _MEANT.fullmatch(text)
     return int(match[1]) if match else None
 
 
@@ -59,9 +72,9 @@ def published(directory: Path) -> list[int]:
 
 
 def strange(directory: Path) -> dict[str, str]:
-    """Return what looks like a checkpoint's file and is none, by name, with the reason."""
+    """Return what looks like a checkpoint's file and is not one, by name, with the reason."""
     return {
-        name: "no regular file" if _FILE.fullmatch(name) else "no canonical name: model_v and six digits expected"
+        name: "not a regular file" if _FILE.fullmatch(name) else "not a canonical name; expected model_v and six digits"
         for name, is_regular in _entries(directory)
         if name.startswith("model_v") and not (is_regular and _FILE.fullmatch(name))
     }

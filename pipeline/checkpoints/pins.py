@@ -1,4 +1,4 @@
-"""`pins.json`: the versions that an operator wants kept, whatever their age."""
+"""`pins.json`: the versions that are exempt from retention."""
 
 from pathlib import Path
 

@@ -26,7 +26,7 @@ _PAIR_NAME = re.compile(rf"\.v{VERSION}")
 
 
 def point(directory: Path, pointer: str, version: int | None) -> None:
-    """Make `pointer` lead to `version`, or take it away where that is None."""
+    """Make `pointer` lead to `version`, or remove it if that is None."""
     if version is None:
         for name in (*(f"{pointer}{suffix}" for suffix in reversed(_PAIR)), f".{pointer}"):
             (directory / name).unlink(missing_ok=True)
@@ -37,7 +37,7 @@ def point(directory: Path, pointer: str, version: int | None) -> None:
     pair.mkdir(exist_ok=True)
     for suffix in _PAIR:
         link = pair / f"model{suffix}"
-        if link.is_dir() and not link.is_symlink():  # nobody else has any business here
+        if link.is_dir() and not link.is_symlink():  # nothing else belongs here
             shutil.rmtree(link)
         replace_link(link, f"../{stem(version)}{suffix}")
     replace_link(directory / f".{pointer}", pair.name)

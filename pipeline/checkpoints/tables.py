@@ -67,7 +67,7 @@ def _facts(each: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "SHA-256", escape(each.sha256)
     for name, gate in each.metrics.items():
         name = escape(name)
-        yield f"{name}: rows, contents", f"{gate.samples:,}, {gate.groups:,}"
+        yield f"{name}: rows, groups", f"{gate.samples:,}, {gate.groups:,}"
         for whose, figures in (("candidate", gate.candidate), ("base", gate.base), ("last stable", gate.stable)):
             if figures is not None:
                 numbers = ", ".join(_number(figures, field) for field in ("rmse", "plcc", "srocc"))

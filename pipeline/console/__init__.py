@@ -1,1 +1,1 @@
-"""Commands that look at a running sidecar or set one going."""
+"""Commands that look at a running sidecar or start one."""

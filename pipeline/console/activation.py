@@ -24,7 +24,7 @@ class HeldListener:
         self._listener = Listener(settings)
 
     def renew(self) -> None:
-        """Open it again if somebody removed it. Where that fails, ingest will fail the same way, and say why."""
+        """Open it again if it was removed. If that fails, ingest fails in the same way, and says why."""
         if not self._listener.is_current():
             with contextlib.suppress(Ending):
                 self._listener = Listener(self._settings)

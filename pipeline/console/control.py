@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.console.orders import settings_for, start_over
 from pipeline.console.target import find_board, find_instance, settings_of, socket_option
 from pipeline.runtime import kernel, regions, saved_state
 from pipeline.runtime.health import examine
@@ -19,9 +20,9 @@ from pipeline.shm.segment import SHM_DIR
 
 @click.command(epilog="Example: vmafx-sidecar export && vmafx-sidecar checkpoints")
 @socket_option
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for it.")
+@click.option("--timeout", default=30.0, show_default=True, help="Maximum seconds to wait.")
 def export(socket: Path | None, timeout: float) -> None:
-    """Have a checkpoint written now, whatever interval and sample count say; wait until it is there."""
+    """Write a checkpoint now, without regard to interval and sample count, and wait for it."""
     board = find_board(socket)
     before = examine(board)
     if not before.roles["exporter"].alive:
@@ -62,12 +63,29 @@ def clean(socket: Path | None, everything: bool) -> None:
 
 @click.command(epilog="Example: VMAFX_SIDECAR_CHECKPOINT_DIR=/models vmafx-sidecar reset")
 @socket_option
-def reset(socket: Path | None) -> None:
-    """Have a stopped sidecar begin anew at its next start: without samples, with the base model as it is.
+@click.option(
+    "--to", metavar="base|latest-stable|VERSION", help="Start training over from these weights, also while it runs."
+)
+@click.option("--forget-samples", is_flag=True, help="With --to: forget ring, reservoir and held-out samples as well.")
+@click.option("--reason", default="", help="With --to: why; kept in the history.")
+def reset(socket: Path | None, to: str | None, forget_samples: bool, reason: str) -> None:
+    """Start training over: with --to from given weights, otherwise a stopped sidecar from nothing.
 
-    Removes what it has in shared memory, and sets its saved state aside in `state/before-reset`. Published checkpoints
-    and the learning curve stay. Refused while one of its processes is alive.
+    With --to: weights, optimizer, average and drift start over from the base model or from a checkpoint. Samples stay.
+
+    Without --to, a stopped sidecar starts from the base model again, without samples: this removes what it has in
+    shared memory, and sets its saved state aside in `state/before-reset`. Checkpoints and the learning curve stay.
+    Refused while one of its processes is alive.
     """
+    if to is not None:
+        from pipeline.checkpoints.version import Version
+
+        meant = to if to == "base" else Version().convert(to, None, None)
+        went = start_over(settings_for(socket), meant, forget_samples=forget_samples, reason=reason)
+        click.echo(f"training starts over from {went}; samples are {'forgotten' if forget_samples else 'kept'}")
+        return
+    if forget_samples or reason:
+        raise click.UsageError("--forget-samples and --reason belong to --to")
     settings = settings_of(socket)
     try:
         with held(settings.checkpoint_dir):
@@ -81,7 +99,7 @@ def reset(socket: Path | None) -> None:
         raise click.ClickException(f"a sidecar publishes into {settings.checkpoint_dir}; stop it first") from None
     except OSError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"instance {settings.instance_name} begins anew at its next start")
+    click.echo(f"instance {settings.instance_name} starts from the base model at its next start")
 
 
 def _clean(instance: str) -> None:

@@ -20,11 +20,11 @@ _FOLLOW_S = 0.3
 
 @click.command(epilog="Example: vmafx-sidecar logs --level warning --follow")
 @socket_option
-@click.option("-n", "--count", type=click.IntRange(min=0), default=50, show_default=True, help="Events to begin with.")
 @click.option(
-    "--level", type=click.Choice(_LEVELS[:4]), default="debug", help="Least level that is shown.  [default: all]"
+    "-n", "--count", type=click.IntRange(min=0), default=50, show_default=True, help="Number of events to show first."
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is logged from now on, until Ctrl-C.")
+@click.option("--level", type=click.Choice(_LEVELS[:4]), default="debug", help="Lowest level to show.  [default: all]")
+@click.option("-f", "--follow", is_flag=True, help="Keep showing new events until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def logs(socket: Path | None, count: int, level: str, follow: bool, as_json: bool) -> None:
     """Show the newest log events of all processes, oldest first.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,31 +13,53 @@ import click
 import msgspec
 
 from pipeline.config import Settings
-from pipeline.console.target import settings_of, socket_option
+from pipeline.console.mistakes import in_one_line
+from pipeline.console.target import NoSidecar, find_instance, settings_of, socket_option
 from pipeline.runtime import control as orders
-from pipeline.runtime.control import Control, ControlError, Order, Quarantine, Reset
+from pipeline.runtime import regions
+from pipeline.runtime.control import Control, ControlError, Order, Quarantine, Reset, Withdrawn, withdrawn_model
+from pipeline.runtime.durable import write_durably
+from pipeline.shm.segment import SegmentError
 
 _reason = click.option("--reason", default="", help="Why; kept in the history.")
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
+def _mistakes(*kinds: type[Exception]) -> Iterator[None]:
     """Show what keeps an order from being given as one line."""
     try:
-        yield
-    except ControlError as error:
-        raise click.ClickException(str(error)) from None
+        with in_one_line(ControlError, *kinds):
+            yield
     except BlockingIOError:
         raise click.ClickException("another command is giving an order; try again") from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or ''}: {error.strerror}") from None
+
+
+def settings_for(socket: Path | None, directory: Path | None = None) -> Settings:
+    """Return the settings with instance and directory of the sidecar that is meant, as it reports them itself.
+
+    A directory that is named, here or in the environment, is the one that is meant; a sidecar that publishes into
+    another one is not. Where no sidecar is there, the order is in force at the next start.
+    """
+    settings = settings_of(socket)
+    named = directory or (settings.checkpoint_dir if "VMAFX_SIDECAR_CHECKPOINT_DIR" in os.environ else None)
+    if named is not None:
+        settings = replace(settings, checkpoint_dir=named)
+    try:
+        instance = find_instance(socket)
+        reported = regions.attach_board(instance).exporter().directory
+    except (NoSidecar, SegmentError):
+        return settings
+    if named is not None and reported not in {"", str(named)}:
+        return settings
+    found = Path(reported) if reported else settings.checkpoint_dir
+    return replace(settings, instance=instance, checkpoint_dir=found)
 
 
 def give(
     settings: Settings, text: str, reason: str, alter: Callable[[Control, Order], Control], weights: bytes = b""
 ) -> Control:
     """Put an order in force; show what goes wrong as one line."""
-    with in_one_line():
+    with _mistakes():
         return orders.change(settings, text, reason, alter, weights)
 
 
@@ -44,7 +68,7 @@ def give(
 @_reason
 def pause(socket: Path | None, reason: str) -> None:
     """Stop training and publishing. Samples are still taken and answered."""
-    give(settings_of(socket), "pause", reason, lambda now, order: msgspec.structs.replace(now, paused=order))
+    give(settings_for(socket), "pause", reason, lambda now, order: msgspec.structs.replace(now, paused=order))
     click.echo("paused; vmafx-sidecar resume goes on")
 
 
@@ -53,7 +77,7 @@ def pause(socket: Path | None, reason: str) -> None:
 @_reason
 def resume(socket: Path | None, reason: str) -> None:
     """Go on with training and publishing after `pause`."""
-    give(settings_of(socket), "resume", reason, lambda now, _: msgspec.structs.replace(now, paused=None))
+    give(settings_for(socket), "resume", reason, lambda now, _: msgspec.structs.replace(now, paused=None))
     click.echo("resumed")
 
 
@@ -62,7 +86,7 @@ def resume(socket: Path | None, reason: str) -> None:
 @_reason
 def freeze(socket: Path | None, reason: str) -> None:
     """Let no further checkpoint become stable. Training and judging go on."""
-    give(settings_of(socket), "freeze", reason, lambda now, order: msgspec.structs.replace(now, frozen=order))
+    give(settings_for(socket), "freeze", reason, lambda now, order: msgspec.structs.replace(now, frozen=order))
     click.echo("frozen; vmafx-sidecar unfreeze lets checkpoints become stable again")
 
 
@@ -71,7 +95,7 @@ def freeze(socket: Path | None, reason: str) -> None:
 @_reason
 def unfreeze(socket: Path | None, reason: str) -> None:
     """Let checkpoints become stable again after `freeze`."""
-    give(settings_of(socket), "unfreeze", reason, lambda now, _: msgspec.structs.replace(now, frozen=None))
+    give(settings_for(socket), "unfreeze", reason, lambda now, _: msgspec.structs.replace(now, frozen=None))
     click.echo("unfrozen")
 
 
@@ -113,14 +137,14 @@ def quarantine(
     They leave the reservoir and the held-out samples at once, and are replayed no more. New ones are answered as
     before. What the weights have learned from them stays: see `reset --to`. Without options, lists what is in force.
     """
-    settings = settings_of(socket)
+    settings = settings_for(socket)
     chosen = (group, node, since, until) != (None, None, None, None)
     if lift is not None:
         if chosen:
             raise click.UsageError("--lift NUMBER takes no other option")
         return _lift(settings, lift, reason)
     if not chosen:
-        with in_one_line():
+        with _mistakes():
             in_force = orders.read(settings.state_dir).control.quarantines
         for each in in_force:
             click.echo(f"{each.number}: {orders.describe(each)}")
@@ -174,8 +198,8 @@ def _told(group: str | None, node: str | None, since: float | None, until: float
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def history(socket: Path | None, as_json: bool) -> None:
     """List what operators have ordered: when, who, what and why, oldest first."""
-    with in_one_line():
-        given = orders.history(settings_of(socket).state_dir)
+    with _mistakes():
+        given = orders.history(settings_for(socket).state_dir)
     for each in given:
         told = f"{each.number:4}  {each.at}  {each.user}  {each.text}" + (f"  ({each.reason})" if each.reason else "")
         click.echo(msgspec.json.encode(each) if as_json else told)
@@ -183,42 +207,23 @@ def history(socket: Path | None, as_json: bool) -> None:
         click.echo("no orders yet")
 
 
-def start_over(settings: Settings, to: str, forget_samples: bool, reason: str) -> str:
-    """Order the training to start over from `to`: base, latest-stable or a version; return what it goes to."""
+def start_over(settings: Settings, to: int | str, *, forget_samples: bool, reason: str) -> str:
+    """Order the training to start over from `to`, "base" or a version as given; return what that is, in words."""
     from pipeline.checkpoints.checkpoint import CheckpointError
+    from pipeline.checkpoints.version import number
     from pipeline.model.errors import UnusableModel
 
-    try:
-        version = _version(settings, to)
+    with _mistakes(CheckpointError, UnusableModel):
+        version = None if to == "base" else number(settings.checkpoint_dir, to)
         vector, digest = (b"", "") if version is None else _weights(settings, version)
-    except (CheckpointError, UnusableModel) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or ''}: {error.strerror}") from None
     name = "base" if version is None else str(version)
 
     def alter(now: Control, order: Order) -> Control:
         reset = Reset(number=order.number, to=name, forget_samples=forget_samples, base_digest=digest)
         return msgspec.structs.replace(now, reset=reset)
 
-    give(settings, f"reset --to {to}" + (" --forget-samples" if forget_samples else ""), reason, alter, vector)
+    give(settings, f"reset --to {name}" + (" --forget-samples" if forget_samples else ""), reason, alter, vector)
     return "the base model" if version is None else f"version {version}"
-
-
-def _version(settings: Settings, to: str) -> int | None:
-    """Return the version that is meant; None for the base model. Raises CheckpointError."""
-    from pipeline.checkpoints import pointers
-    from pipeline.checkpoints.checkpoint import CheckpointError
-    from pipeline.checkpoints.cli import parse_version
-
-    if to == "base":
-        return None
-    if to == "latest-stable":
-        version = pointers.pointed(settings.checkpoint_dir, pointers.LATEST_STABLE)
-        if version is None:
-            raise CheckpointError(f"{settings.checkpoint_dir}: no checkpoint is stable; reset --to base")
-        return version
-    return parse_version(to)
 
 
 def _weights(settings: Settings, version: int) -> tuple[bytes, str]:
@@ -230,3 +235,77 @@ def _weights(settings: Settings, version: int) -> tuple[bytes, str]:
     known = checkpoint.read(settings.checkpoint_dir, version)
     path = file_of(settings.checkpoint_dir, version)
     return parse_base_model(path.read_bytes(), path.name).vector().tobytes(), known.base_sha256
+
+
+@click.command(epilog='Example: vmafx-sidecar rollback --reason "node 3 sent wrong scores"')
+@socket_option
+@click.option(
+    "--directory", type=click.Path(path_type=Path), help="Directory of the checkpoints.  [default: the sidecar's]"
+)
+@click.option("--forget-samples", is_flag=True, help="Also forget all samples: ring, reservoir and held-out ones.")
+@click.option("--lift", type=int, metavar="VERSION", help="Let a withdrawn version, and its like, become stable again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reason
+def rollback(
+    socket: Path | None, directory: Path | None, forget_samples: bool, lift: int | None, as_json: bool, reason: str
+) -> None:
+    """Withdraw the newest stable checkpoint, and train on from the one before it.
+
+    latest-stable goes back to the one before, and so does the training; without one, to the base model. The withdrawn
+    model, and any that predicts nearly the same, cannot become stable again until --lift. Samples stay: see
+    `quarantine`, or --forget-samples.
+    """
+    settings = settings_for(socket, directory)
+    if not settings.checkpoint_dir.is_dir():
+        raise click.ClickException(
+            f"{settings.checkpoint_dir}: no such directory; name it with --directory or VMAFX_SIDECAR_CHECKPOINT_DIR"
+        )
+    if lift is not None:
+        return _lift_withdrawal(settings, lift, reason)
+    _roll_back(settings, forget_samples, as_json, reason)
+    return None
+
+
+def _roll_back(settings: Settings, forget_samples: bool, as_json: bool, reason: str) -> None:
+    from pipeline.checkpoints import commands
+    from pipeline.checkpoints.checkpoint import CheckpointError
+    from pipeline.checkpoints.names import file_of, stem
+    from pipeline.checkpoints.pins import PinsError
+    from pipeline.registry.registry import RegistryError
+
+    with _mistakes(CheckpointError, PinsError, RegistryError):
+        bad = commands.stable(settings.checkpoint_dir)
+        withdrawn = Withdrawn(number=0, version=bad.version, sha256=bad.sha256, base_digest=bad.base_sha256)
+        settings.state_dir.mkdir(mode=0o700, exist_ok=True)
+        copy = withdrawn_model(settings.state_dir, withdrawn)
+        write_durably(copy, file_of(settings.checkpoint_dir, bad.version).read_bytes(), mode=0o600)
+        give(
+            settings, f"rollback of version {bad.version}", reason, lambda now, order: _withdraw(now, order, withdrawn)
+        )
+        bad, after = commands.roll_back(settings.checkpoint_dir)
+    for problem in after.problems:
+        click.echo(problem, err=True)
+    stable = after.stable
+    went = start_over(settings, stable.version if stable else "base", forget_samples=forget_samples, reason=reason)
+    if as_json:
+        click.echo(msgspec.json.encode({"withdrawn": bad.version, "stable": stable.version if stable else None}))
+        return
+    now = f"latest-stable is {stem(stable.version)}" if stable else "no stable checkpoint is left"
+    samples = "all samples are forgotten" if forget_samples else "samples are kept: quarantine those that were wrong"
+    click.echo(f"{stem(bad.version)} is withdrawn; {now}; training starts over from {went}; {samples}")
+
+
+def _withdraw(now: Control, order: Order, withdrawn: Withdrawn) -> Control:
+    others = tuple(each for each in now.withdrawn if each.version != withdrawn.version)
+    numbered = msgspec.structs.replace(withdrawn, number=order.number)
+    return msgspec.structs.replace(now, withdrawn=(*others, numbered))
+
+
+def _lift_withdrawal(settings: Settings, version: int, reason: str) -> None:
+    def alter(now: Control, _order: Order) -> Control:
+        if version not in {each.version for each in now.withdrawn}:
+            raise ControlError(f"version {version} is not withdrawn; vmafx-sidecar status lists what is")
+        return msgspec.structs.replace(now, withdrawn=tuple(e for e in now.withdrawn if e.version != version))
+
+    give(settings, f"rollback --lift {version}", reason, alter)
+    click.echo(f"version {version} and its like may become stable again")

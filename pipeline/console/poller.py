@@ -1,4 +1,4 @@
-"""supervisord's poller, woken by signals: without, it starts its children a second late, and again up to two late."""
+"""supervisord's poller, woken by signals: otherwise it starts its children a second late, and restarts them later."""
 
 from __future__ import annotations
 

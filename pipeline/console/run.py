@@ -39,7 +39,7 @@ def configuration_file() -> Path:
 def run() -> None:
     """Run the sidecar in the foreground until SIGTERM; settings come from the environment.
 
-    Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is beyond restart, 71 too little shared
+    Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is given up, 71 too little shared
     memory, 73 another sidecar is running, 74 stopped on request without a last save, 78 bad settings.
     """
     try:
@@ -56,15 +56,17 @@ def run() -> None:
 def _supervise(settings: Settings) -> int:
     run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
-    # Matrices are small here: threads would only spin, on cores that are the encoder's.
+    # Matrices are small here: more threads would only take cores from the encoder.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if problem := _fixture_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
-        click.echo(f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set another name", err=True)
+        click.echo(
+            f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE", err=True
+        )
         return ExitCode.NO_SHARED_MEMORY
-    # There may be no other directory to write to: supervisord and ONNX Runtime want one for temporary files.
+    # supervisord and ONNX Runtime need a directory for temporary files, and there may be no other.
     os.environ.setdefault("TMPDIR", str(run_dir))
     options = Options()
     options.realize(["-n", "-c", str(configuration_file())], doc="")
@@ -97,7 +99,7 @@ def _made_private(directory: Path) -> bool:
 
 
 class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
-    """supervisord, alone on its instance."""
+    """supervisord as the only one of its instance."""
 
     def __init__(self, options: Any, settings: Settings) -> None:
         super().__init__(options)

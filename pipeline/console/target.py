@@ -27,7 +27,7 @@ class NoSidecar(click.ClickException):
 socket_option = click.option(
     "--socket",
     type=click.Path(path_type=Path),
-    help="Socket of the sidecar that is meant; by default the only one on this machine, or VMAFX_SIDECAR_SOCKET.",
+    help="Socket of the sidecar.  [default: VMAFX_SIDECAR_SOCKET, else the only sidecar on this machine]",
 )
 
 
@@ -43,7 +43,7 @@ def settings_of(socket: Path | None) -> Settings:
 
 
 def find_instance(socket: Path | None) -> str:
-    """Return the instance that `socket`, or else the environment or a lone running sidecar, stands for."""
+    """Return the instance of `socket`, else of the environment, else the only one that runs."""
     settings = settings_of(socket)
     present = regions.instances()
     chosen = socket is not None or "VMAFX_SIDECAR_SOCKET" in os.environ or "VMAFX_SIDECAR_INSTANCE" in os.environ
@@ -52,7 +52,9 @@ def find_instance(socket: Path | None) -> str:
     if len(present) == 1:
         return present[0]
     if present:
-        raise NoSidecar(f"no sidecar for {settings.socket}, and {len(present)} others: say which with --socket")
+        raise NoSidecar(
+            f"no sidecar is running for {settings.socket}, but {len(present)} others are: choose one with --socket"
+        )
     raise NoSidecar(f"no sidecar is running for {settings.socket}")
 
 

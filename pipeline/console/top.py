@@ -25,7 +25,7 @@ _EVENTS = 8
 @click.command(epilog="Example: vmafx-sidecar top --interval 0.5")
 @socket_option
 @click.option(
-    "--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds between updates."
 )
 def top(socket: Path | None, interval: float) -> None:
     """Show a running sidecar live, until Ctrl-C: processes, the models' error, the newest log events."""

@@ -11,6 +11,7 @@ from pipeline.corpus.packed import pack, write_npz
 from pipeline.corpus.pairs import Limits, Pair, find_pairs, parse_ladder
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import CorpusError
+from pipeline.runtime.extras import lacking
 
 _LADDER = ("libx264:18,26,34,42", "libx265:22,30,38", "libsvtav1:25,40,55")
 _SMOKE = ("lavfi:testsrc2=size=128x96", "lavfi:mandelbrot=size=128x96")
@@ -26,16 +27,26 @@ def corpus() -> None:
 
 @corpus.command(epilog="Example: vmafx-sidecar corpus build holiday.mp4 lavfi:testsrc2=size=640x360 -o corpus.parquet")
 @click.argument("references", metavar="REF...", nargs=-1)
-@click.option("-o", "--output", required=True, type=_file, help="The .parquet to write.")
+@click.option("-o", "--output", required=True, type=_file, help="The .parquet file to write.")
 @click.option("--ladder", multiple=True, default=_LADDER, show_default=True, help="ENCODER:CRF,CRF,… once per encoder.")
-@click.option("--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Of each video, at most.")
-@click.option("--height", default=540, show_default=True, type=click.IntRange(min=64), help="Larger ones are scaled.")
+@click.option(
+    "--frames", default=100, show_default=True, type=click.IntRange(min=1), help="Maximum number of frames per video."
+)
+@click.option(
+    "--height",
+    default=540,
+    show_default=True,
+    type=click.IntRange(min=64),
+    help="Maximum height; larger videos are scaled.",
+)
 @click.option("--yuv-size", default="1920x1080", show_default=True, help="WIDTHxHEIGHT of raw .yuv files.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Scores so far; OUTPUT.cache if absent."
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of the scores so far.  [default: OUTPUT.cache]",
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Pairs at a time; the number of processors where absent.")
-@click.option("--smoke", is_flag=True, help="Tiny lavfi sources in place of REF: tries everything in seconds.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Pairs scored at a time.  [default: the number of processors]")
+@click.option("--smoke", is_flag=True, help="Use tiny generated sources instead of REF: a try in seconds.")
 def build(
     references: tuple[str, ...], output: Path, ladder: tuple[str, ...], frames: int, height: int, yuv_size: str,
     cache: Path | None, jobs: int | None, smoke: bool,
@@ -47,7 +58,7 @@ def build(
     it was.
     """
     if smoke == bool(references):
-        raise click.UsageError("give REF... or --smoke, not both and not neither")
+        raise click.UsageError("give either REF or --smoke")
     if smoke:
         references, ladder, frames = _SMOKE, _SMOKE_LADDER, _SMOKE_FRAMES
     with in_one_line(CorpusError):
@@ -63,11 +74,11 @@ def build(
 
 def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None, output: Path) -> int:
     """Score the pairs behind a progress bar, write the table and return its length."""
-    try:
-        from pipeline.corpus.build import default_jobs, score_all, write_parquet
-    except ImportError as error:
-        raise CorpusError("building a corpus needs pyarrow: pip install 'vmafx-sidecar[corpus]'") from error
+    if reason := lacking("corpus", "building a corpus"):
+        raise CorpusError(reason)
     from rich.progress import Progress
+
+    from pipeline.corpus.build import default_jobs, score_all, write_parquet
 
     with Progress() as progress:
         task = progress.add_task(f"{len(pairs)} pairs", total=len(pairs))
@@ -79,11 +90,11 @@ def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None,
     "pack", epilog="Example: vmafx-sidecar corpus pack frames.parquet --stream bikes,cars --judge plane -o corpus.npz"
 )
 @click.argument("corpus_file", metavar="CORPUS", type=_file)
-@click.option("--stream", required=True, help="Sources to send, separated by commas.")
-@click.option("--judge", required=True, help="Other sources, to judge by, separated by commas.")
+@click.option("--stream", required=True, help="Sources to stream, separated by commas.")
+@click.option("--judge", required=True, help="Other sources, to judge on, separated by commas.")
 @click.option("--every", default=2, show_default=True, type=click.IntRange(min=1), help="Keep every n-th frame.")
-@click.option("--seed", default=0, show_default=True, help="Of the order of the clips.")
-@click.option("-o", "--output", required=True, type=_file, help="The .npz to write.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the order of the clips.")
+@click.option("-o", "--output", required=True, type=_file, help="The .npz file to write.")
 def pack_command(corpus_file: Path, stream: str, judge: str, every: int, seed: int, output: Path) -> None:
     """Pack whole sources of CORPUS into a small .npz that is read with numpy alone."""
     with in_one_line(CorpusError):

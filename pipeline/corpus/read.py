@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.corpus.packed import read_npz
 from pipeline.corpus.table import COLUMNS, Corpus, CorpusError, corpus_from_columns
+from pipeline.runtime.extras import lacking
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -52,13 +53,11 @@ def _columns(lines: Reader, path: Path) -> dict[str, npt.NDArray[np.str_]]:
 
 def _read_parquet(path: Path) -> Corpus:
     """Read the columns of a corpus by way of pyarrow, which is optional; others are ignored."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise CorpusError(
-            f"{path}: .parquet needs pyarrow (pip install 'vmafx-sidecar[corpus]'); .npz and .csv do not"
-        ) from error
+    if reason := lacking("corpus", ".parquet"):
+        raise CorpusError(f"{path}: {reason}; .npz and .csv do not")
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:

@@ -24,7 +24,7 @@ DEFAULT_PREDICTOR_VERSION = "predictor_v1"
 
 @click.group()
 def correct() -> None:
-    """Learn on this host what to add to the scores of a predictor that stays as it is.
+    """Learn on this host a correction for the scores of a predictor that cannot be retrained.
 
     \b
     Example, one encode predicted at 91.2 and measured at 93.8:
@@ -36,12 +36,12 @@ def correct() -> None:
 def _on_state(command: Callable[..., object]) -> Callable[..., None]:
     """Add the options that say which state, and turn what the user can mend into one line."""
 
-    @click.option("--codec", required=True, help="Whose correction, e.g. libx264.")
+    @click.option("--codec", required=True, help="Codec of the correction, such as libx264.")
     @click.option("--predictor-version", default=DEFAULT_PREDICTOR_VERSION, show_default=True)
     @click.option(
         "--cache-dir",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Where state lies.  [default: $XDG_CACHE_HOME/vmaf-tune/sidecar]",
+        help="Directory of the state.  [default: $XDG_CACHE_HOME/vmaf-tune/sidecar]",
     )
     @functools.wraps(command)
     def wrapped(codec: str, predictor_version: str, cache_dir: Path | None, **arguments: object) -> None:
@@ -132,7 +132,7 @@ def batch_record(store: CorrectionStore, codec: str, source: BinaryIO) -> object
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("correction.png"),
     show_default=True,
-    help="The plot; its ending says the format.",
+    help="File of the plot; its suffix is the format.",
 )
 def report(store: CorrectionStore, codec: str, output: Path) -> object:
     """Plot the error before and after correction over the recent captures.
@@ -141,11 +141,12 @@ def report(store: CorrectionStore, codec: str, output: Path) -> object:
     Example:
       vmafx-sidecar correct report --codec libx264 --output libx264.png
     """
+    from pipeline.runtime.extras import lacking
+
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
     correction = store.load(codec)
-    try:
-        drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
-    except ImportError as error:
-        raise click.ClickException("a plot needs matplotlib: install vmafx-sidecar[plot]") from error
+    drift.plot(list(correction.history), f"{codec}, {store.predictor_version}", output)
     return {"plot": str(output), **_status(store, codec, correction)}
 
 

@@ -33,7 +33,7 @@ def default_cache_dir() -> Path:
         return Path.home() / ".cache" / "vmaf-tune" / "sidecar"
     except RuntimeError as error:
         raise CorrectionError(
-            "there is no home directory: say where state may lie with --cache-dir or XDG_CACHE_HOME"
+            "there is no home directory: set a directory with --cache-dir or XDG_CACHE_HOME"
         ) from error
 
 

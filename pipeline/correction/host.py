@@ -42,7 +42,7 @@ def _read(path: Path) -> str | None:
 def _make(path: Path) -> str:
     if path.exists():
         kept = files.set_aside(path, "corrupt")
-        _logger.warning("%s holds no host id: kept as %s, a new one is made", path, kept.name)
+        _logger.warning("%s has no host id: kept as %s, a new one is made", path, kept.name)
     made = secrets.token_hex(16)
     files.write(path, f"{made}\n".encode())
     return made

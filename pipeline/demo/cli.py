@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from pipeline.data import BASE_MODEL, CORPUS
+from pipeline.runtime.extras import lacking
 
 
 @click.command(epilog="Example: vmafx-sidecar demo --target vmaf_neg --seconds 90")
 @click.option(
     "--target", default="vmaf_phone", show_default=True, help="The score to learn: a column of the bundled corpus."
 )
-@click.option("--seconds", type=click.FloatRange(min=5), default=50.0, show_default=True, help="How long to stream.")
+@click.option("--seconds", type=click.FloatRange(min=5), default=50.0, show_default=True, help="Seconds to stream.")
 @click.option("--rate", type=click.FloatRange(min=1), default=200.0, show_default=True, help="Frames a second.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("out"),
     show_default=True,
-    help="Where the plot and the logs go.",
+    help="Directory of the plot and the logs.",
 )
 def demo(target: str, seconds: float, rate: float, out: Path) -> None:
     """Run the whole loop on real frames: stream, train, publish, swap; about a minute.
@@ -32,8 +32,8 @@ def demo(target: str, seconds: float, rate: float, out: Path) -> None:
 
     Exits with 0 if the last checkpoint verifies and is better than the base model, else with 1 and the reason.
     """
-    if find_spec("matplotlib") is None:
-        raise click.ClickException("the plot needs matplotlib: pip install 'vmafx-sidecar[plot]'")
+    if reason := lacking("plot", "the plot"):
+        raise click.ClickException(reason)
     from rich.console import Console
 
     from pipeline.console.mistakes import in_one_line

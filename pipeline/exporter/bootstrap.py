@@ -1,7 +1,7 @@
 """How far two models differ on rows that come in groups, and how much of it may be chance.
 
-Noise is that of which contents happen to be in the set: a paired bootstrap that draws whole groups with replacement
-(Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13), because rows of one content are alike.
+Noise is the chance of which groups are in the set: a paired bootstrap that draws whole groups with replacement (Efron &
+Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13), because rows of one group are alike.
 """
 
 import numpy as np

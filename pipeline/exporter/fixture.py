@@ -1,4 +1,4 @@
-"""The operator's fixture: a file of scored rows, by which candidates are judged whatever comes in."""
+"""The operator's fixture: a file of scored rows that every candidate is judged on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.corpus.table import CorpusError
 from pipeline.exporter.gate import GateSet, too_small
 
 _RETRY_S = 30.0
-"""How long a file that could not be used is left alone unless it changes: to read it may be costly."""
+"""Seconds before a file that could not be used is read again, unless it changes: reading it may take long."""
 
 
 class Fixture:
@@ -28,7 +28,7 @@ class Fixture:
 
     @classmethod
     def of(cls, settings: Settings) -> Fixture | None:
-        """Return the fixture that the settings name, if they name one."""
+        """Return the fixture of the settings; None if there is none."""
         path = settings.fixture
         return None if path is None else cls(path, settings.fixture_target, settings.n_features)
 

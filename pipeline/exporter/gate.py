@@ -1,13 +1,13 @@
 """The gate: whether a candidate may be called stable, judged on rows that it was not trained on.
 
-A candidate is stable only if, on a gate set with enough of both rows and content groups,
+A candidate is stable only if, on a gate set with enough rows and groups,
 
 - its PLCC is not negative, where the scores differ enough to tell, and at most `delta` below that of the last stable
   model (before the first: of the base model);
 - its RMSE is not higher than that model's, nor than the base model's, beyond noise;
-- its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, contents counting alike, and not
-  higher without the quarter of the contents that it helps most: what a few gain at the cost of the others, as by one
-  client's wrong scores, buys nothing.
+- its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, every group counting the same, and
+  not higher without the quarter of the groups that gain most: a few must not gain at the cost of the others, as they
+  would by one client's wrong scores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,11 +23,11 @@ from pipeline.model.accuracy import MIN_GROUPS, agreement
 MIN_ROWS = 100
 
 MIN_GAIN = 0.2
-"""Score points. What is gained on the contents of one stream may be lost on others: a base model that is nearly right
-has little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
+"""Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has
+little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
 
 MIN_SIGNAL = 1.0
-"""Standard deviation of the scores, in points, from which on the sign of a correlation means something."""
+"""Standard deviation of the scores, in points. Below it the sign of a correlation is chance."""
 
 WORSE_CONFIDENCE = 0.95
 BETTER_CONFIDENCE = 0.99
@@ -38,36 +38,41 @@ Predict = Callable[[Rows], Rows]
 
 @dataclass(frozen=True)
 class GateSet:
-    """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n]."""
+    """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n].
+
+    `remedy` says what the operator can do where there are too few groups.
+    """
 
     name: str
     features: Rows
     score: Rows
     group: npt.NDArray[np.integer]
+    remedy: str = ""
 
 
 def too_small(on: GateSet) -> str:
-    """Say what a gate set lacks to be judged on; empty where it lacks nothing."""
+    """Say why a gate set is too small to judge on; empty if it is not."""
     rows, groups = len(on.score), len(np.unique(on.group))
     if rows >= MIN_ROWS and groups >= MIN_GROUPS:
         return ""
-    return f"{rows} rows of {groups} contents; at least {MIN_ROWS} rows of {MIN_GROUPS} contents needed"
+    return f"{rows} rows of {groups} groups; at least {MIN_ROWS} rows of {MIN_GROUPS} groups needed"
 
 
 def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Sequence[GateSet], delta: float) -> Verdict:
-    """Judge a candidate on every set: unstable where one says so, stable where one does and none is against it."""
+    """Judge a candidate on every set: unstable if one set says so, else stable if one does, else unproven."""
     verdicts = [_judge(candidate, base, stable, each, delta) for each in sets]
     order: tuple[State, ...] = ("unstable", "stable", "unproven")
     state = next((state for state in order if any(verdict.state == state for verdict in verdicts)), order[-1])
     reasons = [verdict.reason for verdict in verdicts if verdict.state == state]
     measured = {name: figures for verdict in verdicts for name, figures in verdict.metrics.items()}
-    return Verdict(state, " ".join(reasons) or "There is nothing to judge on.", measured)
+    return Verdict(state, " ".join(reasons) or "There are no rows to judge on.", measured)
 
 
 def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float) -> Verdict:
     rows, groups = len(on.score), len(np.unique(on.group))
     if lacking := too_small(on):
-        return Verdict("unproven", f"{on.name}: {lacking}.", {on.name: GateMetrics(rows, groups)})
+        remedy = f" {on.remedy}" if on.remedy and groups < MIN_GROUPS else ""
+        return Verdict("unproven", f"{on.name}: {lacking}.{remedy}", {on.name: GateMetrics(rows, groups)})
     ours, base_model = _Result(candidate, on), _Result(base, on)
     last = None if stable is None else _Result(stable, on)
     objection = next(_objections(ours, base_model, last, on, delta), "")
@@ -89,12 +94,12 @@ class _Result:
 
 
 def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float) -> Iterator[str]:
-    """Yield what speaks against calling the candidate stable, the gravest first."""
+    """Yield the reasons why the candidate is not stable, the most important first."""
     if not ours.finite:
         yield "predictions are not all finite."
         return
     if ours.plcc < 0 and on.score.std(dtype=np.float64) >= MIN_SIGNAL:
-        yield f"PLCC {ours.plcc:.5f}: scores that rise where the true ones fall."
+        yield f"PLCC {ours.plcc:.5f}: its scores rise where the true ones fall."
     rivals = [("base model", base)] if last is None else [("last stable", last), ("base model", base)]
     whose, reference = rivals[0]
     if not (np.isnan(reference.plcc) or ours.plcc >= reference.plcc - delta):
@@ -104,13 +109,22 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
         if low > 0:
             yield (
                 f"RMSE {ours.rmse:.4g}, {whose} {rival.rmse:.4g}: "
-                f"higher by {low:.2g} at least, with {WORSE_CONFIDENCE:.0%} confidence."
+                f"at least {low:.2g} higher, with {WORSE_CONFIDENCE:.0%} confidence."
             )
     paired = PairedErrors(ours.errors, base.errors, on.group)
     gain, broad_gain = paired.mean_gain(1 - BETTER_CONFIDENCE), paired.broad_gain()
     if gain < MIN_GAIN or broad_gain < 0:
         yield (
-            f"RMSE {ours.rmse:.4g}, base model {base.rmse:.4g}: absolute error lower by {gain:.2g} at least, with "
-            f"{BETTER_CONFIDENCE:.0%} confidence, and by {broad_gain:.2g} without the contents that gain most; "
-            f"{MIN_GAIN:g} and 0 needed."
+            f"RMSE {ours.rmse:.4g}, base model {base.rmse:.4g}: absolute error {_at_least_lower(gain)}, with "
+            f"{BETTER_CONFIDENCE:.0%} confidence, and {_lower(broad_gain)} without the groups that gain most; "
+            f"needed: at least {MIN_GAIN:g} lower, and not higher."
         )
+
+
+def _at_least_lower(gain: float) -> str:
+    """Say in words by how many points at least an error is lower."""
+    return f"at least {gain:.2g} lower" if gain >= 0 else f"not surely lower, up to {-gain:.2g} higher"
+
+
+def _lower(gain: float) -> str:
+    return f"{gain:.2g} lower" if gain >= 0 else f"{-gain:.2g} higher"

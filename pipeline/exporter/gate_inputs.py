@@ -1,4 +1,4 @@
-"""What the gate judges on and against: held-out rows, the operator's fixture, base model and last stable one."""
+"""What the gate needs: held-out rows, the operator's fixture, the base model and the last stable one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.control import Control
 from pipeline.shm.rows import RowBatch
 
+MORE_GROUPS = (
+    "Send samples of eight groups or more, since of the first ones about every second is held out: a group is the "
+    "samples with one source_id, or, where there is none, with one job_id."
+)
+
 
 class GateInputs:
     """Judges candidates as the settings say."""
@@ -37,12 +42,13 @@ class GateInputs:
     ) -> Verdict:
         """Judge a candidate on the rows there are, and by what operators have said (`control`).
 
-        Without the fixture that was asked for, and without the last stable model where there is one, none is called
-        stable. `incomparable` says why there is one that cannot be compared with, empty where that is not so.
+        A candidate is at most unproven if the configured fixture or the existing last stable model cannot be used.
+        `incomparable` says why the last stable model cannot be compared with; empty if it can, or there is none.
         """
         sets: list[GateSet] = []
         if holdout is not None:
-            sets.append(GateSet("held-out", np.ascontiguousarray(holdout.features), holdout.score, holdout.group))
+            features = np.ascontiguousarray(holdout.features)
+            sets.append(GateSet("held-out", features, holdout.score, holdout.group, MORE_GROUPS))
         missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:
@@ -72,5 +78,5 @@ class GateInputs:
         path = file_of(self._directory, stable.version)
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != stable.sha256:
-            raise UnusableModel(path.name, "it is not what was published")
+            raise UnusableModel(path.name, "its digest is not the published one")
         return OnnxModel(data)

@@ -82,6 +82,7 @@ class _Exporter:
         if Path(process.report.latest).parent != settings.checkpoint_dir:
             self._describe(Overview())  # until it has been looked at: what the report says is of another directory
             process.reporter.publish()
+        process.report.directory = str(settings.checkpoint_dir)
         self._jobs = jobs = Jobs(settings, process.board, process.log, process.saved)
         self._runs = {"export": jobs.export, "save": jobs.save, "upkeep": jobs.upkeep}
         self._back_off = {name: BackOff() for name in (*self._runs, "directory")}

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from pipeline.checkpoints.checkpoint import Checkpoint
@@ -10,14 +11,15 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 class Schedule:
     """Due when both enough time has passed and enough samples have come since the last checkpoint.
 
-    Within a life the monotonic clock counts, so that a stepped clock neither hurries nor blocks; the age that the last
-    checkpoint has at start comes from its own file.
+    While the process runs, the monotonic clock counts, so that a change of the system clock has no effect; at the start
+    the age of the last checkpoint comes from its own file.
     """
 
-    def __init__(self, interval_s: float, min_samples: int) -> None:
+    def __init__(self, interval_s: float, min_samples: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
         self._min_samples = min_samples
-        self._since = time.monotonic()
+        self._clock = clock
+        self._since = clock()
         self._version = 0
         self._samples = 0
 
@@ -25,7 +27,7 @@ class Schedule:
         """Count from `last` on, the newest checkpoint there is."""
         if last.version != self._version:
             age = time.time() - datetime.fromisoformat(last.created).timestamp()
-            self._since = time.monotonic() - max(0.0, age)
+            self._since = self._clock() - max(0.0, age)
             self._version, self._samples = last.version, last.samples
 
     def due_in(self, samples: int, *, restored: int = 0, start: int = 0) -> float:
@@ -37,19 +39,20 @@ class Schedule:
         # Fewer than at the last checkpoint: shared memory was lost, and what came since the ring was made is new.
         counted = self._samples if samples >= self._samples else restored
         new = samples - max(counted, start)
-        return self._since + self._interval_s - time.monotonic() if new >= self._min_samples else math.inf
+        return self._since + self._interval_s - self._clock() if new >= self._min_samples else math.inf
 
 
 class BackOff:
-    """How long to leave alone what failed: 1, 2, 4, … 60 seconds."""
+    """How long to wait after a failure: 1, 2, 4, … 60 seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._failures = 0
         self._until = 0.0
 
     def failed(self) -> None:
         """Wait longer than the last time."""
-        self._until = time.monotonic() + min(60.0, 2.0**self._failures)
+        self._until = self._clock() + min(60.0, 2.0**self._failures)
         self._failures += 1
 
     def succeeded(self) -> None:
@@ -59,4 +62,4 @@ class BackOff:
     @property
     def seconds(self) -> float:
         """Seconds until it may be tried again; not above 0 where it may."""
-        return self._until - time.monotonic()
+        return self._until - self._clock()

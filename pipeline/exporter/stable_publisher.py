@@ -1,4 +1,4 @@
-"""Hands the weights of the last stable checkpoint back to the trainer, which returns to them when its own go bad."""
+"""Publishes the last stable checkpoint's weights for the trainer, which returns to them when its own become bad."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.runtime import messages, regions
 from pipeline.runtime.messages import StableWeights
 from pipeline.shm.segment import SegmentAbsent, SegmentMismatch, SharedMemoryUnusable
 
-# Bytes around the weights in what is handed back, at most.
+# Maximum bytes of a message besides the weights.
 _ENVELOPE = 1024
 
 
@@ -26,9 +26,9 @@ class StablePublisher:
         self.problem = ""
 
     def follow(self, stable: Checkpoint | None) -> None:
-        """Hand `stable` back, or that there is none, where that is news. Raises OSError or UnusableModel.
+        """Publish `stable`, or that there is none, if it has changed. Raises OSError or UnusableModel.
 
-        Where shared memory lacks the room, `problem` says so, and the next call tries again: nothing else waits for it.
+        If shared memory is full, `problem` says so, and the next call tries again: nothing else waits for it.
         """
         version = stable.version if stable else 0
         try:
@@ -41,7 +41,7 @@ class StablePublisher:
             self.problem = f"stable weights: {error}"
 
     def _make_room(self) -> None:
-        """Make the region as soon as the base model is there, whose weights it can hold: later memory may be full."""
+        """Make the region as soon as the base model says how large it must be: later memory may be full."""
         with suppress(SegmentAbsent, SegmentMismatch):
             if not self._has_room:
                 model, _ = regions.attach_mailbox(self._settings, "model")
@@ -57,7 +57,7 @@ class StablePublisher:
         mailbox.publish(payload)
 
     def _withdraw(self) -> None:
-        """Say that there is no stable checkpoint any more, to whoever was told of one."""
+        """Publish that there is no stable checkpoint any more, if the region exists."""
         with suppress(SegmentAbsent, SegmentMismatch):
             mailbox, _ = regions.attach_mailbox(self._settings, "stable")
             mailbox.publish(messages.encode(StableWeights(checkpoint=0, base_digest="", weights=b"")))

@@ -41,11 +41,11 @@ class StateWriter:
         if self._before.base_digest not in {"", state.base_digest}:
             saved_state.keep_for_its_base(self._directory)
         for aside in saved_state.save(self._directory, state):
-            self._log.error("state_set_aside", reason="it is further on than what is saved now", aside=str(aside))
+            self._log.error("state_set_aside", reason="it has more samples than what is saved now", aside=str(aside))
         self._before, self._saved_marks = state, marks
 
     def _open(self) -> None:
-        """Look at what the life before has saved."""
+        """Look at what was saved before this start."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         if self._is_open:
             return
@@ -54,7 +54,7 @@ class StateWriter:
         for each in (each for each in rejected if each.is_broken):
             self._log.error("state_set_aside", reason=each.reason, aside=str(state_file.set_aside(each.path)))
         if state is not None and state.n_features != self._n_features:
-            self._set_all_aside(f"it is of {state.n_features} features, {self._n_features} are configured")
+            self._set_all_aside(f"it has {state.n_features} features, VMAFX_SIDECAR_N_FEATURES is {self._n_features}")
         elif state is not None:
             self._before = state
         self._is_open = True

@@ -1,1 +1,1 @@
-"""fsck: whether what a sidecar has on disk and in shared memory keeps its promises."""
+"""fsck: checks everything that a sidecar has on disk and in shared memory."""

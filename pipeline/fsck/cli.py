@@ -18,7 +18,7 @@ _PAUSE_S = 0.5
 
 
 @click.command(
-    epilog="Exit code: 0 all sound, 1 something is not, 3 nothing to look at. "
+    epilog="Exit code: 0 everything is sound, 1 something is not, 3 nothing to check. "
     "Example: vmafx-sidecar fsck --dir /mnt/vmafx-models/online"
 )
 @socket_option
@@ -26,13 +26,13 @@ _PAUSE_S = 0.5
     "--dir",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Checkpoint directory; by default VMAFX_SIDECAR_CHECKPOINT_DIR.",
+    help="Checkpoint directory.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
     """Verify everything that a sidecar has: published files, saved state, shared memory, processes.
 
-    Works on a running sidecar, on one that is stopped, and on what a dead one left. Changes nothing.
+    Works on a running sidecar, a stopped one, and the remains of a dead one. Changes nothing.
     """
     findings: list[Finding] = []
     for finding in _findings(socket, directory):
@@ -43,7 +43,7 @@ def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"sound": sound, "findings": findings}).decode())
     if not findings:
-        raise NoSidecar("there is neither a checkpoint directory nor a sidecar to look at")
+        raise NoSidecar("there is neither a checkpoint directory nor a sidecar to check")
     raise SystemExit(0 if sound else 1)
 
 
@@ -64,7 +64,7 @@ def _findings(socket: Path | None, directory: Path | None) -> Iterator[Finding]:
 
 
 def _at_rest(look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Look again for a while where something is not sound: a sidecar at work may be between two steps."""
+    """Check again for a while if something is not sound: a running sidecar may be between two steps."""
     for _ in range(_LOOKS - 1):
         try:
             findings = look()

@@ -61,7 +61,7 @@ def _index(directory: Path, versions: list[int]) -> Finding:
     except registry.RegistryError as error:
         return Finding(registry.NAME, False, str(error))
     faults += [f"{identifier(version)} is not listed" for version in versions if identifier(version) not in listed]
-    return Finding(registry.NAME, not faults, "; ".join(faults) or f"lists {len(listed)} models, each as it is")
+    return Finding(registry.NAME, not faults, "; ".join(faults) or f"lists {len(listed)} models, all intact")
 
 
 def _pointer(directory: Path, pointer: str, expect: Callable[[int | None], int | None]) -> Finding:

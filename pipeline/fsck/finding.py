@@ -1,4 +1,4 @@
-"""What the verifier has to say."""
+"""A result of the verifier."""
 
 from __future__ import annotations
 

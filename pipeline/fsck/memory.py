@@ -70,13 +70,17 @@ def _reservoir(found: Segment) -> Verdict:
     for _ in range(_ATTEMPTS):
         expected, rows = len(looked_at), looked_at.snapshot()
         if len(rows) >= expected:
-            return _judge_rows(rows, f"{len(rows):,} rows of {len(np.unique(rows.group)):,} contents")
-    return False, f"{expected - len(rows):,} of {expected:,} rows are not whole"
+            return _judge_rows(rows, f"{len(rows):,} rows of {len(np.unique(rows.group)):,} groups")
+    return False, f"{expected - len(rows):,} of {expected:,} rows are incomplete"
 
 
 def _judge_rows(rows: RowBatch, good: str) -> Verdict:
     bad = ~(np.isfinite(rows.features).all(axis=1) & (rows.score >= 0) & (rows.score <= 100))
-    return (False, f"{int(bad.sum()):,} rows hold what no sample can") if bad.any() else (True, good)
+    return (
+        (False, f"{int(bad.sum()):,} rows have non-finite features or a score outside 0 to 100")
+        if bad.any()
+        else (True, good)
+    )
 
 
 def _decodes(decode: Callable[[bytes], object]) -> Callable[[Segment], Verdict]:

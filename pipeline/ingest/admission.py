@@ -1,8 +1,8 @@
 """What gets into the ring: lines in, rows and answers out. Knows nothing of sockets.
 
-Lines are decoded one by one and their features packed at once, so that the next line's floats lie where this one's
-were. What numpy does is done for all that a round has brought, since a call of it costs about the same for one row as
-for many. Where a line cannot be taken, its block is taken line by line.
+Lines are decoded one by one and their features packed at once, so that the next line's floats reuse the
+memory of this one's. numpy works on all rows of a round at once, since a call costs about the same for one row as for
+many. If a line is refused, its block is decoded line by line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MISFIT = (struct.error, OverflowError)
 
 
 class Admission:
-    """Decodes messages, puts samples into `ring`, and words the answers."""
+    """Decodes messages, puts samples into `ring`, and makes the answers."""
 
     def __init__(self, ring: Ring, resends: Deduplicator, max_line_bytes: int) -> None:
         self._ring = ring
@@ -103,7 +103,7 @@ class Admission:
         return jobs
 
     def _store(self) -> None:
-        """Put what was taken into the ring, without what was there before."""
+        """Put the accepted samples into the ring, without resends."""
         if not self._jobs:
             return
         rows = RowBatch(len(self._jobs), self._ring.n_features)

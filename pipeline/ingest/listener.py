@@ -1,7 +1,7 @@
-"""The listening socket: who may come in, and never at the expense of a sidecar that is alive.
+"""The listening socket: who may connect; it never takes the place of a live sidecar's.
 
-The supervisor opens it, and hands it to each ingest as standard input, as inetd does: so it outlives ingest, and nobody
-is refused while ingest is started again. An ingest that was handed none opens its own.
+The supervisor opens it, and hands it to each ingest as standard input, as inetd does: so it stays when ingest ends, and
+no client is refused while ingest restarts. An ingest that got none opens its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Listener:
 
     @property
     def token(self) -> str:
-        """Which file the socket is: tells an heir whether the path still leads to it."""
+        """Which file the socket is: tells the next ingest whether the path still leads to it."""
         return _token(self._identity)
 
     def is_current(self) -> bool:
@@ -78,7 +78,7 @@ class Listener:
         return sock
 
     def close(self) -> None:
-        """Listen no longer. A path that was bound here is removed, unless somebody has put something else there."""
+        """Stop listening. A path that was bound here is removed, unless it leads to something else now."""
         self._socket.close()
         if self._bound_here and self.is_current():
             self.path.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ def _token(identity: tuple[int, int]) -> str:
 def _one_at_a_time(directory: Path) -> Iterator[None]:
     """Keep two that start together from taking each other's socket, bound and not yet listening, for a dead one.
 
-    The lock is on the directory itself. In one that is not ours alone somebody may hold it for ever: go on without.
+    The lock is on the directory itself. In a shared directory another user may hold it for ever: then go on without.
     """
     try:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -120,7 +120,7 @@ def _one_at_a_time(directory: Path) -> Iterator[None]:
 
 
 def _make_way(path: Path) -> None:
-    """Remove a socket that nobody listens on. Raises Ending for anything else that is in the way."""
+    """Remove a socket that no process listens on. Raises Ending if anything else has the path."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -146,12 +146,12 @@ def _somebody_listens(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:
-            return True  # a full backlog (EAGAIN) or no permission: somebody is there
+            return True  # a full backlog (EAGAIN) or no permission: a process is listening
     return True
 
 
 def _bind(settings: Settings) -> socket.socket:
-    """Bind with no right for anybody else, then widen to what the settings say."""
+    """Bind with rights for this user only, then give those of the settings."""
     group = _group_id(settings.socket_group) if settings.socket_group else -1
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     before = os.umask(0o177)

@@ -49,7 +49,7 @@ def serve(process: Process[IngestReport]) -> None:
 
 
 class _Counts:
-    """Carries the loop's counters into the report, on top of those of the lives before."""
+    """Adds the loop's counters to those of earlier starts, in the report."""
 
     def __init__(self, process: Process[IngestReport], server: Server, admission: Admission, head: int) -> None:
         self._process, self._server, self._admission = process, server, admission

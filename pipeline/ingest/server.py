@@ -49,11 +49,11 @@ class Server:
 
     @property
     def waiting(self) -> int:
-        """Number of clients that have to read their answers before they are read from again."""
+        """Number of clients that must read their answers before they are served again."""
         return sum(not connection.watching & select.EPOLLIN for connection in self._connections.values())
 
     def wake_for(self, bell: Bell) -> None:
-        """Have `bell` end a round's wait."""
+        """Let `bell` end a round's wait."""
         self._others[bell.fd] = bell.silence
         self._epoll.register(bell.fd, select.EPOLLIN)
 
@@ -93,7 +93,7 @@ class Server:
         return connection, connection.framer.feed(chunk)
 
     def _end(self, connection: Connection) -> tuple[Connection, list[Block]] | None:
-        """Take note that the client has written its last: it may still read what it has not been sent yet."""
+        """Note that the client writes no more: it may still read answers that are not sent yet."""
         if connection.watching & select.EPOLLIN and connection.unsent:
             connection.ended = True
             return connection, []

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 MIN_GROUPS = 4
-"""With fewer groups of rows, one for each content, how contents differ cannot be told."""
+"""With fewer groups, how much groups differ cannot be estimated."""
 
 
 def rmse(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:

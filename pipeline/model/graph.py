@@ -62,6 +62,9 @@ class BaseModel:
         self._scratch = ModelProto.FromString(self.serialized)
         self._targets = list(trained_tensors(self._scratch, name).values())
 
+    def __repr__(self) -> str:
+        return f"BaseModel({self.name!r}, {self.n_features} features, {self.n_parameters} parameters)"
+
     @property
     def n_features(self) -> int:
         """Length of a flat feature vector."""

@@ -52,7 +52,7 @@ def to_opset_17(model: onnx.ModelProto, name: str) -> None:
         if not _same_definition(node.op_type, version):
             raise UnusableModel(
                 name,
-                f"opset {version}, where this operator is defined otherwise than in opset {OPSET}; "
+                f"opset {version}, in which this operator differs from opset {OPSET}; "
                 f"expected a model exported with opset {OPSET}",
                 node=node_name(node),
                 operator=node.op_type,

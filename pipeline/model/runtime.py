@@ -1,4 +1,4 @@
-"""Running a model as its consumer does: ONNX Runtime, CPU."""
+"""Runs a model as its consumers do: ONNX Runtime, CPU."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class OnnxModel:
     """An ONNX Runtime session that takes flat feature vectors and gives flat scores.
 
     The inputs, in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is run row by row.
-    One thread: these models are too small for two, and the others belong to the node.
+    One thread: these models are too small for two, and the node needs the others.
     """
 
     def __init__(self, model: bytes | str | Path) -> None:
@@ -24,7 +24,7 @@ class OnnxModel:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _ERROR
         source = model if isinstance(model, bytes) else str(model)
-        name = "model" if isinstance(model, bytes) else Path(model).name
+        self._name = name = "model" if isinstance(model, bytes) else Path(model).name
         try:
             self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no other base class
@@ -36,6 +36,9 @@ class OnnxModel:
         self._names = [value.name for value in inputs]
         self._bounds = np.cumsum([value.shape[1] for value in inputs])
         self._one_by_one = any(value.shape[0] == 1 for value in inputs)
+
+    def __repr__(self) -> str:
+        return f"OnnxModel({self._name!r}, {self.n_features} features)"
 
     @property
     def n_features(self) -> int:

@@ -1,4 +1,4 @@
-"""Scores from ONNX Runtime without having it in one's own process: `python -m pipeline.model.score`.
+"""Scores from ONNX Runtime in a process of its own: `python -m pipeline.model.score`.
 
 Standard input: length of the model as u32, the model, rows float32[n, n_features]; standard output: scores float32[n].
 """
@@ -22,13 +22,13 @@ _ENDED_BY_OTHERS = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 
 
 class Interrupted(Exception):
-    """The attempt was ended from outside; the message says of which model and how."""
+    """The attempt was ended by a signal from outside; the message says which model and signal."""
 
 
 def scores(model: bytes, features: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """Return the scores float32[n] of features float32[n, n_features]; raises UnusableModel where there are none.
 
-    Raises Interrupted where somebody ended the attempt: that says nothing of the model.
+    Raises Interrupted if a signal from outside ended the attempt: that says nothing about the model.
     """
     request = _LENGTH.pack(len(model)) + model + np.ascontiguousarray(features, np.float32).tobytes()
     command = [sys.executable, "-m", __name__]
@@ -36,7 +36,11 @@ def scores(model: bytes, features: NDArray[np.float32], name: str) -> NDArray[np
     if -done.returncode in _ENDED_BY_OTHERS:
         raise Interrupted(f"{name}: its check was ended by {signal.Signals(-done.returncode).name}")
     if done.returncode:
-        death = f"it dies of signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        death = (
+            f"ONNX Runtime ended with signal {-done.returncode}"
+            if done.returncode < 0
+            else f"exit code {done.returncode}"
+        )
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines() or [death]
         raise UnusableModel(name, f"ONNX Runtime does not run it: {reason[-1]}")
     return np.frombuffer(done.stdout, np.float32)

@@ -1,4 +1,4 @@
-"""Whether a published file is what its readers are promised: digest, opset, operators, and a run in ONNX Runtime."""
+"""Checks that a published file keeps what its readers are promised: digest, opset, operators, a run in ONNX Runtime."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The learning curve on disk: evaluations and checkpoints in one small SQLite file, written by the monitor alone.
 
-Bounded: where there are more than `limit` evaluations, those go that are closest to their neighbours for their age. The
-last minutes stay fine, the distant past becomes coarse, and the first evaluation stays.
+Bounded: beyond `limit` evaluations, those are removed that are closest to their neighbours for their age. The last
+minutes keep every evaluation, the distant past only some, and the first evaluation stays.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from pathlib import Path
 NAME = "history.sqlite"
 LIMIT = 3000
 """Evaluations kept."""
+
+SAVE_INTERVAL_S = 30
+"""Seconds between two writes: how far the file may be behind the sidecar."""
 
 CHECKPOINT_LIMIT = 300
 """Checkpoints kept."""
@@ -101,7 +104,7 @@ def thinned(evaluations: list[Evaluation], limit: int = LIMIT) -> list[Evaluatio
 
 
 def surplus(times: list[float], limit: int) -> set[int]:
-    """Return which places to give up, so that at most nine tenths of `limit` are left; none where `limit` is kept."""
+    """Return which places to remove, so that at most nine tenths of `limit` are left; none up to `limit`."""
     kept = list(range(len(times)))
     while len(kept) > limit:
         kept = _without_crowded(kept, times, excess=len(kept) - limit * 9 // 10)

@@ -1,4 +1,4 @@
-"""The monitor's thread for whatever touches a disk: that may be slow, full or gone, and nothing else waits for it."""
+"""The monitor's thread for everything on disk: it may be slow, full or gone, and nothing else waits for it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.monitor.record import Record
 
-_SAVE_INTERVAL_S = 30.0
 _NEWEST = 50
 
 
 class Archive:
-    """Keeps `record` on disk, and brings to it what is there: earlier evaluations, checkpoints, free space.
+    """Keeps `record` on disk, and loads from there: earlier evaluations, checkpoints, free space.
 
-    `problem` says what keeps it from that; empty for nothing.
+    `problem` says what prevents that; empty if nothing does.
     """
 
     def __init__(self, settings: Settings, record: Record, board: Board, log: FilteringBoundLogger) -> None:
@@ -50,12 +49,12 @@ class Archive:
         self._thread.start()
 
     def notice(self, report: ExporterReport) -> None:
-        """Have the thread look, if the exporter reports something else than at its last look."""
+        """Wake the thread if the exporter's report has changed since its last look."""
         if _exported(report) != self._looked_at:
             self._wake.set()
 
     def stop(self, seconds: float) -> None:
-        """Save once more and end; wait for that at most `seconds`."""
+        """Save once more and end; wait at most `seconds`."""
         self._stopping = True
         self._wake.set()
         self._thread.join(seconds)
@@ -66,7 +65,7 @@ class Archive:
             due = time.monotonic() >= save_at
             self.turn(save=due)
             if due:
-                save_at = time.monotonic() + _SAVE_INTERVAL_S
+                save_at = time.monotonic() + history.SAVE_INTERVAL_S
             self._wake.wait(max(0.0, save_at - time.monotonic()))
             self._wake.clear()
         self.turn(save=True)

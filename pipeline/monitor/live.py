@@ -1,4 +1,4 @@
-"""What the sidecar is doing right now: for the page, and in words for people."""
+"""What the sidecar is doing now: for the page, and as a sentence."""
 
 from __future__ import annotations
 
@@ -69,14 +69,16 @@ def doing(health: Health) -> str:
     if not health.running:
         return "None of the three processes is running."
     if health.phase == "failed":
-        return "Something is wrong: " + ("; ".join(health.problems) or "a process is beyond restart") + "."
+        return "Something is wrong: " + ("; ".join(health.problems) or "a process has been given up") + "."
     if health.phase == "paused":
         return "Training is paused: " + "; ".join(health.problems) + "."
     if health.phase == "initializing":
         waiting = "; ".join(health.problems)
         return f"Starting: {waiting}." if waiting else "Starting."
     if trainer.lag:
-        return f"Training on {trainer.base_model}: {trainer.lag:,} of {ingest.accepted:,} samples are still to come."
+        return (
+            f"Training on {trainer.base_model}: {trainer.lag:,} of {ingest.accepted:,} samples are not trained on yet."
+        )
     if ingest.accepted == 0:
         return f"Ready with {trainer.base_model}, waiting for the first sample."
     if ingest.connections == 0:

@@ -51,11 +51,11 @@ class SidecarCollector(Collector):
         roles = health.roles.items()
         used = {role: self._usages.of(role, state.pid) for role, state in roles if state.alive}
         yield _gauge(
-            "process_up", "Whether the process is alive and progresses.", _by_role(health, "progressing"), "process"
+            "process_up", "1 while the process is alive and makes progress.", _by_role(health, "progressing"), "process"
         )
         yield _gauge(
             "process_problem",
-            "1 while the process has a problem, which `vmafx-sidecar status` words.",
+            "1 while the process has a problem; `vmafx-sidecar status` says which.",
             [((role,), float(health.has_problem(role))) for role, _ in roles],
             "process",
         )
@@ -114,10 +114,14 @@ def _ingest(health: Health) -> Iterator[Metric]:
     report = health.ingest
     outcomes = [(("accepted", ""), float(report.accepted)), (("resent", ""), float(report.resent))]
     outcomes += [(("rejected", reason), float(count)) for reason, count in sorted(report.rejected.items())]
-    yield _counter("samples", "Messages by what became of them.", outcomes, "outcome", "reason")
+    yield _counter("samples", "Messages by outcome.", outcomes, "outcome", "reason")
     yield _counter("received_bytes", "Bytes read from clients.", _one(report.bytes_received))
     yield _gauge("connections", "Clients connected now.", _one(report.connections))
-    yield _gauge("connections_waiting", "Clients that have to read answers first.", _one(report.connections_waiting))
+    yield _gauge(
+        "connections_waiting",
+        "Clients that must read answers before they are served again.",
+        _one(report.connections_waiting),
+    )
     yield _counter("connections_opened", "Connections accepted.", _one(report.connections_total))
     yield _counter("connections_refused", "Connections refused.", _one(report.connections_refused))
     yield _gauge("ring_samples", "Samples in the replay ring.", _one(min(report.accepted, report.capacity)))
@@ -127,9 +131,11 @@ def _ingest(health: Health) -> Iterator[Metric]:
 def _trainer(health: Health) -> Iterator[Metric]:
     report = health.trainer
     yield _counter("train_steps", "Train steps taken.", _one(report.step))
-    yield _counter("train_steps_undone", "Train steps undone: no finite result.", _one(report.steps_undone))
-    yield _counter("rollbacks", "Times that the live weights were set back to the stable ones.", _one(report.rollbacks))
-    yield _counter("drift_events", "Times that the error was found to have risen.", _one(report.drift_events))
+    yield _counter(
+        "train_steps_undone", "Train steps undone because their result was not finite.", _one(report.steps_undone)
+    )
+    yield _counter("rollbacks", "Times that the stable weights replaced the live ones.", _one(report.rollbacks))
+    yield _counter("drift_events", "Times that a rise of the error was detected.", _one(report.drift_events))
     yield _gauge("lag_samples", "Samples accepted and not trained on yet.", _one(report.lag))
     yield _counter("evicted_untrained_samples", "Samples that left the ring untrained.", _one(report.evicted_untrained))
     yield _counter("quarantined_samples", "Samples left out of training: quarantined.", _one(report.excluded))
@@ -137,7 +143,7 @@ def _trainer(health: Health) -> Iterator[Metric]:
     yield _gauge("train_loss", "Loss of the last train step.", _one(report.loss))
     yield _gauge("gradient_norm", "Gradient norm of the last train step.", _one(report.metrics.get("grad_norm")))
     yield _gauge("reservoir_samples", "Samples kept from the whole past.", _one(report.reservoir_rows))
-    yield _gauge("holdout_samples", "Samples kept for judging.", _one(report.holdout_rows))
+    yield _gauge("holdout_samples", "Held-out samples, kept for judging.", _one(report.holdout_rows))
 
 
 def _orders(lines: list[str]) -> dict[str, int]:
@@ -185,7 +191,9 @@ def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
         _by(dict.fromkeys(FAILURES, 0) | report.failures),
         "reason",
     )
-    yield _gauge("last_state_save_timestamp_seconds", "When the state was saved.", _one(report.state_saved_at or None))
+    yield _gauge(
+        "last_state_save_timestamp_seconds", "When the state was last saved.", _one(report.state_saved_at or None)
+    )
     yield _gauge("state_save_duration_seconds", "Time that the last save took.", _one(report.state_save_seconds))
 
 

@@ -40,7 +40,7 @@ class Record:
         self._progress = (0, 0)
 
     def sample(self, health: Health) -> None:
-        """Note where training is, if it has gone on and the last note is old enough."""
+        """Record where training is, if it has advanced and the last record is old enough."""
         progress = (health.trainer.cursor, health.trainer.step)
         now = time.monotonic()
         if progress in (self._progress, (0, 0)) or now - self._sampled_at < _INTERVAL_S:
@@ -76,7 +76,7 @@ class Record:
         return [self._unsaved.popleft() for _ in range(len(self._unsaved))]
 
     def return_unsaved(self, evaluations: list[Evaluation]) -> None:
-        """Say that saving these did not work."""
+        """Take back evaluations that could not be saved."""
         self._unsaved.extendleft(reversed(evaluations))
 
     def since(self, token: str) -> tuple[str, bool, list[Evaluation]]:

@@ -1,4 +1,4 @@
-"""What is answered where. Every answer is made from memory: shared memory, or what the monitor keeps itself."""
+"""The answers by path. Each is made from memory: shared memory, or the monitor's own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A small HTTP server: GET only, one request a connection, bounded in connections, size and time.
 
-However many clients dawdle, the next one is served: when all places are taken, the oldest connection is closed.
+Slow clients never block the next one: when all places are taken, the oldest connection is closed.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
                 continue
             try:
                 self.process_request(request, client_address)
-            except Exception:  # no thread is left: this request alone pays
+            except Exception:  # no thread is left: only this request fails
                 self.shutdown_request(request)
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a place, for which the oldest one may have to go."""
+        """Give the connection a place; if there is none, close the oldest one."""
         with self._places:
             if len(self._open) >= MAX_CONNECTIONS:
                 oldest = next(iter(self._open))
@@ -135,7 +135,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave a connection that broke alone: it is the client's affair."""
+        """Ignore a connection that broke: the client knows."""
 
 
 def answered_names(bound: str, hosts: Iterable[str]) -> frozenset[str] | None:
@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             response = answer(url.query)
-        except Exception:  # whatever it is, this request alone pays
+        except Exception:  # whatever it is, only this request fails
             logs.get("monitor").exception("request_failed", path=url.path)
             response = Response(b"this failed: see the log\n", "text/plain; charset=utf-8", 500)
         self._send(response)

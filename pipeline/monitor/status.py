@@ -22,8 +22,8 @@ _MOST_ORDERS = 3
 class Status:
     """The answer to `/status`, as the Kubernetes operator reads it.
 
-    It takes every other `last_checkpoint_time` for a new checkpoint: what was said is not taken back while the exporter
-    starts anew, or where the newest checkpoint is older than one that was removed.
+    It takes every change of `last_checkpoint_time` for a new checkpoint. So the last value stays while the exporter
+    restarts, and when the newest checkpoint is older than one that was removed.
     """
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline.monitor.events import Event
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 _WATCHED: dict[str, type[Report]] = {"ingest": IngestReport, "trainer": TrainerReport, "exporter": ExporterReport}
-# An exporter may sit in a slow disk's write for long without anything being wrong with it.
+# An exporter may wait long for a slow disk without a fault of its own.
 _PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0}
 # A process that has not reported yet is importing: give it this many seconds at least.
 _STARTUP_S = 60.0
-# When the watchdog itself did not run for so many seconds, a paused container for one, nobody's silence means anything.
+# If the watchdog itself did not run for so many seconds, as in a paused container, silence means nothing.
 _ASLEEP_S = 5.0
 # What the supervisor calls a process that it is about to start once more.
 _ENDED = {"EXITED", "BACKOFF"}
@@ -29,27 +30,34 @@ _ENDED = {"EXITED", "BACKOFF"}
 class Watchdog:
     """Follows the supervisor's events and the heartbeats of the processes that run.
 
-    `restarts` counts by role. A watchdog that comes late, because the monitor was restarted, takes up the processes
+    `restarts` counts by role. After a restart of the monitor, it also follows the processes
     that already run.
     """
 
-    def __init__(self, board: Board, hang_s: float, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        board: Board,
+        hang_s: float,
+        log: FilteringBoundLogger,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._board = board
         self._hang_s = hang_s
         self._log = log
+        self._clock = clock
         self._running: dict[str, tuple[int, float]] = {}
         self._before: dict[str, int] = {}
         """By role, the process that had reported last when the present one was started."""
         self.restarts: dict[str, int] = {}
         self._stopping = False
-        self._checked_at = time.monotonic()
+        self._checked_at = self._clock()
         for role in _WATCHED:
             self._take_up(role)
 
     def _take_up(self, role: str) -> None:
         pid = self._report(role).pid
         if kernel.look_at(pid).parent == os.getppid():
-            self._running[role] = (pid, time.monotonic())
+            self._running[role] = (pid, self._clock())
 
     def _report(self, role: str) -> Report:
         return self._board.read(role, _WATCHED[role])
@@ -68,12 +76,12 @@ class Watchdog:
             if event.payload["from_state"] in _ENDED:
                 self.restarts[role] = self.restarts.get(role, 0) + 1
         elif state == "running":
-            self._running[role] = (int(event.payload["pid"]), time.monotonic())
+            self._running[role] = (int(event.payload["pid"]), self._clock())
         elif state in {"exited", "backoff", "fatal"} and not self._stopping:
             self._log_end(role, state)
 
     def _note_words_of_before(self, role: str) -> None:
-        """Take note of who has reported so far. The event may come late: then that is the process that it tells of."""
+        """Note which process has reported last. The event may come late: then that is the process it is about."""
         report = self._report(role)
         if report.phase != "failed" and not kernel.look_at(report.pid).state:
             self._before[role] = report.pid
@@ -98,7 +106,7 @@ class Watchdog:
                     os.kill(pid, signal.SIGKILL)
 
     def _excuse_if_asleep(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._checked_at > _ASLEEP_S:
             self._running = {role: (pid, now) for role, (pid, _) in self._running.items()}
         self._checked_at = now
@@ -108,5 +116,5 @@ class Watchdog:
         report = self._report(role)
         has_reported = report.pid == pid
         patience = self._hang_s * _PATIENCE[role]
-        silent = time.monotonic() - (max(report.heartbeat, since) if has_reported else since)
+        silent = self._clock() - (max(report.heartbeat, since) if has_reported else since)
         return silent if silent > (patience if has_reported else max(patience, _STARTUP_S)) else 0.0

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pipeline.node.link import Answer, Link, OutOfStepError
+from pipeline.node.log import log
 from pipeline.node.message import Detail, Message, encode
 from pipeline.node.outbox import Outbox
 
 if TYPE_CHECKING:
     from pipeline.node.message import Features
-
-log = structlog.get_logger()
 
 QUEUE_CAPACITY = 1000
 LOCK_STEP = 1
@@ -131,6 +128,7 @@ class FeedbackClient:
         return drained
 
     def _run(self) -> None:
+        log.load()
         while not self._closed.is_set():
             try:
                 self._connect_and_converse()

@@ -2,15 +2,13 @@
 
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-LATEST, LATEST_STABLE, PINNED = "latest", "latest-stable", "pinned"
+from pipeline.checkpoints.names import file_of, published, version_meant, version_of_model
 
-_CHECKPOINT = re.compile(r"model_v(\d+)\.onnx")
-_VERSION = re.compile(r"(?:model_)?v?(\d+)")
+LATEST, LATEST_STABLE, PINNED = "latest", "latest-stable", "pinned"
 
 
 @dataclass(frozen=True)
@@ -26,33 +24,35 @@ class Policy:
         kind, _, version = text.partition(":")
         if text in {LATEST, LATEST_STABLE}:
             return cls(kind)
-        if kind == PINNED and (match := _VERSION.fullmatch(version)):
-            return cls(kind, int(match[1]))
+        if kind == PINNED and (pinned := version_meant(version)) is not None:
+            return cls(kind, pinned)
         raise ValueError(f"policy {text!r}: expected {LATEST}, {LATEST_STABLE} or {PINNED}:VERSION")
 
     def candidates(self, directory: Path) -> list[Path]:
         """Return the checkpoints to try, best first; empty where there is none. OSError where nobody can tell."""
-        published = _published(directory)
-        if self.kind == PINNED:
-            return [path for path in published if version_of(path) == self.version]
-        if self.kind == LATEST:
-            return published
-        return _stable(directory, published)
+        newest_first = published(directory)[::-1]
+        if self.kind == LATEST_STABLE:
+            newest_first = _stable(directory, newest_first)
+        elif self.kind == PINNED:
+            newest_first = [version for version in newest_first if version == self.version]
+        return [file_of(directory, version) for version in newest_first]
+
+    def withheld(self, directory: Path) -> tuple[Path, str] | None:
+        """Return the newest checkpoint and why the gate does not call it stable, where `latest-stable` is to wait.
+
+        None for other policies, and where there is no such checkpoint. OSError where nobody can tell.
+        """
+        newest = max(published(directory), default=None)
+        if self.kind != LATEST_STABLE or newest is None:
+            return None
+        marks = _marks(directory, newest)
+        if marks.get("state") == "stable":  # of another base model
+            return None
+        return file_of(directory, newest), str(marks.get("reason", "its .json does not say why"))
 
 
-def version_of(path: Path) -> int:
-    """Return the version in a checkpoint's file name; 0 where it is not one."""
-    match = _CHECKPOINT.fullmatch(path.name)
-    return int(match[1]) if match else 0
-
-
-def _published(directory: Path) -> list[Path]:
-    with os.scandir(directory) as entries:
-        return sorted(filter(version_of, (directory / entry.name for entry in entries)), key=version_of, reverse=True)
-
-
-def _stable(directory: Path, published: list[Path]) -> list[Path]:
-    """Return what the link names, then the older stable ones of the same base model.
+def _stable(directory: Path, newest_first: list[int]) -> list[int]:
+    """Return the version that the link names, then the older stable ones of the same base model.
 
     Without the link, and with `latest.onnx` beside it, the sidecar has taken it away: the stable ones are of another
     base model, or there is none. Where there are no links at all, as in a copy, all that are marked stable count.
@@ -60,21 +60,20 @@ def _stable(directory: Path, published: list[Path]) -> list[Path]:
     linked = _link_target(directory / "latest-stable.onnx")
     if linked is None:
         retired = _link_target(directory / "latest.onnx") is not None
-        return [] if retired else [path for path in published if _marks(path).get("state") == "stable"]
-    older = (path for path in published if version_of(path) < version_of(linked))
-    base = _marks(linked).get("base_sha256")
-    return [linked, *(p for p in older if (m := _marks(p)).get("state") == "stable" and m.get("base_sha256") == base)]
+        return [] if retired else [v for v in newest_first if _marks(directory, v).get("state") == "stable"]
+    base = _marks(directory, linked).get("base_sha256")
+    older = ((v, _marks(directory, v)) for v in newest_first if v < linked)
+    return [linked, *(v for v, m in older if m.get("state") == "stable" and m.get("base_sha256") == base)]
 
 
-def _link_target(link: Path) -> Path | None:
-    target = link.with_name(Path(os.path.realpath(link)).name)  # the sidecar links through other links
-    return target if version_of(target) else None
+def _link_target(link: Path) -> int | None:
+    return version_of_model(Path(os.path.realpath(link)))  # the sidecar links through other links
 
 
-def _marks(path: Path) -> dict[str, object]:
+def _marks(directory: Path, version: int) -> dict[str, object]:
     """Return what the sidecar beside a checkpoint says; nothing where it is absent or broken."""
     try:
-        said = json.loads(path.with_suffix(".json").read_bytes())
+        said = json.loads(file_of(directory, version, ".json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}

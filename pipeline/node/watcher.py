@@ -1,17 +1,19 @@
 """`CheckpointWatcher`: the model that a node predicts with, kept up to date while it predicts."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
-import structlog
+from typing import TYPE_CHECKING
 
 from pipeline.model.errors import UnusableModel
-from pipeline.node.model import Matrix, NodeModel, Origin, Vector, admit
+from pipeline.node.log import log
+from pipeline.node.model import NodeModel, Origin, admit, all_finite, plain_probe
 from pipeline.node.policy import LATEST_STABLE, Policy
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from pipeline.node.model import Matrix, Vector
 
 POLL_S = 60.0
 
@@ -34,23 +36,24 @@ class CheckpointWatcher:
 
     def __init__(
         self,
-        directory: Path,
-        base: Path,
-        policy: str = LATEST_STABLE,
+        directory: Path | str,
+        base: Path | str,
+        policy: Policy | str = LATEST_STABLE,
         *,
         poll_s: float = POLL_S,
         probe: Matrix | None = None,
         on_swap: Swap = lambda _before, _after: None,
     ) -> None:
-        self._directory = directory
-        self._policy = Policy.parse(policy)
+        self._directory = Path(directory)
+        self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
         self._poll_s = poll_s
         self._on_swap = on_swap
-        self._base = Origin(str(base), base)
+        self._base = Origin(str(base), Path(base))
         self._previous = self._base
         self._current = NodeModel.load(self._base)
-        self._probe = _plain_probe(self._current.session.n_features) if probe is None else probe
+        self._probe = plain_probe(self._current.session.n_features) if probe is None else probe
         self._failed: set[str] = set()
+        self._withheld = ""
         self._changing = threading.Lock()
         self._closed = False
         self._wake = threading.Event()
@@ -70,7 +73,7 @@ class CheckpointWatcher:
         """
         model = self._current
         scores = model.predict(features)
-        if np.isfinite(scores).all() or not np.isfinite(features).all():
+        if all_finite(scores) or not all_finite(features):
             return scores
         return self._second_opinion(model, features, scores)
 
@@ -86,6 +89,7 @@ class CheckpointWatcher:
         self._thread.join()
 
     def _run(self) -> None:
+        log.load()
         while not self._closed:
             self._look()
             self._wake.wait(self._poll_s)
@@ -94,6 +98,8 @@ class CheckpointWatcher:
     def _look(self) -> None:
         try:
             candidates = self._policy.candidates(self._directory)
+            if not candidates:
+                self._say_why_none()
         except OSError as error:  # a directory that is away, or not there yet, says nothing about what is in use
             log.debug("directory_unreadable", directory=str(self._directory), reason=str(error))
             return
@@ -107,6 +113,14 @@ class CheckpointWatcher:
                 log.info("checkpoint_unreadable", checkpoint=path.name, reason=str(error))
         if all_read:
             self._go_back_to_base()
+
+    def _say_why_none(self) -> None:
+        """Say, once for each new checkpoint, why it is not one to predict with."""
+        withheld = self._policy.withheld(self._directory)
+        if withheld is not None and withheld[0].name != self._withheld:
+            path, reason = withheld
+            self._withheld = path.name
+            log.info("checkpoint_withheld", checkpoint=path.name, reason=reason)
 
     def _take(self, path: Path) -> bool:
         """Change to a checkpoint; tell whether it can be used. OSError where it cannot be read (now)."""
@@ -154,14 +168,10 @@ class CheckpointWatcher:
                 return self._current.predict(features)
             previous = NodeModel.load(self._previous)
             opinion = previous.predict(features)
-            if not np.isfinite(opinion).all():
+            if not all_finite(opinion):
                 return scores
             self._failed.add(model.name)
             self._replace_by(previous)
             self._previous = self._base
         log.error("model_rolled_back", checkpoint=model.name, to=previous.name, reason="a score is not finite")
         return opinion
-
-
-def _plain_probe(n_features: int) -> Matrix:
-    return np.array([[0.0], [0.5], [1.0]], np.float32).repeat(n_features, axis=1)

@@ -1,6 +1,5 @@
 """`vmafx-sidecar train` and `vmafx-sidecar evaluate`: the commands and what their options mean."""
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -14,36 +13,56 @@ from pipeline.console.mistakes import in_one_line
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import FEATURES, TARGETS, Corpus, CorpusError
 from pipeline.offline.architectures import ARCHITECTURES, learning_rate
+from pipeline.runtime.extras import lacking
 
 _ASSUMED_CLIPS, _ASSUMED_FRAMES = 4, 2
 _file = click.Path(path_type=Path, dir_okay=False)
 _directory = click.Path(path_type=Path, file_okay=False)
 _target = click.option("--target", default="vmaf", show_default=True, type=click.Choice(TARGETS), help="Score.")
 _resamples = click.option(
-    "--resamples", default=200, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of reports."
+    "--resamples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Number of bootstrap draws in reports.",
 )
 
 
 @click.command(epilog="Example: vmafx-sidecar train frames.parquet --val-source bikes,cars -o models")
 @click.argument("corpus_file", metavar="[CORPUS]", type=_file, required=False)
-@click.option("-o", "--output", required=True, type=_directory, help="Where models and reports go.")
+@click.option("-o", "--output", required=True, type=_directory, help="Directory of models and reports.")
 @click.option(
     "--arch", "architectures", multiple=True, default=["mlp_small"], show_default=True,
-    type=click.Choice(list(ARCHITECTURES)), help="Network; may be given several times.",
+    type=click.Choice(list(ARCHITECTURES)), help="Architecture; can be given several times.",
 )  # fmt: skip
-@click.option("--name", help="File name of the model, without suffix; the architecture's where absent.")
+@click.option("--name", help="File name of the model, without suffix.  [default: the architecture]")
 @_target
-@click.option("--val-source", "left_out", default="", help="Sources to leave out and judge by, separated by commas.")
-@click.option("--loso", is_flag=True, help="Leave every source out in turn, and report instead of a model.")
-@click.option("--seeds", default=48, show_default=True, type=click.IntRange(min=1), help="Networks of the committee.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Another: other random draws.")
-@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="At most.")
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Rows of a step.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="By the width of the network where absent.")
+@click.option(
+    "--val-source",
+    "left_out",
+    default="",
+    help="Sources to leave out of training and to judge on, separated by commas.",
+)
+@click.option("--loso", is_flag=True, help="Leave out every source in turn, and write a report instead of a model.")
+@click.option(
+    "--seeds", default=48, show_default=True, type=click.IntRange(min=1), help="Number of networks in the committee."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of all random draws.")
+@click.option("--epochs", default=100, show_default=True, type=click.IntRange(min=0), help="Maximum number of epochs.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Rows per step.")
+@click.option(
+    "--lr", type=click.FloatRange(min=0, min_open=True), help="Learning rate.  [default: by the width of the network]"
+)
 @click.option("--schedule", default="cosine", show_default=True, type=click.Choice(["cosine", "plateau"]))
-@click.option("--patience", default=20, show_default=True, type=click.IntRange(min=1), help="Epochs, then it stops.")
+@click.option(
+    "--patience",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Epochs without improvement before training stops.",
+)
 @_resamples
-@click.option("--assume-dims", metavar="WxH", help="With --epochs 0: zeros in place of CORPUS, to try it out.")
+@click.option("--assume-dims", metavar="WxH", help="With --epochs 0: zeros instead of CORPUS, to try the command.")
 @click.pass_context
 def train(
     context: click.Context, corpus_file: Path | None, output: Path, architectures: tuple[str, ...], name: str | None,
@@ -52,14 +71,15 @@ def train(
 ) -> None:  # fmt: skip
     """Train networks on CORPUS (.parquet, .csv or .npz) and write them as ONNX.
 
-    A run that was stopped goes on where it was when it is started again.
+    A run that was stopped continues when it is started again.
     """
     if loso and left_out:
-        raise click.UsageError("--loso leaves every source out in turn: it takes no --val-source")
+        raise click.UsageError("give either --loso or --val-source: --loso leaves out every source in turn")
     if name and (loso or len(architectures) > 1):
         raise click.UsageError("--name names one model: give one --arch, and no --loso")
+    _need("torch", "training")
     if loso:
-        _need_plots()
+        _need("plot", "a report")
     from pipeline.offline.fit import Recipe
     from pipeline.offline.train import forget, train_all
     from pipeline.offline.trained_model import Origin, write_models
@@ -94,7 +114,7 @@ def train(
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_file)
 @click.argument("corpus_file", metavar="CORPUS", type=_file)
-@click.option("-o", "--output", required=True, type=_directory, help="Where the report goes.")
+@click.option("-o", "--output", required=True, type=_directory, help="Directory of the report.")
 @_target
 @click.option("--sources", default="", help="Only these sources, separated by commas.")
 @click.option("--part", type=click.Choice(["stream", "judge"]), help="Only this part of a packed corpus.")
@@ -113,7 +133,7 @@ def evaluate(
     Writes evaluation.json, evaluation.html and plots. Intervals are 95 %, by drawing whole clips; they say nothing
     of other sources.
     """
-    _need_plots()
+    _need("plot", "a report")
     from pipeline.model.errors import UnusableModel
     from pipeline.offline.evaluated_model import run
     from pipeline.offline.report_files import write_report
@@ -123,26 +143,28 @@ def evaluate(
         corpus = corpus.rows(corpus.mask_of(sources.split(","))) if sources else corpus
         corpus = corpus.only(part) if part else corpus
         if not len(corpus):
-            raise CorpusError(f"{corpus_file}: no rows are left to judge by")
+            raise CorpusError(f"{corpus_file}: no rows are left to judge on")
         corpus.target(target)
         evaluated = [run(path, corpus) for path in models]
         output.mkdir(parents=True, exist_ok=True)
         write_report(evaluated, corpus, target, resamples, output, "evaluation")
 
 
-def _need_plots() -> None:
-    """Say what a report needs before the work is done, not after."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("reports need matplotlib: pip install 'vmafx-sidecar[plot]'")
+def _need(extra: str, purpose: str) -> None:
+    """Say what is missing before the work is done, not after."""
+    if reason := lacking(extra, purpose):
+        raise click.ClickException(reason)
 
 
 def _corpus(path: Path | None, assume_dims: str | None, epochs: int) -> Corpus:
     if assume_dims is None:
         if path is None:
-            raise click.UsageError("which CORPUS? (or --epochs 0 --assume-dims WxH to try the command without one)")
+            raise click.UsageError("give CORPUS, or --epochs 0 --assume-dims WxH to try the command without one")
         return load_corpus(path)
     if path is not None or epochs:
-        raise click.UsageError("--assume-dims stands in for CORPUS, with --epochs 0 only: zeros teach nothing")
+        raise click.UsageError(
+            "give --assume-dims only without CORPUS and with --epochs 0: nothing can be learned from zeros"
+        )
     return _assumed_corpus(assume_dims)
 
 

@@ -1,4 +1,4 @@
-"""The model card beside an ONNX: what it is, what it learned from, how it did, and where it ends."""
+"""The model card beside an ONNX: what it is, what it learned from, its figures, and its limits."""
 
 import hashlib
 import shlex

@@ -19,11 +19,11 @@ def registry() -> None:
 
 @registry.command(epilog="Example: vmafx-sidecar registry add models/mlp_small.onnx --id vmaf_small_v1")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--id", "identifier", help="Lower-case letters, digits, - and _; the file's name where absent.")
-@click.option("--replace", is_flag=True, help="Take the place of an entry with this id.")
-@click.option("--notes", help="At most 512 characters; made from the model's .json where absent.")
+@click.option("--id", "identifier", help="Lower-case letters, digits, - and _.  [default: the file's name]")
+@click.option("--replace", is_flag=True, help="Replace the entry that has this id.")
+@click.option("--notes", help="At most 512 characters.  [default: a summary of the model's .json]")
 def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -> None:
-    """Register MODEL in the directory it lies in, and write its card beside it."""
+    """Register MODEL in its own directory, and write its card beside it."""
     with in_one_line(RegistryError):
         sidecar = read_sidecar(model)
         entry = Entry(
@@ -43,14 +43,14 @@ def add(model: Path, identifier: str | None, replace: bool, notes: str | None) -
 @registry.command(epilog="Example: vmafx-sidecar registry verify models")
 @_directory
 def verify(directory: Path) -> None:
-    """Check that every model in DIRECTORY is there and has its digest. Exits with 1 where one has not."""
+    """Check that every model in DIRECTORY is there and has its digest. Exits with 1 if one has not."""
     with in_one_line(RegistryError):
-        entries, faults = index.load(directory).models, index.verify(directory)
+        entries, faults = _entries(directory), index.verify(directory)
     for fault in faults:
         click.echo(f"{fault.id}: {fault.reason}", err=True)
     if faults:
         raise click.ClickException(f"{len(faults)} of {len(entries)} models failed")
-    click.echo(f"{len(entries)} models are what was registered")
+    click.echo("1 model is intact" if len(entries) == 1 else f"{len(entries)} models are intact")
 
 
 @registry.command("list", epilog="Example: vmafx-sidecar registry list models")
@@ -58,6 +58,15 @@ def verify(directory: Path) -> None:
 def list_(directory: Path) -> None:
     """List the models in DIRECTORY, in the order in which they were added."""
     with in_one_line(RegistryError):
-        entries: tuple[Entry, ...] = index.load(directory).models
+        entries = _entries(directory)
+    if not entries:
+        click.echo(f"{directory / index.NAME}: no model is registered")
     for entry in entries:
         click.echo(f"{entry.id}  {entry.onnx}  opset {entry.opset}  {entry.sha256[:12]}  {entry.notes}")
+
+
+def _entries(directory: Path) -> tuple[Entry, ...]:
+    """Return the registered models. Raises RegistryError, also where there is no registry."""
+    if not (directory / index.NAME).exists():
+        raise RegistryError(f"{directory / index.NAME}: no such file; `vmafx-sidecar registry add` makes it")
+    return index.load(directory).models

@@ -68,7 +68,7 @@ def add(directory: Path, entry: Entry) -> None:
     """Add `entry`, durably. The same entry again changes nothing; another one of the same id is an error."""
     known = {model.id: model for model in load(directory).models}
     if entry.id in known and known[entry.id] != entry:
-        raise RegistryError(f"{directory / NAME}: {entry.id} is already registered, with another content")
+        raise RegistryError(f"{directory / NAME}: {entry.id} is already registered, with other content")
     if entry.id not in known:
         _rewrite(directory, lambda models: [*models, msgspec.to_builtins(entry)])
 
@@ -97,7 +97,7 @@ def _fault(directory: Path, entry: Entry) -> str | None:
     except OSError as error:
         return f"{entry.onnx} cannot be read: {error.strerror}"
     if found != entry.sha256:
-        return f"{entry.onnx} has digest {found}, registered is {entry.sha256}"
+        return f"{entry.onnx} has digest {found}, expected {entry.sha256}"
     if said != entry.sha256:
         return f"{twin.name} differs from the registered digest {entry.sha256}"
     return None

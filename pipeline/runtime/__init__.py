@@ -1,1 +1,1 @@
-"""What every process shares: its life, reports, logs, locks, and the memory and files that they meet in."""
+"""What every process shares: start and end, reports, logs, locks, and the shared memory and files."""

@@ -172,6 +172,8 @@ def _tell(settings: Settings, published: Published) -> None:
         board = regions.attach_board(settings.instance_name)
     except SegmentError:
         return
+    if board.exporter().directory not in {"", str(settings.checkpoint_dir)}:
+        return  # it follows the orders of another directory
     _publish(settings, published)
     for role in reports.ROLES:
         bell = regions.bell(settings, board, role)

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all, whatever ends the writer."""
+"""Files that are complete or absent, whenever the writer ends."""
 
 from __future__ import annotations
 

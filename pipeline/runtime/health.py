@@ -1,4 +1,4 @@
-"""Health of the processes, judged from their reports: alive, progressing, and what that makes of the whole."""
+"""Health of the processes, judged from their reports: alive, progressing, and the sidecar's phase."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ STALE_S = 15.0
 """A report older than this, in seconds, is no sign of progress."""
 
 UNLIKE_RMSE = 50.0
-"""Whoever says 50 whatever comes is off by 50 at most: a base model that is off by more does not know its features."""
+"""A model that always says 50 is off by at most 50: where the base model is off by more, the features do not fit it."""
 
 UNLIKE_ROWS = 500
-"""Samples that it takes to say so."""
+"""Samples that are needed to say so."""
 
 PIPELINE = ROLES[:3]
 """The roles without which there is no sidecar."""
@@ -97,7 +97,7 @@ class Health(msgspec.Struct, frozen=True):
         return "running" if at_work else "initializing"
 
     def has_problem(self, role: str) -> bool:
-        """Whether something is wrong with the process of `role`, though it may be at work."""
+        """Whether the process of `role` has a problem, though it may be working."""
         return bool(_problem(self.roles[role]))
 
     @property
@@ -136,12 +136,12 @@ def _judge(report: Report, restarts: int) -> RoleHealth:
 
 
 def _features_unlike(report: TrainerReport) -> str:
-    """Say so where the base model is further off than no model at all could be, as with features in another order."""
+    """Say so if the base model is off by more than a constant could be, as with features in another order."""
     rmse, rows = report.metrics.get("prequential_base_rmse", 0.0), report.metrics.get("prequential_rows", 0)
     if report.base_model in {"", UNTRAINED} or rows < UNLIKE_ROWS or rmse <= UNLIKE_RMSE:
         return ""
     return (
-        f"features look unlike those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
+        f"features do not look like those of the base model: on the newest {rows:,.0f} samples it is off by {rmse:.0f} "
         f"points (RMSE); compare their order and scale with what {report.base_model} expects"
     )
 

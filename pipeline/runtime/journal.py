@@ -1,7 +1,7 @@
 """The newest log events of each process, in shared memory: what the page and `vmafx-sidecar logs` show.
 
-One mailbox a role, written by that role alone: JSON lines, oldest first, as many as fit. They outlive their writer, and
-no flood of events costs more than the oldest ones.
+One mailbox per role, written by that role alone: JSON lines, oldest first, as many as fit. They stay when their writer
+ends; new events replace the oldest ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: enough to tell whether a pid still means the process that reported it."""
+"""What the kernel knows of a process: enough to tell whether a pid is still the process that reported it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def send(pid: int, born: int, number: signal.Signals) -> None:
     descriptor = os.pidfd_open(pid)  # from here on this is one process, whoever gets its number after it
     try:
         if look_at(pid).born != born:
-            raise ProcessLookupError(f"process {pid} is another one by now")
+            raise ProcessLookupError(f"process {pid} has ended, and its number is used by another process")
         signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""How a process of the sidecar begins and ends: exit codes, the stop flag, holding back after crashes."""
+"""How a process of the sidecar starts and ends: exit codes, the stop flag, the crash backoff."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ LONGEST_BACKOFF_S = 30.0
 def crash_backoff_seconds(previous: Report) -> tuple[int, float]:
     """Return how many short lives there have been in a row, and how long to wait before the next attempt, in seconds.
 
-    The supervisor restarts at once; a process that keeps dying young waits 0, 0, 1, 2, 4, … up to 30 s, so that it
-    neither spins nor is given up.
+    The supervisor restarts at once; a process that keeps dying soon after its start waits 0, 0, 1, 2, 4, … up to 30 s,
+    so that it neither takes all of a core nor is given up.
     """
     lived = previous.heartbeat - previous.started
     if previous.pid == 0 or previous.phase == "stopped" or lived >= SHORT_LIFE_S:
@@ -87,7 +87,7 @@ def crash_backoff(report: Report, previous: Report, stop: StopFlag, publish: Cal
         until = time.monotonic() + seconds
         while not stop.wait(min(1.0, max(0.0, until - time.monotonic()))) and time.monotonic() < until:
             publish()
-        # The wait is no part of the life that the next start will judge.
+        # The wait does not count as running time at the next start.
         report.started = time.monotonic()
     report.phase = "starting"
     publish()

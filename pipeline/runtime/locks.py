@@ -1,4 +1,4 @@
-"""Every lock that is taken: on files (flock), which the kernel releases when their holder dies.
+"""All locks: on files (flock), which the kernel releases when their holder dies.
 
 Only their owner can open these files: whoever may read a file can lock it, with flock as with fcntl, where a read lock
 keeps writers out. Imports the standard library only, since shared memory is made under such a lock too.
@@ -44,7 +44,7 @@ def acquire(handle: int, patience: float) -> bool:
 def take(path: Path, patience: float = 0.0) -> int:
     """Take the lock at `path`, making its file where there is none; return the descriptor, with which it is given back.
 
-    Raises BlockingIOError where somebody else has it for more than `patience` seconds, another OSError where the file
+    Raises BlockingIOError if another process has it for more than `patience` seconds, another OSError where the file
     cannot be opened.
     """
     while True:
@@ -57,12 +57,12 @@ def take(path: Path, patience: float = 0.0) -> int:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # somebody removed the file before the lock was ours: it is no longer what others try
+        os.close(handle)  # the file was removed before the lock was ours: others no longer try this one
 
 
 @contextmanager
 def taken(path: Path, patience: float = FOREVER) -> Iterator[None]:
-    """Have the lock at `path` for a while. Raises as `take` does."""
+    """Hold the lock at `path` for a while. Raises as `take` does."""
     handle = take(path, patience)
     try:
         yield
@@ -76,7 +76,7 @@ class DirectoryTaken(Exception):
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory for one change; raises TimeoutError when somebody else holds it for seconds."""
+    """Hold the directory for one change; raises TimeoutError if another process holds it for seconds."""
     try:
         handle = take(directory / CHANGE_LOCK, _PATIENCE_S)
     except BlockingIOError:

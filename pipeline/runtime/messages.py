@@ -1,4 +1,4 @@
-"""What trainer and exporter hand each other in shared memory, each as msgpack in a mailbox of its own.
+"""What trainer and exporter send each other in shared memory, each message as msgpack in its own mailbox.
 
 The trainer: the base model, and whole versions of its weights, from which a restarted trainer also resumes and which
 the saved state holds byte for byte. The exporter: the weights of the last stable checkpoint.
@@ -62,7 +62,7 @@ class TrainerSnapshot(msgspec.Struct, kw_only=True):
 
 
 class StableWeights(msgspec.Struct, kw_only=True):
-    """Weights of the last stable checkpoint, float32[n_parameters] in graph space; the exporter hands them back.
+    """Weights of the last stable checkpoint, float32[n_parameters] in graph space, from the exporter.
 
     Checkpoint 0, without weights: there is none, or no longer one.
     """

@@ -23,12 +23,12 @@ from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
 
 # How long a starting process waits for a predecessor that is still on its way out, in seconds.
 _PREDECESSOR_WAIT_S = 10.0
-# How often a process that has nothing to do shows that it lives, in seconds.
+# How often a process that has nothing to do reports, in seconds.
 _TICK_S = 1.0
 
 
 class Named(Protocol):
-    """What others find by a name that anybody may remove: a region, a bell, a socket."""
+    """What other processes find by a name, which may be removed: a region, a bell, a socket."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class Named(Protocol):
 
 
 class Lost(Exception):
-    """What a process owns is no longer to be found by others: it has to start anew. The message says what."""
+    """Others no longer find what a process owns, so it must restart. The message says what."""
 
 
 @dataclass
@@ -80,13 +80,13 @@ class Process(Generic[R]):
         self.bell.wait(self.tick if seconds is None else min(seconds, self.tick), lambda: bool(self.stop) or unless())
 
     def own(self, *named: Named) -> None:
-        """Have `look_after` look after these, too."""
+        """Let `look_after` check these, too."""
         self._owned.extend(named)
 
     def look_after(self) -> None:
-        """See once a tick that others still find what this process owns. Raises Lost.
+        """Check once per tick that others still find what this process owns. Raises Lost.
 
-        What a region holds is put back first, so that the next start finds all that was there.
+        The content of a lost region is put back first, so that the next start finds it.
         """
         now = time.monotonic()
         if now - self._looked_at < self.tick:
@@ -97,7 +97,7 @@ class Process(Generic[R]):
             if isinstance(each, Segment):
                 each.put_back()
         if lost:
-            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by somebody else")
+            raise Lost(", ".join(each.name for each in lost) + ": removed or replaced by another program")
 
     def should_stop(self) -> bool:
         """Whether to end: a signal said so, or the supervisor that started this process is gone."""
@@ -144,7 +144,7 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
     except (Ending, SharedMemoryUnusable) as error:
         code = error.code if isinstance(error, Ending) else ExitCode.NO_SHARED_MEMORY
         if process.should_stop() and code != ExitCode.LAST_SAVE_FAILED:
-            process.phase("stopped")  # what could not be begun is no fault of a process that is told to end
+            process.phase("stopped")  # a process that is told to end need not have started
             return ExitCode.OK
         process.log.error("ending", reason=str(error), code=int(code))
         process.report.phase, process.report.problem = "failed", str(error)

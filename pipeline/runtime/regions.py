@@ -164,7 +164,7 @@ def run_lock(instance: str) -> str:
 
 @contextmanager
 def claimed(instance: str) -> Iterator[list[str]]:
-    """Have every lock of `instance` that is free, so that nothing of it starts meanwhile; yield who has the others.
+    """Take every lock of `instance` that is free, so that nothing of it starts meanwhile; yield who holds the others.
 
     Raises SharedMemoryDenied for an instance of another user.
     """

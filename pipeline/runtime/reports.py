@@ -98,6 +98,7 @@ class TrainerReport(Report, kw_only=True):
 class ExporterReport(Report, kw_only=True):
     """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind."""
 
+    directory: str = ""
     version: int = 0
     latest: str = ""
     latest_state: str = ""

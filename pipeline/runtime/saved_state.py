@@ -1,7 +1,7 @@
 """What a restart resumes from: ring, reservoirs, the trainer's snapshot and every role's counters, in one state file.
 
 The exporter writes it; at start ingest takes the ring from it, the trainer the rest, each into a region that is new.
-The newest state of each other base model that was trained here lies beside it, for the day when that one comes back.
+The newest state of each other base model that was trained here lies beside it, in case that one comes back.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def keep_for_its_base(directory: Path) -> None:
 
 
 def set_all_aside(directory: Path) -> list[Path]:
-    """Move every state file into `before-reset`, in the place of what is there; return the new paths."""
+    """Move every state file into `before-reset`, replacing what is there; return the new paths."""
     present = [*state_file.files(directory), *of_other_bases(directory)]
     aside = directory / BEFORE_RESET
     if present:

@@ -208,7 +208,7 @@ def _describe(name: str, section: Section, array: npt.NDArray[Any]) -> _Item:
 
 def _sections(body: memoryview, items: list[_Item], path: Path) -> dict[str, Section]:
     if sum(item.size for item in items) != len(body):
-        raise StateFileError(f"{path}: its sections do not fill it")
+        raise StateFileError(f"{path}: its sections do not add up to its size")
     sections: dict[str, Section] = {}
     end = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""A doorbell: ends the wait of one process. Whoever rings never waits, and nothing is lost where nobody waits.
+"""A bell: ends the wait of one process. Ringing never waits, and no ring is lost.
 
 A FIFO in /dev/shm that both sides hold open for reading and writing, so that each may come and go: what is in it means
 no more than "look again". A ringer who rings often looks first whether anybody waits, in a word that the waiting
@@ -60,7 +60,7 @@ class Bell:
 
     def ring(self) -> None:
         """End the owner's wait, or its next one."""
-        with contextlib.suppress(BlockingIOError):  # it is full: the owner has been rung for
+        with contextlib.suppress(BlockingIOError):  # it is full: a ring is pending already
             os.write(self.fd, b"!")
 
     def ring_if_waiting(self) -> None:
@@ -84,5 +84,5 @@ class Bell:
                 pass
 
     def close(self) -> None:
-        """Let go of the bell; it stays for others."""
+        """Close the bell; it stays for others."""
         os.close(self.fd)

@@ -1,7 +1,7 @@
-"""A reservoir: samples of the whole past, spread over content groups, written by the trainer.
+"""A reservoir: samples of the whole past, spread over groups, written by the trainer.
 
 Class-balancing reservoir sampling (Chrysakis & Moens, "Online Continual Learning from Imbalanced Data", ICML 2020),
-with content groups for classes: a new row of a group that is not the largest takes the place of a random row of the
+with groups for classes: a new row of a group that is not the largest takes the place of a random row of the
 largest; within the largest group, plain reservoir sampling (Vitter 1985). Where every group has a single row, groups
 themselves are sampled, so that a stream of one-row groups is remembered evenly too. Rows are sealed with a checksum: a
 row that a dead writer had half written is dropped, and a reader in another process never takes one.

@@ -64,7 +64,7 @@ class Layout:
 
 
 class _Untracked(shared_memory.SharedMemory):
-    """SharedMemory that no resource tracker knows of: an exiting process's tracker would unlink it for everybody."""
+    """SharedMemory without a resource tracker: that of an exiting process would unlink it for all."""
 
     def __init__(self, name: str, *, create: bool = False, size: int = 0) -> None:
         if sys.version_info >= (3, 13):
@@ -119,7 +119,7 @@ class Segment:
             return False
 
     def put_back(self) -> None:
-        """Make it anew with the content that it has, where somebody removed it; for its writer, which then attaches.
+        """Make it again with its content, if it was removed; for its writer, which then attaches.
 
         Raises SharedMemoryUnusable where that is impossible.
         """
@@ -192,7 +192,9 @@ def create(name: str, layout: Layout) -> Segment:
         (SHM_DIR / unfinished).rename(SHM_DIR / name)
     except PermissionError:
         remove(unfinished)
-        raise SharedMemoryDenied(f"{SHM_DIR / name} belongs to another user; remove it or set another name") from None
+        raise SharedMemoryDenied(
+            f"{SHM_DIR / name} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE"
+        ) from None
     except BaseException:
         remove(unfinished)
         raise

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.model.default_network import from_state_dict, two_layer
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, load_base_model
+from pipeline.runtime.extras import lacking
 from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.runtime.reports import UNTRAINED
 
@@ -56,6 +57,8 @@ def _read(path: Path) -> BaseModel:
 
 
 def _from_state_dict(path: Path) -> BaseModel:
+    if reason := lacking("torch", "a PyTorch state dict"):
+        raise UnusableModel(path.name, reason)
     import torch
 
     path.stat()

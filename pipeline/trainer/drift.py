@@ -1,4 +1,4 @@
-"""Notices that the error of the predictions has risen: the Page-Hinkley test (Page 1954; Hinkley 1971)."""
+"""Detects that the error of the predictions has risen: the Page-Hinkley test (Page 1954; Hinkley 1971)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class PageHinkley:
     It sums by how much each value exceeds the running mean and the tolerance, each in standard deviations of the
     sequence so far; when the sum is `threshold` above its minimum, the mean has risen, and the test starts over.
     The first `burn_in` values only make the mean. Mean and deviation forget: they weigh a value by how long ago it was,
-    over about `memory` of them, so that after a long history neither the high errors of the first hours nor the mere
-    number of values hides a rise.
+    over about `memory` of them, so that neither the high errors of the first hours nor a long history
+    hides a rise.
     """
 
     def __init__(self, threshold: float = 50.0, tolerance: float = 0.5, burn_in: int = 100, memory: int = 500) -> None:

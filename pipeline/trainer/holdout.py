@@ -1,4 +1,4 @@
-"""Whole content groups are kept out of training, to judge by."""
+"""Whole groups are held out of training, to judge on."""
 
 from __future__ import annotations
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
+from pipeline.runtime.extras import lacking
 from pipeline.trainer.device import release
 from pipeline.trainer.fallback_learner import FallbackLearner
 from pipeline.trainer.learner import Learner
@@ -37,11 +39,13 @@ def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int 
 def _on_processor(base: BaseModel, recipe: Recipe) -> Learner:
     """Return the fast learner for a plain perceptron, the one on torch for everything else.
 
-    torch is imported only then: it costs more memory than all the rest.
+    torch is imported only then: it is optional, and costs more memory than all the rest.
     """
     mlp = plain_mlp(base)
     if mlp is not None:
         return MlpLearner(mlp, base.vector(), recipe)
+    if reason := lacking("torch", "training any graph but a plain perceptron"):
+        raise UnusableModel(base.name, reason)
     from pipeline.trainer.torch_learner import TorchLearner
 
     return TorchLearner(base, recipe)

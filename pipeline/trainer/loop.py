@@ -62,7 +62,7 @@ def serve(process: Process[TrainerReport]) -> None:
     resume(process, publisher, training, ring, {"reservoir": reservoir, "holdout": holdout})
     report = process.report
     report.recipe, report.base_model, report.base_digest = settings.recipe, base.name, base.digest
-    report.device = ""  # that of the life before
+    report.device = ""  # that of the previous start
     _say_where(process, training, note)
     obedience = Obedience(process, orders, base, training, publisher)
     process.log.info("training", base_model=base.name, learner=report.learner, step=training.total_steps)
@@ -70,7 +70,7 @@ def serve(process: Process[TrainerReport]) -> None:
 
 
 def _say_where(process: Process[TrainerReport], training: OnlineTraining, note: str = "") -> None:
-    """Report where it trains if that is news; `note` says why it is not where the settings ask for."""
+    """Report the device if it has changed; `note` says why it is not the one of the settings."""
     learner, report = training.learner, process.report
     if learner.device == report.device:
         return
@@ -180,7 +180,7 @@ class _Progress:
         return math.inf
 
     def measure(self) -> None:
-        """Take the figures anew, which costs as much as a score of steps."""
+        """Compute the figures again, which costs as much as twenty steps."""
         self._figures = self._training.report()
         self._measured_at, self._measured_cursor = time.monotonic(), self._training.cursor
 

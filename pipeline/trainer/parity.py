@@ -1,4 +1,4 @@
-"""Before the first step: the learner has to predict what ONNX Runtime predicts with the same weights."""
+"""The check before the first step: the learner must predict what ONNX Runtime predicts with the same weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROWS = 32
 
 
 def check_parity(base: BaseModel, learner: Learner) -> None:
-    """Compare the two on rows in the range of real features and beyond it.
+    """Compare both on rows in the range of real features and beyond it.
 
     Raises UnusableModel where they differ, Interrupted where they could not be compared.
     """

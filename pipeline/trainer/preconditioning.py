@@ -1,16 +1,16 @@
 """Preconditioning: the coordinates in which gradient descent works, θ = origin + scale · w, elementwise.
 
-In the weights' own units one step size cannot suit every layer of a model that somebody else trained: a change of the
-first layer moves the score a hundred times further than the same change of the last. So each weight is measured in the
-unit in which it moves the score alike: scale ∝ 1 / sqrt(E[(∂score/∂θ)²]), the inverse root of the Gauss-Newton
-diagonal at the base model, estimated from the first rows without looking at their scores. The common factor makes
-E|∂score/∂w|² = sensitivity², after which the same step size fits any model, whatever the number of its weights and the
-scale of features and score. Weight decay on w pulls towards the origin, the base model.
+In the weights' own units no step size suits every layer of a given model: a change of the first layer may move the
+score a hundred times further than the same change of the last. So each weight is scaled so that all move the score
+alike: scale ∝ 1 / sqrt(E[(∂score/∂θ)²]), the inverse root of the Gauss-Newton diagonal at the base model, estimated
+from the first rows without their scores. The common factor makes E|∂score/∂w|² = sensitivity², after which the
+same step size fits any model, whatever the number of its weights and the scale of features and score. Weight decay on w
+pulls towards the origin, the base model.
 
 A model without standardisation of its own also has its features centred: it sees x - mean instead of x, with the bias
-b' = b + W · mean of its first layer instead of b. That is the same score, but weights and bias no longer do each
-other's work, and gradient descent gets on. On the way out the bias is turned back, so that what is published takes x as
-it is.
+b' = b + W · mean of its first layer instead of b. That is the same score, but weights and bias are no longer
+correlated, and gradient descent converges faster. When weights are exported, the bias is changed back, so that a
+published model takes x as it is.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _FLOOR_OF_MODEL = 1e-12
 def scale_from(squared_jacobian: Doubles, parameters: tuple[Parameter, ...], sensitivity: float) -> Doubles:
     """Return the scale float64[n_parameters] for a mean squared Jacobian float64[n_parameters].
 
-    Weights that hardly matter (a unit that the rows did not reach) are held to a share of their tensor's mean, so that
-    they are not moved wildly. All ones where no weight matters.
+    Weights that hardly matter (a unit that the rows did not reach) get a share of their tensor's mean, so that their
+    steps stay small. All ones where no weight matters.
     """
     floor = np.full_like(squared_jacobian, _FLOOR_OF_MODEL * squared_jacobian.mean())
     for parameter in parameters:

@@ -19,7 +19,7 @@ ADAM_STEP_SIZE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the model learns. The defaults were chosen by measurement: docs/learning.md.
+    """How the model learns. The defaults were chosen by measurement: docs/learning-results.md.
 
     optimizer           "sgd" (with momentum) or "adam"
     step_size           learning rate, in the coordinates of `preconditioning.py`
@@ -28,7 +28,7 @@ class Recipe:
     prior               the weight decay is at least this divided by the number of steps taken
     max_norm            gradients longer than this are shortened to it
     warmup_steps        the step size rises linearly over this many steps
-    ema_decay           ceiling of the EMA's decay
+    ema_decay           upper bound of the EMA's decay
     ema_ramp            whether the decay rises with the steps taken, or is `ema_decay` from the first
     batch_size          rows in a train step
     replay_mix          share of replayed rows in the step that trains on new rows
@@ -60,7 +60,7 @@ class Recipe:
 
     @classmethod
     def adr_0781(cls) -> Recipe:
-        """Return the design record's recipe to the letter.
+        """Return the design record's recipe, literally.
 
         SGD at 1e-4 on the 0..100 scale, one step for 32 new samples, EMA decay 0.999 from the first step.
         """
@@ -78,7 +78,7 @@ class Recipe:
 
     @classmethod
     def from_scratch(cls) -> Recipe:
-        """Return the recipe for an untrained network: there is nothing in it to believe."""
+        """Return the recipe for an untrained network: without a prior."""
         return cls(prior=0.0)
 
     @classmethod
@@ -111,7 +111,7 @@ class Recipe:
         return self.step_size * min(1.0, step / self.warmup_steps) if self.warmup_steps else self.step_size
 
     def weight_decay_at(self, step: int) -> float:
-        """Return the weight decay at a step, counted from 1: what little evidence there is has to outweigh the base."""
+        """Return the weight decay at a step, counted from 1: the fewer the steps, the stronger the prior."""
         return max(self.weight_decay, self.prior / step)
 
     def ema_decay_at(self, step: int) -> float:

@@ -1,9 +1,9 @@
 """Where a starting trainer goes on: from shared memory, else from the saved state, else from the base model.
 
-What was learned from one base model is not used with another. Where the base model is not the one of the life before,
-its own state is taken, if it has been trained here earlier, and training goes on with samples that come from now on:
-the rows of another one's time may have other features or another target. VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES says
-that they have not; then rows stay, and only what was learned is changed.
+What was learned from one base model is not used with another. If the base model has changed since the last start, its
+own state is taken, if it was trained here before, and training continues with new samples only: older rows may have
+other features or another target. VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES says that they have not; then rows stay,
+and only the weights change.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def resume(
 
 
 def base_note(report: TrainerReport) -> str:
-    """Return what is to be said of a change of the base model, until there is a stable checkpoint of the new one."""
+    """Return the note on a change of the base model, shown until there is a stable checkpoint of the new one."""
     if not report.base_before:
         return ""
     return f"another base model (before: {report.base_before}); it learns from sample {report.start:,} on"

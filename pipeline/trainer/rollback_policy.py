@@ -1,4 +1,4 @@
-"""When to give up the live weights and go back to the last stable ones."""
+"""When to replace the live weights by the last stable ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RollbackPolicy:
     def should_roll_back(self, finite: bool, live_rmse: float, stable_rmse: float) -> bool:
         """Take one evaluation of both on the same samples; return whether the live weights have to go.
 
-        Weights that are not `finite` go at once. RMSEs are NaN while there is nothing to judge by: then none is worse.
+        Weights that are not `finite` are replaced at once. RMSEs are NaN while there are no rows to judge on.
         """
         far_worse = live_rmse > self._factor * stable_rmse + self._margin
         overflows = math.isfinite(stable_rmse) and not math.isfinite(live_rmse)

@@ -1,4 +1,4 @@
-"""Keeps the training informed of the last stable checkpoint's weights, which the exporter publishes."""
+"""Tells the training the weights of the last stable checkpoint, which the exporter publishes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StableFollower:
 
     def follow(self, training: OnlineTraining) -> None:
         """Tell `training` of newer stable weights, or that there are none any more."""
-        letter = self._newer()
-        if letter is None:
+        newest = self._newer()
+        if newest is None:
             return
         try:
-            weights = messages.decode_stable(letter.payload)
+            weights = messages.decode_stable(newest.payload)
         except msgspec.MsgspecError:  # of another release of this program
             return
         if not weights.checkpoint or weights.base_digest != self._process.report.base_digest:
@@ -50,8 +50,8 @@ class StableFollower:
         if box.version == self._version:
             return None
         try:
-            letter = box.read()
+            newest = box.read()
         except Torn:
             return None
-        self._version = letter.version if letter is not None else 0
-        return letter
+        self._version = newest.version if newest is not None else 0
+        return newest

@@ -91,7 +91,7 @@ class TorchLearner:
         return [self._step(*batch) for batch in batches]
 
     def _run(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Take a step on each batch whatever comes of it; return loss and norm of each, float32[n, 2] on the device."""
+        """Take a step on each batch, finite or not; return loss and norm of each, float32[n, 2] on the device."""
         figures = []
         for features, score in batches:
             loss = self._differentiate(features, score)

@@ -14,8 +14,8 @@ from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
-from tests.base_models.sidecar import export, rows, send, snapshot, wait_until_trained
-from tests.contract.sidecar import COMMAND, running
+from tests.base_models.real_frames import export, rows, send, snapshot, trained
+from tests.support.sidecar import COMMAND, running
 
 SAMPLES = 600
 SHIPPED = ["vmaf_tiny_v1", "vmaf_tiny_v2", "vmaf_tiny_v4", "fr_regressor_v1", "fr_regressor_v2"]
@@ -39,9 +39,8 @@ def _round_trip(path: Path, directory: Path) -> None:
     features, scores = rows(base.n_features, SAMPLES)
     settings = {"VMAFX_BASE_MODEL_PATH": str(path), "VMAFX_SIDECAR_N_FEATURES": str(base.n_features)}
     with running(directory, **settings) as sidecar:
-        send(sidecar.socket, features, scores)
-        report = wait_until_trained(sidecar, SAMPLES)
-        assert report["base_model"] == path.name
+        send(sidecar, features, scores)
+        assert trained(sidecar, SAMPLES).base_model == path.name
         checkpoint = export(sidecar)
         ema = snapshot(sidecar).export_vector()
     assert subprocess.run([*COMMAND, "verify", str(checkpoint)], capture_output=True, check=False).returncode == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import onnx
@@ -14,8 +13,8 @@ import torch
 
 from pipeline import data
 from pipeline.runtime.lifecycle import ExitCode
-from tests.base_models.sidecar import export, rows, send, wait_until_trained
-from tests.contract.sidecar import COMMAND, Sidecar, running
+from tests.base_models.real_frames import export, rows, send, trained
+from tests.support.sidecar import COMMAND, SIX, Sidecar, running
 
 pytestmark = pytest.mark.processes
 
@@ -24,8 +23,8 @@ def test_without_a_base_model_a_network_is_trained(tmp_path: Path) -> None:
     """A two-layer network for the configured width, and `status` says that it began untrained."""
     features, scores = rows(9, 300)
     with running(tmp_path, VMAFX_SIDECAR_N_FEATURES="9") as sidecar:
-        send(sidecar.socket, features, scores)
-        assert wait_until_trained(sidecar, 300)["base_model"] == "untrained network"
+        send(sidecar, features, scores)
+        assert trained(sidecar, 300).base_model == "untrained network"
         model = onnx.load(export(sidecar))
     assert [node.op_type for node in model.graph.node] == ["Gemm", "Relu", "Gemm"]
     assert model.graph.input[0].type.tensor_type.shape.dim[1].dim_value == 9
@@ -35,11 +34,11 @@ def test_a_state_dict_is_a_base_model(tmp_path: Path) -> None:
     """The weights of Linear, ReLU, Linear in a .pt file are where training begins."""
     network = torch.nn.Sequential(torch.nn.Linear(6, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
     torch.save(network.state_dict(), tmp_path / "base.pt")
-    settings = {"VMAFX_BASE_MODEL_PATH": str(tmp_path / "base.pt"), "VMAFX_SIDECAR_N_FEATURES": "6"}
+    settings = SIX | {"VMAFX_BASE_MODEL_PATH": str(tmp_path / "base.pt")}
     features, scores = rows(6, 300)
     with running(tmp_path, **settings) as sidecar:
-        send(sidecar.socket, features, scores)
-        assert wait_until_trained(sidecar, 300)["base_model"] == "base.pt"
+        send(sidecar, features, scores)
+        assert trained(sidecar, 300).base_model == "base.pt"
         names = {tensor.name for tensor in onnx.load(export(sidecar)).graph.initializer}
     assert names == set(network.state_dict())
 
@@ -47,26 +46,27 @@ def test_a_state_dict_is_a_base_model(tmp_path: Path) -> None:
 def test_samples_wait_for_a_model_that_is_not_there_yet(tmp_path: Path) -> None:
     """Meanwhile they are accepted and kept, the phase is `initializing`; when the file comes, all are trained on."""
     late = tmp_path / "late.onnx"
-    settings = {"VMAFX_BASE_MODEL_PATH": str(late), "VMAFX_SIDECAR_N_FEATURES": "6"}
+    settings = SIX | {"VMAFX_BASE_MODEL_PATH": str(late)}
     features, scores = rows(6, 300)
-    with running(tmp_path, **settings) as sidecar:
-        send(sidecar.socket, features, scores)
-        trainer = _when(sidecar, "initializing")
-        assert str(late) in str(trainer["problem"])
+    with Sidecar(tmp_path, **settings) as sidecar:
+        sidecar.launch()
+        sidecar.wait_for(sidecar.is_served)
+        send(sidecar, features, scores)
+        sidecar.wait_for(lambda: sidecar.reported().trainer.problem)
+        trainer = sidecar.reported().trainer
+        assert trainer.phase == "initializing"
+        assert str(late) in trainer.problem
         shutil.copy(data.BASE_MODEL, late)
-        assert wait_until_trained(sidecar, 300)["evicted_untrained"] == 0
+        assert trained(sidecar, 300).evicted_untrained == 0
 
 
 @pytest.mark.parametrize("kind", ["int8", "wrong width", "not a model", "pickle"])
 def test_a_model_that_is_no_use_ends_the_sidecar(kind: str, tmp_path: Path) -> None:
     """With the documented code and one line that names the model and what is wrong; no traceback, no other model."""
     path, code, words = _useless(kind, tmp_path)
-    sidecar = Sidecar(tmp_path, VMAFX_BASE_MODEL_PATH=str(path), VMAFX_SIDECAR_N_FEATURES="6")
-    try:
-        assert sidecar.process.wait(timeout=60) == code
-    finally:
-        sidecar.stop()
-    log = sidecar.log.read_text()
+    with Sidecar(tmp_path, **SIX, VMAFX_BASE_MODEL_PATH=str(path)) as sidecar:
+        assert sidecar.launch().wait(60) == code
+    log = sidecar.log()
     assert "Traceback" not in log
     reasons = [json.loads(line).get("reason", "") for line in log.splitlines() if line.startswith("{")]
     assert any(path.name in reason and all(word in reason for word in words) for reason in reasons), log
@@ -81,16 +81,6 @@ def test_several_bad_settings_are_named_at_once() -> None:
         "vmafx-sidecar: VMAFX_SIDECAR_BATCH_SIZE",
         "vmafx-sidecar: VMAFX_SIDECAR_LR",
     ]
-
-
-def _when(sidecar: Sidecar, phase: str) -> dict[str, object]:
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up:
-        trainer: dict[str, object] = sidecar.status()["trainer"]
-        if trainer["phase"] == phase and trainer["problem"]:
-            return trainer
-        time.sleep(0.1)
-    raise AssertionError(sidecar.log.read_text())
 
 
 def _useless(kind: str, directory: Path) -> tuple[Path, int, list[str]]:

@@ -39,8 +39,8 @@ from pipeline.registry import registry
 from pipeline.runtime.reports import ExporterReport, Reporter
 from pipeline.runtime.restore import Saved
 from pipeline.shm.segment import SHM_DIR
-from tests.checkpoints.making import small_model
-from tests.exporter.surroundings import Surroundings, settings_for
+from tests.support.checkpoints import small_model
+from tests.support.surroundings import Surroundings, settings_for
 
 KEEP = 3
 EXPECTED = (OSError, CheckpointError, registry.RegistryError, pins.PinsError, Refused, UnusableModel)

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from pipeline.checkpoints import checkpoint as sidecar
 from pipeline.checkpoints import cli, pins
 from pipeline.checkpoints.names import file_of
+from pipeline.console import orders
 from pipeline.registry import registry
-from tests.checkpoints.making import publish_one, reconciled
+from pipeline.runtime import control
+from tests.support.checkpoints import publish_one, reconciled
 
-COMMANDS = {"checkpoints": cli.checkpoints, "pin": cli.pin, "unpin": cli.unpin, "rollback": cli.rollback}
+COMMANDS = {"checkpoints": cli.checkpoints, "pin": cli.pin, "unpin": cli.unpin, "rollback": orders.rollback}
 
 
 @pytest.fixture
@@ -50,6 +53,57 @@ def test_the_list_as_json_is_what_the_sidecars_say(directory: Path) -> None:
     listed = json.loads(call(directory, "checkpoints", "--json").output)
     assert [(each["version"], each["state"], each["pinned"]) for each in listed][1] == (2, "stable", False)
     assert listed[3]["sha256"] == registry.digest_of(file_of(directory, 4))
+
+
+def test_list_is_what_the_command_alone_shows(directory: Path) -> None:
+    """Whoever looks for `list` finds it, with the same options."""
+    for options in ((), ("--json",), ("--directory", str(directory))):
+        listed = call(directory, "checkpoints", "list", *options)
+        assert (listed.exit_code, listed.output) == (0, call(directory, "checkpoints", *options).output)
+
+
+@pytest.mark.parametrize(("pointer", "version"), [("latest", 4), ("latest-stable", 2)])
+def test_a_pointer_stands_for_the_version_that_it_leads_to(directory: Path, pointer: str, version: int) -> None:
+    """In every command that takes a version."""
+    call(directory, "rollback")
+    shown = call(directory, "checkpoints", "show", pointer, "--json").output
+    assert json.loads(shown)["version"] == version
+    compared = call(directory, "checkpoints", "diff", "1", pointer, "--json").output
+    assert [each["version"] for each in json.loads(compared)["checkpoints"]] == [1, version]
+    assert call(directory, "pin", pointer).output == f"{version} is pinned\n"
+    assert pins.read(directory) == {version}
+    assert call(directory, "unpin", pointer).output == f"{version} is no longer pinned\n"
+
+
+def test_versions_are_completed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pointers and what is published, newest first; for `unpin` what is pinned; nothing where there is no directory."""
+
+    def offered(command: str, *arguments: str, incomplete: str = "") -> list[str]:
+        completion = ShellComplete(COMMANDS[command], {}, command, "_COMPLETE")
+        return [item.value for item in completion.get_completions(list(arguments), incomplete)]
+
+    monkeypatch.setenv("VMAFX_SIDECAR_CHECKPOINT_DIR", str(directory))
+    pins.write(directory, {1, 3})
+    everything = ["latest", "latest-stable", "4", "3", "2", "1"]
+    assert offered("checkpoints", "show") == everything
+    assert offered("checkpoints", "diff", "4") == everything
+    assert offered("pin", incomplete="l") == ["latest", "latest-stable"]
+    assert offered("unpin") == ["3", "1"]
+    monkeypatch.setenv("VMAFX_SIDECAR_CHECKPOINT_DIR", "/nowhere")
+    assert offered("pin") == []
+    assert offered("checkpoints", "--directory", str(directory), "show", incomplete="4") == ["4"]
+    assert offered("pin", "--directory", str(directory), incomplete="4") == ["4"]
+
+
+@pytest.mark.parametrize(
+    "command", [("checkpoints", "list"), ("checkpoints", "show"), ("checkpoints", "diff"), *COMMANDS]
+)
+def test_help_needs_no_directory(command: str | tuple[str, ...]) -> None:
+    """Nor usable settings."""
+    name, *more = (command,) if isinstance(command, str) else command
+    environment = {"VMAFX_SIDECAR_CHECKPOINT_DIR": "/nowhere", "VMAFX_SIDECAR_LR": "x"}
+    result = CliRunner().invoke(COMMANDS[name], [*more, "--help"], env=environment)
+    assert (result.exit_code, result.output[:6]) == (0, "Usage:")
 
 
 def test_show_and_diff(directory: Path) -> None:
@@ -90,7 +144,13 @@ def test_a_pinned_checkpoint_outlives_the_others(directory: Path) -> None:
 
 def test_rollback_goes_back_one_stable_checkpoint_at_a_time(directory: Path) -> None:
     """Pointer, sidecar and registry agree; the withdrawn files stay; with none left it is an error."""
-    assert call(directory, "rollback").output == "model_v000004 is withdrawn; latest-stable is model_v000002\n"
+    output = call(directory, "rollback").output
+    assert output.startswith(
+        "model_v000004 is withdrawn; latest-stable is model_v000002; training starts over from ver"
+    )
+    in_force = control.read(directory / "state").control
+    assert in_force.reset is not None
+    assert (in_force.reset.to, [each.version for each in in_force.withdrawn]) == ("2", [4])
     assert (directory / "latest-stable.onnx").resolve().name == "model_v000002.onnx"
     withdrawn = sidecar.read(directory, 4)
     assert withdrawn.state == "unstable"
@@ -113,6 +173,7 @@ def test_rollback_goes_back_one_stable_checkpoint_at_a_time(directory: Path) -> 
         (("checkpoints", "show", "77"), "model_v000077.json: No such file"),
         (("checkpoints", "diff", "1", "77"), "model_v000077.json: No such file"),
         (("checkpoints", "--directory", "/nowhere"), "/nowhere: no such directory"),
+        (("pin", "1", "--directory", "/nowhere"), "/nowhere: no such directory"),
     ],
 )
 def test_a_mistake_is_one_line(directory: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -123,6 +184,14 @@ def test_a_mistake_is_one_line(directory: Path, arguments: tuple[str, ...], mess
     assert message in result.output
     assert "Traceback" not in result.output
     assert sorted(path.name for path in directory.glob("[!.]*")) == before
+
+
+def test_a_pointer_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    """Before the first stable checkpoint."""
+    publish_one(tmp_path, "unproven", seed=0)
+    reconciled(tmp_path, keep=1)
+    result = call(tmp_path, "checkpoints", "show", "latest-stable")
+    assert (result.exit_code, result.output) == (1, f"Error: {tmp_path}: latest-stable leads to no checkpoint\n")
 
 
 def test_a_broken_pins_file_is_named(directory: Path) -> None:

@@ -17,8 +17,8 @@ from pipeline.checkpoints.reconcile import reconcile
 from pipeline.model.verify import verify
 from pipeline.registry import registry
 from pipeline.runtime.locks import locked
-from tests.checkpoints.dying import completes, kill, refuse
-from tests.checkpoints.making import publish_one, reconciled, small_model
+from tests.support.checkpoints import publish_one, reconciled, small_model
+from tests.support.dying import completes, kill, refuse
 
 
 def broken_promises(directory: Path) -> list[str]:

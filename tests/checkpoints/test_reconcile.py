@@ -17,7 +17,7 @@ from pipeline.checkpoints.names import file_of, published
 from pipeline.checkpoints.publish import next_version, publish
 from pipeline.checkpoints.reconcile import Overview, reconcile
 from pipeline.registry import registry
-from tests.checkpoints.making import CREATED, publish_one, reconciled, small_model
+from tests.support.checkpoints import CREATED, publish_one, reconciled, small_model
 
 BASE = small_model()
 
@@ -123,7 +123,7 @@ def test_a_stable_model_that_is_broken_is_not_led_to(tmp_path: Path) -> None:
     reconciled(tmp_path)
     file_of(tmp_path, 3).write_bytes(file_of(tmp_path, 3).read_bytes()[:-1])
     overview = reconcile(tmp_path, 10, BASE.digest)
-    assert "model_v000003.onnx: it has another digest" in problems(overview)
+    assert "model_v000003.onnx: its digest is not the one in" in problems(overview)
     assert "model_v000003.onnx" in overview.incomparable
     assert (stable_pointer(tmp_path), pointers.pointed(tmp_path, pointers.LATEST)) == (2, 2)
     file_of(tmp_path, 3).unlink()

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -14,30 +15,30 @@ from pathlib import Path
 
 import pytest
 
+import pipeline
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.cli import COMMANDS
+from pipeline.console import plot
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS
 from pipeline.runtime import kernel, regions
 from pipeline.runtime.journal import open_journals
 from pipeline.runtime.reports import ExporterReport, IngestReport, TrainerReport
 from pipeline.shm import segment
-from tests.monitor.boards import at_work, publish, settings_of
+from tests.support.boards import at_work, publish, settings_of
+from tests.support.processes import REPOSITORY, environment
 
-ROOT = Path(__file__).parents[2]
 
-
-def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
+def _run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        cwd=ROOT,
-        env=kept | {"COLUMNS": "200"} | environment,
+        cwd=REPOSITORY,
+        env=environment(COLUMNS="200") | settings,
     )
 
 
@@ -163,7 +164,7 @@ def test_top_shows_the_sidecar_on_a_terminal(instance: str) -> None:
         stdin=inside,
         stdout=inside,
         stderr=subprocess.PIPE,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env=os.environ | {"VMAFX_SIDECAR_INSTANCE": instance, "TERM": "xterm"},
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
@@ -197,6 +198,21 @@ def test_plot_draws_the_recorded_curve(tmp_path: Path, on: str) -> None:
     assert (result.returncode, result.stdout.strip()) == (0, str(out)), result.stderr
     assert out.read_bytes().startswith(b"\x89PNG")
     assert out.stat().st_size > 10_000
+
+
+def test_plot_says_how_far_behind_it_may_be() -> None:
+    """As far as the monitor's next write."""
+    assert f"the newest {history.SAVE_INTERVAL_S} seconds may be missing" in _run("plot", "--help").stdout
+
+
+def test_plot_has_the_colours_of_the_page() -> None:
+    """The same model or verdict has the same colour in both, in the page's light scheme."""
+    style = (Path(pipeline.__file__).parent / "monitor" / "assets" / "page.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#\w+)", style.partition("@media")[0]))
+    assert {model: colour for model, (*_, colour) in plot._MODELS.items()} == {
+        model: colours[model] for model in ("ema", "base", "stable")
+    }
+    assert [colour for _, colour in plot._MARKS.values()] == [colours[mood] for mood in ("good", "bad", "busy")]
 
 
 def test_plot_finds_the_history_of_the_settings(tmp_path: Path) -> None:
@@ -253,5 +269,5 @@ def test_the_overview_imports_nothing_heavy() -> None:
     script = (
         f"import sys, pipeline.cli, pipeline.monitor.__main__, {', '.join(modules)}; print({heavy} & {{*sys.modules}})"
     )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, check=False)
     assert result.stdout.strip() == "set()", result.stderr

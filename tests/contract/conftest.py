@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.sidecar import PUBLISHING, Sidecar, running
+from tests.support.sidecar import PUBLISHING, Sidecar, running
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract.client import DEADLINE_S, Client, Json, line, sample
-from tests.contract.sidecar import PUBLISHING, Sidecar, running
+from tests.support.client import DEADLINE_S, Client, Json, line, sample
+from tests.support.sidecar import PUBLISHING, SIX, Sidecar, running
+from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.processes
 
@@ -301,10 +302,7 @@ def test_the_step_only_grows(client: Client) -> None:
     """Over a stream of messages the step never goes back, and in the end the sidecar has trained."""
     steps = [client.ask(message)["step"] for message in fresh(500)]
     assert steps == sorted(steps)
-    give_up = time.monotonic() + 60.0
-    while not client.ask(fresh(1)[0])["step"]:
-        assert time.monotonic() < give_up, "no step was ever made"
-        time.sleep(0.1)
+    assert eventually(lambda: client.ask(fresh(1)[0])["step"])
 
 
 def next_checkpoint(client: Client) -> str:
@@ -312,13 +310,12 @@ def next_checkpoint(client: Client) -> str:
 
     All samples are of one content, on which no gate can judge: a checkpoint found unstable may not be announced.
     """
-    give_up = time.monotonic() + 120.0
-    while time.monotonic() < give_up:
-        for answer in client.ask_all(fresh(20, source_id="film")):
-            if "checkpoint" in answer:
-                return str(answer["checkpoint"])
-        time.sleep(0.02)
-    pytest.fail("no checkpoint was announced")
+
+    def announced() -> list[str]:
+        answers = client.ask_all(fresh(20, source_id="film"))
+        return [answer["checkpoint"] for answer in answers if "checkpoint" in answer]
+
+    return eventually(announced)[0]
 
 
 def test_a_checkpoint_is_announced_once_a_connection(tmp_path: Path) -> None:
@@ -349,13 +346,14 @@ def test_eighty_features_by_default(tmp_path: Path) -> None:
 
 def test_a_stop_answers_what_was_sent(tmp_path: Path) -> None:
     """Messages that are on the wire at SIGTERM are answered or the connection closes: never half an answer."""
-    with running(tmp_path, VMAFX_SIDECAR_N_FEATURES="6") as sidecar, Client(sidecar.socket) as client:
+    with running(tmp_path, **SIX) as sidecar, Client(sidecar.socket) as client:
         client.ask(fresh(1)[0])
         messages = fresh(200)
         client.write(*messages)
-        sidecar.terminate()
+        sidecar.process.terminate()
         rest = client.socket.makefile("rb").read()
         assert rest == b"" or rest.endswith(b"\n")
         assert [json.loads(answer)["job_id"] for answer in rest.splitlines()] == [
             message["job_id"] for message in messages
         ]
+        assert sidecar.process.wait(PATIENCE_S) == 0

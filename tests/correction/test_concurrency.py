@@ -14,8 +14,8 @@ from pipeline.correction.host import host_id
 from tests.correction.encodes import encodes
 from tests.correction.recorder import LINEAR
 from tests.correction.reference import batch_ridge
+from tests.support.processes import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 FEATURES = ("bitrate", "i_bytes", "fps")
 
 

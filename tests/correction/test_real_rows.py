@@ -15,7 +15,6 @@ from pipeline.correction.captures import Features
 from pipeline.model.accuracy import rmse
 from pipeline.model.runtime import OnnxModel
 
-SHARED = Path(__file__).parents[3] / "shared"
 CODECS = ("libx264", "libx265", "libsvtav1")
 
 
@@ -67,19 +66,6 @@ def test_the_error_on_unseen_sources_falls(
     assert after < 0.9 * before
     if target == "vmaf_phone":
         assert after < 0.4 * before
-
-
-@pytest.mark.skipif(not SHARED.exists(), reason="../shared is not there")
-@pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("target", ["vmaf_neg", "vmaf_phone"])
-def test_a_correction_beats_the_running_mean_within_80_captures(codec: str, target: str) -> None:
-    """The figures of the documentation: on sources never seen, better than no correction and than the mean residual."""
-    pytest.importorskip("pyarrow", reason="the corpus extra is not installed")
-    from benchmarks.correction_real_rows import CAPTURES, curves, load_encodes
-
-    errors = curves(load_encodes(), codec, target)
-    at = CAPTURES.index(80)
-    assert errors["quadratic"][at] < errors["linear"][at] < errors["running mean"][at] < errors["before"][at]
 
 
 def test_a_correction_by_settings_of_its_own(tmp_path: Path) -> None:

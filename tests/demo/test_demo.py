@@ -14,7 +14,7 @@ import pytest
 from pipeline import config
 from pipeline.demo.sidecar import COMMAND, Sidecar, SidecarEndedError
 from pipeline.runtime import regions
-from tests.node.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.processes
 
@@ -37,7 +37,7 @@ def in_shared_memory(socket: str) -> list[str]:
 def socket_of(directory: Path) -> str:
     """Return where the demo's sidecar listens, as the node logs it when it has connected."""
     log = directory / "out" / "node.log"
-    assert eventually(lambda: log.read_text().count("\n") > 0, at_most_s=60.0)
+    assert eventually(lambda: log.read_text().count("\n") > 0)
     return str(json.loads(log.read_text().splitlines()[0])["socket"])
 
 
@@ -86,10 +86,10 @@ def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     """Even SIGKILL of the demo ends the sidecar, which the kernel tells."""
     process = demo(tmp_path, "--seconds", "600")
     assert process.stdout is not None
-    assert eventually(lambda: len(family(tmp_path)) >= 4, at_most_s=60.0)
+    assert eventually(lambda: len(family(tmp_path)) >= 4)
     process.kill()
     process.communicate()
-    assert eventually(lambda: not family(tmp_path), at_most_s=60.0)
+    assert eventually(lambda: not family(tmp_path))
     for leftover in tmp_path.glob("vmafx-demo-*"):
         subprocess.run([*COMMAND, "clean", "--socket", str(leftover / "sidecar.sock")], check=True)
 

@@ -12,7 +12,7 @@ from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.demo.display import Display, Moment
 from pipeline.demo.judge import Judge, Judged, failure, plot, table
 from pipeline.model.runtime import OnnxModel
-from tests.node.checkpoints import constant_model, publish
+from tests.support.node_checkpoints import constant_model, publish
 
 GOOD, BAD = {"rmse": 1.0, "plcc": 0.99, "srocc": 0.98}, {"rmse": 9.0, "plcc": 0.5, "srocc": 0.4}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -16,7 +17,7 @@ import pytest
 
 import pipeline
 from tests.deploy.charts import ROOT
-from tests.node.waiting import eventually
+from tests.support.waiting import eventually
 
 VERSION = pipeline.__version__
 
@@ -78,6 +79,29 @@ def test_wheel_is_complete(built: Path) -> None:
     assert not [name for name in holds if not name.startswith(("pipeline/", "vmafx_sidecar-"))]
 
 
+def test_the_licence_is_in_both(built: Path) -> None:
+    """Its text is in the wheel and in the sdist, and the metadata name it."""
+    text, about = (ROOT / "LICENSE").read_bytes(), f"vmafx_sidecar-{VERSION}"
+    with zipfile.ZipFile(built / f"{about}-py3-none-any.whl") as wheel:
+        assert wheel.read(f"{about}.dist-info/licenses/LICENSE") == text
+        assert b"License-Expression: BSD-3-Clause\nLicense-File: LICENSE\n" in wheel.read(f"{about}.dist-info/METADATA")
+    with tarfile.open(built / f"{about}.tar.gz") as sdist:
+        packed = sdist.extractfile(f"{about}/LICENSE")
+        assert packed is not None
+        assert packed.read() == text
+
+
+def test_the_base_installation_has_no_torch(built: Path) -> None:
+    """torch, plots and corpora are extras; `all` brings what each of them brings."""
+    with zipfile.ZipFile(built / f"vmafx_sidecar-{VERSION}-py3-none-any.whl") as wheel:
+        metadata = wheel.read(f"vmafx_sidecar-{VERSION}.dist-info/METADATA").decode()
+    needed = re.findall(r"^Requires-Dist: ([\w-]+)(?:.*extra == '(\w+)')?", metadata, re.MULTILINE)
+    brings = {extra: {name for name, of in needed if of == extra} for extra in ("", "torch", "plot", "corpus", "all")}
+    assert "onnxruntime" in brings[""]
+    assert not brings[""] & {"torch", "matplotlib", "pyarrow"}
+    assert {"torch", "matplotlib", "pyarrow"} <= brings["torch"] | brings["plot"] | brings["corpus"] == brings["all"]
+
+
 def test_sdist_gives_the_same_wheel(built: Path, tmp_path: Path) -> None:
     """From the sdist the same wheel can be built, and the image and the chart too."""
     with tarfile.open(built / f"vmafx_sidecar-{VERSION}.tar.gz") as sdist:
@@ -108,7 +132,7 @@ def sidecar(installed: Path, tmp_path: Path) -> Iterator[Path]:
     command = [str(installed / "vmafx-sidecar"), "run"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean() | settings, stderr=subprocess.DEVNULL)
     try:
-        assert eventually(socket.exists, 60)
+        assert eventually(socket.exists)
         yield socket
     finally:
         process.terminate()
@@ -127,7 +151,6 @@ def test_installed_command_works(installed: Path, sidecar: Path) -> None:
         shown = subprocess.run(command, cwd=sidecar.parent, env=clean(), check=False, capture_output=True, text=True)
         return dict(json.loads(shown.stdout))
 
-    assert eventually(lambda: status()["healthy"] and status()["monitor"]["http"], 60), status()
-    http = status()["monitor"]["http"]
+    http = eventually(lambda: status()["healthy"] and status()["monitor"]["http"], explain=status)
     with urllib.request.urlopen(http + "/") as page:  # noqa: S310  http, on loopback
         assert b"<html" in page.read().lower()

@@ -89,8 +89,8 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     three = corpus.rows(corpus.mask_of(corpus.sources()[:3]))
     write_npz(tmp_path / "few.npz", three)
     assert Fixture(tmp_path / "few.npz", "vmaf", 6).problem() == (
-        f"VMAFX_SIDECAR_FIXTURE: {tmp_path / 'few.npz'}: {len(three)} rows of 3 contents; "
-        "at least 100 rows of 4 contents needed"
+        f"VMAFX_SIDECAR_FIXTURE: {tmp_path / 'few.npz'}: {len(three)} rows of 3 groups; "
+        "at least 100 rows of 4 groups needed"
     )
 
 

@@ -10,6 +10,7 @@ from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate_inputs import GateInputs
 from pipeline.model.graph import BaseModel, load_base_model, parse_base_model
 from pipeline.model.runtime import OnnxModel
+from pipeline.shm.rows import RowBatch
 
 DELTA = 0.005
 
@@ -40,6 +41,18 @@ def test_rows_of_a_fixture_decide(good: BaseModel, biased: BaseModel, tmp_path: 
     worse = judging.verdict(OnnxModel(biased.serialized), good, None, None)
     assert worse.state == "unstable"
     assert worse.reason.startswith("fixture: RMSE ")
+
+
+@pytest.mark.parametrize(("groups", "advised"), [(3, True), (8, False)])
+def test_a_stream_of_few_groups_is_told_what_to_send(
+    good: BaseModel, tmp_path: Path, groups: int, advised: bool
+) -> None:
+    """Where too few groups are held out, the verdict names the fields that make one; where rows are too few, not."""
+    rows = RowBatch(24, good.n_features)
+    rows.group[:] = np.arange(24) % groups
+    found = GateInputs(tmp_path, None, DELTA, tmp_path).verdict(OnnxModel(good.serialized), good, None, rows)
+    assert found.state == "unproven"
+    assert ("source_id" in found.reason) == ("job_id" in found.reason) == advised
 
 
 def test_without_its_fixture_nothing_is_called_stable(good: BaseModel, biased: BaseModel, tmp_path: Path) -> None:

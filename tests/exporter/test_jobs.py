@@ -19,9 +19,9 @@ from pipeline.runtime.restore import Saved
 from pipeline.runtime.state_file import files
 from pipeline.shm import segment
 from pipeline.shm.ring import Ring
-from tests.checkpoints.dying import completes, kill
-from tests.checkpoints.making import publish_one, small_model
-from tests.exporter.surroundings import N_FEATURES, Surroundings, settings_for
+from tests.support.checkpoints import publish_one, small_model
+from tests.support.dying import completes, kill
+from tests.support.surroundings import N_FEATURES, Surroundings, settings_for
 
 OTHER = small_model(seed=3).vector()
 NEVER = 10**9

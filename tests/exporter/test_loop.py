@@ -18,13 +18,14 @@ from pipeline.model.verify import verify
 from pipeline.runtime import saved_state
 from pipeline.runtime.lifecycle import ExitCode
 from pipeline.runtime.reports import ExporterReport
-from tests.checkpoints.making import small_model
-from tests.exporter.surroundings import Surroundings, settings_for
+from tests.support.checkpoints import small_model
+from tests.support.processes import environment
+from tests.support.surroundings import Surroundings, settings_for
+from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.processes
 
 OTHER = small_model(seed=3).vector()
-PATIENCE_S = 60.0
 
 
 class Exporter:
@@ -38,9 +39,8 @@ class Exporter:
 
     def start(self) -> None:
         """Start the process; the one before has ended."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
         command = [sys.executable, "-m", "pipeline.exporter"]
-        self.process = subprocess.Popen(command, env=environ | self._environ, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=environment(**self._environ), stderr=subprocess.PIPE)
 
     @property
     def report(self) -> ExporterReport:
@@ -49,11 +49,12 @@ class Exporter:
 
     def until(self, condition: Callable[[ExporterReport], object]) -> ExporterReport:
         """Wait until its report meets a condition."""
-        give_up = time.monotonic() + PATIENCE_S
-        while not condition(self.report):
-            assert time.monotonic() < give_up, f"never: {self.report}"
+
+        def met() -> object:
             assert self.process.poll() is None, self.process.communicate()[1]
-            time.sleep(0.02)
+            return condition(self.report)
+
+        eventually(met, explain=lambda: self.report)
         return self.report
 
     def train(self, samples: int, step: int) -> None:

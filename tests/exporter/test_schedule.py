@@ -3,10 +3,9 @@
 import time
 from datetime import UTC, datetime
 
-import pytest
-
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.exporter.schedule import BackOff, Schedule
+from tests.support.clock import Clock
 
 
 def checkpoint(version: int, samples: int, age_s: float) -> Checkpoint:
@@ -25,35 +24,35 @@ def checkpoint(version: int, samples: int, age_s: float) -> Checkpoint:
     )
 
 
-def test_both_conditions_have_to_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_conditions_have_to_hold() -> None:
     """Time alone is not enough, nor are samples alone."""
-    now = time.monotonic()
-    schedule = Schedule(interval_s=600, min_samples=1000)
-    monkeypatch.setattr(time, "monotonic", lambda: now + 599)
+    clock = Clock()
+    schedule = Schedule(interval_s=600, min_samples=1000, clock=clock)
+    clock.now += 599
     assert schedule.due_in(5000) > 0
-    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    clock.now += 2
     assert schedule.due_in(999) > 0
     assert schedule.due_in(1000) <= 0
 
 
-def test_the_age_of_the_last_checkpoint_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_age_of_the_last_checkpoint_counts() -> None:
     """A process that starts 590 s after it waits ten seconds more, and counts samples from it."""
-    now = time.monotonic()
-    schedule = Schedule(interval_s=600, min_samples=1000)
+    clock = Clock()
+    schedule = Schedule(interval_s=600, min_samples=1000, clock=clock)
     schedule.follow(checkpoint(7, samples=4000, age_s=590))
     assert schedule.due_in(9000) > 0
-    monkeypatch.setattr(time, "monotonic", lambda: now + 11)
+    clock.now += 11
     assert schedule.due_in(4999) > 0
     assert schedule.due_in(5000) <= 0
 
 
-def test_a_clock_that_was_stepped_back_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_was_stepped_back_does_not_block() -> None:
     """A checkpoint from the future counts as made just now."""
-    now = time.monotonic()
-    schedule = Schedule(interval_s=600, min_samples=0)
+    clock = Clock()
+    schedule = Schedule(interval_s=600, min_samples=0, clock=clock)
     schedule.follow(checkpoint(7, samples=0, age_s=-1e6))
     assert schedule.due_in(0) > 0
-    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    clock.now += 601
     assert schedule.due_in(0) <= 0
 
 
@@ -91,21 +90,20 @@ def test_samples_of_another_base_models_time_do_not_count() -> None:
     assert schedule.due_in(6000, start=5000) <= 0
 
 
-def test_back_off_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_back_off_doubles_up_to_a_minute() -> None:
     """1, 2, 4, … 60 s, and from the start again after a success."""
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    back_off = BackOff()
+    clock = Clock()
+    back_off = BackOff(clock)
     waited = []
     for _ in range(8):
         back_off.failed()
-        began = now
+        began = clock.now
         while back_off.seconds > 0:
-            now += 0.5
-        waited.append(now - began)
+            clock.now += 0.5
+        waited.append(clock.now - began)
     assert waited == [1, 2, 4, 8, 16, 32, 60, 60]
     back_off.succeeded()
     back_off.failed()
     assert back_off.seconds > 0
-    now += 1
+    clock.now += 1
     assert back_off.seconds <= 0

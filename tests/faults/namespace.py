@@ -3,14 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.processes.sidecar import COMMAND, Sidecar
+from tests.support.sidecar import Sidecar
 
 _UNSHARE = shutil.which("unshare") or ""
 _NSENTER = shutil.which("nsenter") or ""
@@ -29,23 +27,14 @@ needs_namespace = pytest.mark.skipif(not _possible(), reason="needs root and the
 class SidecarOnSmallDisk(Sidecar):
     """A sidecar whose checkpoint directory is a file system of four megabytes that only it sees."""
 
-    def launch(self) -> "subprocess.Popen[bytes]":
-        """Start it behind its own mount."""
+    def run_command(self) -> list[str]:
+        """Return the command that starts it behind its own mount."""
         mount = f'mount -t tmpfs -o size=4m tmpfs "{self.checkpoints}" && exec "$@"'
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [_UNSHARE, "-m", "sh", "-c", mount, "sh", *COMMAND, "run"],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        return self.process
+        return [_UNSHARE, "-m", "sh", "-c", mount, "sh", *super().run_command()]
 
     @property
     def disk(self) -> Path:
         """The checkpoint directory as the sidecar sees it."""
-        assert self.process is not None
         return Path(f"/proc/{self.process.pid}/root{self.checkpoints}")
 
     def make_read_only(self) -> None:
@@ -57,7 +46,6 @@ class SidecarOnSmallDisk(Sidecar):
         self._mount('umount -l "$0"')
 
     def _mount(self, script: str) -> None:
-        assert self.process is not None
         into = [_NSENTER, "-t", str(self.process.pid), "-m", "sh", "-c", script, str(self.checkpoints)]
         subprocess.run(into, check=True)
 
@@ -82,15 +70,3 @@ class SidecarOnSmallDisk(Sidecar):
     def descriptors(self) -> dict[str, int]:
         """Return how many files each process has open."""
         return {role: psutil.Process(self.pid(role)).num_fds() for role in ("ingest", "trainer", "exporter")}
-
-
-@contextmanager
-def running(directory: Path, **settings: str) -> Iterator[SidecarOnSmallDisk]:
-    """Run one for a while."""
-    sidecar = SidecarOnSmallDisk(directory, **settings)
-    try:
-        sidecar.start()
-        yield sidecar
-    finally:
-        sidecar.kill_all()
-        sidecar.lose_memory()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.sidecar import running
-from tests.processes.stream import Stream
+from tests.support.sidecar import QUICK, running
+from tests.support.stream import Stream
 
 COMPILER = shutil.which("cc")
 DAY_S = 86400
@@ -30,7 +30,8 @@ def test_a_stepped_clock_neither_stops_nor_hurries(tmp_path: Path, library: Path
     """A year forward, two years back, and right again: all processes stay the same and go on publishing."""
     clock = tmp_path / "clock"
     clock.write_text("0")
-    with running(tmp_path, LD_PRELOAD=str(library), STEPPED_CLOCK=str(clock)) as sidecar, Stream(sidecar) as stream:
+    settings = QUICK | {"LD_PRELOAD": str(library), "STEPPED_CLOCK": str(clock)}
+    with running(tmp_path, **settings) as sidecar, Stream(sidecar) as stream:
         stream.wait_for_more(100)
         pids = {role: state.pid for role, state in sidecar.reported().roles.items()}
         version = sidecar.reported().exporter.version

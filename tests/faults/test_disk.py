@@ -10,11 +10,12 @@ import pytest
 from pipeline.checkpoints.names import file_of, published
 from pipeline.fsck import files
 from pipeline.registry.registry import digest_of
-from tests.checkpoints.making import publish_one, reconciled
-from tests.faults.namespace import SidecarOnSmallDisk, needs_namespace, running
-from tests.processes.stream import Stream
+from tests.faults.namespace import SidecarOnSmallDisk, needs_namespace
+from tests.support.checkpoints import publish_one, reconciled
+from tests.support.sidecar import QUICK
+from tests.support.stream import Stream
 
-SMALL = {"VMAFX_SIDECAR_REPLAY_CAPACITY": "500", "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "200"}
+SMALL = QUICK | {"VMAFX_SIDECAR_REPLAY_CAPACITY": "500", "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "200"}
 
 
 def goes_on_without_disk(sidecar: SidecarOnSmallDisk, stream: Stream) -> None:
@@ -39,7 +40,8 @@ def recovers(sidecar: SidecarOnSmallDisk, stream: Stream, version: int) -> None:
 @pytest.mark.processes
 def test_full_then_read_only_then_well_again(tmp_path: Path) -> None:
     """No process is restarted, no answer is late, what was published stays as it was, descriptors are given back."""
-    with running(tmp_path, **SMALL) as sidecar, Stream(sidecar) as stream:
+    with SidecarOnSmallDisk(tmp_path, **SMALL) as sidecar, Stream(sidecar) as stream:
+        sidecar.start()
         stream.wait_for_more(300)
         sidecar.wait_for(lambda: sidecar.reported().exporter.version > 0)
         pids = {role: state.pid for role, state in sidecar.reported().roles.items()}

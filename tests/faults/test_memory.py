@@ -1,21 +1,19 @@
 """Shared memory that is too small, or taken by something else: one line and the documented code, no bus error."""
 
-import json
 import os
 import signal
 import subprocess
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
 from tests.faults.namespace import needs_namespace
-from tests.processes.sidecar import COMMAND, Sidecar
-from tests.processes.stream import Stream
+from tests.support.sidecar import COMMAND, QUICK, Sidecar
+from tests.support.stream import Stream
 
 pytestmark = pytest.mark.processes
 
@@ -36,7 +34,7 @@ def within_memory(size: str, *command: str) -> list[str]:
 @pytest.mark.parametrize(("size", "capacity"), [("40k", "10000"), ("3m", "10000"), ("3m", "5000000")])
 def test_too_small_is_said_in_a_line(tmp_path: Path, size: str, capacity: str) -> None:
     """At whichever region the room ends: the sidecar as a whole ends with 71 and says how much was missing."""
-    sidecar = Sidecar(tmp_path, VMAFX_SIDECAR_REPLAY_CAPACITY=capacity, VMAFX_SIDECAR_N_FEATURES="80")
+    sidecar = Sidecar(tmp_path, VMAFX_SIDECAR_REPLAY_CAPACITY=capacity)
     code, log = run_with_memory(sidecar, size)
     assert code == 71, log
     assert f"{SHM_DIR} has no room for" in log
@@ -47,22 +45,15 @@ def test_too_small_is_said_in_a_line(tmp_path: Path, size: str, capacity: str) -
 class SidecarInSmallMemory(Sidecar):
     """A sidecar with a /dev/shm of its own, which holds what it needs and 16 MiB more."""
 
-    def launch(self) -> "subprocess.Popen[bytes]":
-        """Start it behind its own mount."""
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                within_memory("32m", *COMMAND, "run"), env=self.environment, stdout=log, stderr=log
-            )
-        return self.process
+    def run_command(self) -> list[str]:
+        """Return the command that starts it behind its own mount."""
+        return within_memory("32m", *super().run_command())
 
-    def status(self) -> dict[str, Any]:
-        """Return what `status --json` says in there; nothing before there is a sidecar."""
-        assert self.process is not None
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of an operator's in there."""
         assert self.process.poll() is None, self.log()
-        inside = ["nsenter", "-t", str(self.process.pid), "-m", *COMMAND, "status", "--json"]
-        done = subprocess.run(inside, env=self.environment, capture_output=True, text=True, check=False)
-        found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
-        return found
+        inside = ["nsenter", "-t", str(self.process.pid), "-m", *COMMAND, *arguments]
+        return subprocess.run(inside, env=self.environment, capture_output=True, text=True, check=False)
 
     def pids(self) -> dict[str, int]:
         """Return the process of each role; nothing while not all are at work."""
@@ -76,7 +67,6 @@ class SidecarInSmallMemory(Sidecar):
 
     def fill_memory(self) -> Path:
         """Leave no free byte; return the file that takes the room."""
-        assert self.process is not None
         path = Path(f"/proc/{self.process.pid}/root/dev/shm/filler")
         with path.open("wb", buffering=0) as file, suppress(OSError):
             while True:
@@ -88,10 +78,8 @@ class SidecarInSmallMemory(Sidecar):
 @needs_namespace
 def test_memory_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
     """Not one free byte: each process killed comes back and goes on, checkpoints come, and it stops with 0."""
-    sidecar = SidecarInSmallMemory(
-        tmp_path, VMAFX_SIDECAR_REPLAY_CAPACITY="500", VMAFX_SIDECAR_RESERVOIR_CAPACITY="500"
-    )
-    try:
+    small = QUICK | {"VMAFX_SIDECAR_REPLAY_CAPACITY": "500", "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "500"}
+    with SidecarInSmallMemory(tmp_path, **small) as sidecar:
         sidecar.launch()
         sidecar.wait_for(lambda: bool(sidecar.pids()))
         with Stream(sidecar) as stream:
@@ -108,14 +96,12 @@ def test_memory_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
             sidecar.wait_for(lambda: sidecar.status()["exporter"]["version"] > version)
         assert sidecar.stop() == 0, sidecar.log()
         assert "no room" not in sidecar.log()
-    finally:
-        sidecar.kill_all()
 
 
 def test_a_run_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     """A link in its place would have supervisord write where the link leads."""
-    sidecar = Sidecar(tmp_path)
-    run_dir = SHM_DIR / f"vmafx-{sidecar.settings.instance_name}-run"
+    sidecar = Sidecar(tmp_path, **QUICK)
+    run_dir = SHM_DIR / f"vmafx-{sidecar.instance}-run"
     target = tmp_path / "elsewhere"
     target.mkdir(mode=0o700)
     run_dir.symlink_to(target)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.soak import Ledger, digests
-from benchmarks.soak_feeder import BATCH, N_FEATURES, Tally, _line, hostile_lines, numbers_of, sample_numbers
 from pipeline.protocol import Sample
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
-from tests.shm.processes import REPOSITORY
-from tests.shm.rows import append
+from tests.faults.soak import Ledger, digests
+from tests.faults.soak_feeder import BATCH, N_FEATURES, Tally, _line, hostile_lines, numbers_of, sample_numbers
+from tests.support.processes import REPOSITORY
+from tests.support.rows import append
 
 
 class Memory:
@@ -79,7 +79,7 @@ def test_a_checkpoint_may_be_removed_while_it_is_looked_at(tmp_path: Path) -> No
 @pytest.mark.processes
 def test_a_short_soak_passes() -> None:
     """Three faults or so, every sample accounted for, exit code 0."""
-    command = [sys.executable, "-m", "benchmarks.soak", "--seconds", "10", "--rate", "500"]
+    command = [sys.executable, "-m", "tests.faults.soak", "--seconds", "10", "--rate", "500"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "- nothing" in done.stdout

@@ -15,8 +15,8 @@ from pipeline.fsck import cli as fsck_cli
 from pipeline.runtime import messages, regions, saved_state
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
-from tests.checkpoints.making import publish_one, reconciled, small_model
-from tests.shm.rows import append
+from tests.support.checkpoints import publish_one, reconciled, small_model
+from tests.support.rows import append
 
 
 @pytest.fixture(autouse=True)
@@ -154,11 +154,11 @@ def test_damaged_memory_is_found(settings: config.Settings, instance: str) -> No
     assert memory_findings(instance)["ring"].endswith("are missing")
     ring.rows.view(np.int64)[5000 % ring.slots, 0] = 5000
     ring.rows[6000 % ring.slots, -1] = np.nan
-    assert "1 rows hold what no sample can" in memory_findings(instance)["ring"]
+    assert "1 rows have non-finite features or a score outside 0 to 100" in memory_findings(instance)["ring"]
     reservoir, _ = regions.own_reservoir(settings, "reservoir", 64)
     reservoir.restore(ring.snapshot()[0].words[:10], 10, 1)
     reservoir.rows[3, 12] += 1
-    assert memory_findings(instance)["reservoir"] == "1 of 10 rows are not whole"
+    assert memory_findings(instance)["reservoir"] == "1 of 10 rows are incomplete"
     weights, _ = regions.own_mailbox(settings, "weights", 1000)
     weights.publish(b"no snapshot")
     model, _ = regions.own_mailbox(settings, "model", 10_000)

@@ -14,9 +14,10 @@ from pipeline import config
 from pipeline.config import Settings
 from pipeline.ingest.listener import Listener
 from pipeline.runtime.lifecycle import Ending, ExitCode
-from tests.contract.client import Client, sample
-from tests.ingest.process import Ingest, running, wait_for
-from tests.shm.processes import REPOSITORY
+from tests.support.client import Client, sample
+from tests.support.ingest import Ingest, running
+from tests.support.processes import REPOSITORY
+from tests.support.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
 
@@ -166,7 +167,7 @@ def test_a_user_who_is_not_on_the_list_is_closed_at_once(tmp_path: Path) -> None
         _enterable(tmp_path)
         assert _answer_to_user(1000, ingest).startswith(b'{"ok":true')
         assert _answer_to_user(65534, ingest) == b""
-        wait_for(lambda: ingest.report().connections_refused == 1)
+        eventually(lambda: ingest.report().connections_refused == 1)
         with ingest.client() as client:
             assert client.ask(sample("root"))["ok"]
 

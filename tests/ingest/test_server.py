@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline.shm.rows import RowBatch
-from tests.contract.client import Client, Json, line, sample
-from tests.ingest.process import N_FEATURES, PATIENCE_S, Ingest, running, wait_for
+from tests.support.client import Client, Json, line, sample
+from tests.support.ingest import Ingest, running
+from tests.support.sidecar import N_FEATURES
+from tests.support.waiting import PATIENCE_S, eventually
 
 MIB = 1 << 20
 
@@ -31,7 +33,7 @@ def unharmed(ingest: Ingest, most_memory: int = 64 * MIB) -> Iterator[None]:
     """Check that afterwards the process is the same, serves, and has its memory and descriptors back."""
     memory = ingest.rss()
     yield
-    wait_for(lambda: ingest.descriptors() == ingest.idle_descriptors, lambda: str(ingest.report()))
+    eventually(lambda: ingest.descriptors() == ingest.idle_descriptors, explain=lambda: str(ingest.report()))
     assert ingest.process.poll() is None
     assert ingest.rss() - memory < most_memory
     with ingest.client() as client:
@@ -94,7 +96,7 @@ def test_a_flood_does_not_keep_others_waiting(ingest: Ingest, kind: str) -> None
     with unharmed(ingest), ExitStack() as floods, ingest.client() as client:
         client.socket.settimeout(PATIENCE_S)
         sent = [floods.enter_context(flood(ingest, FLOODS[kind], reads=True)) for _ in range(3)]
-        wait_for(lambda: all(each() for each in sent))
+        eventually(lambda: all(each() for each in sent))
         for i in range(30):
             assert client.ask(sample(f"{kind} {i}"))["ok"]
 
@@ -103,7 +105,7 @@ def test_a_flood_does_not_keep_others_waiting(ingest: Ingest, kind: str) -> None
 def test_who_does_not_read_its_answers_has_to_wait(ingest: Ingest, kind: str) -> None:
     """It is not read from any more, so that nothing piles up; others are served; when it reads, it is served again."""
     with unharmed(ingest), flood(ingest, FLOODS[kind], reads=False) as sent, ingest.client() as client:
-        wait_for(lambda: ingest.report().connections_waiting == 1)
+        eventually(lambda: ingest.report().connections_waiting == 1)
         bytes_then = sent()
         for i in range(20):
             assert client.ask(sample(f"beside a deaf one {kind} {i}"))["ok"]
@@ -118,7 +120,7 @@ def test_who_reads_late_gets_every_answer_in_order(ingest: Ingest) -> None:
         client.socket.settimeout(PATIENCE_S)
         writer = threading.Thread(target=client.socket.sendall, args=(messages("late", jobs),))
         writer.start()
-        wait_for(lambda: ingest.report().connections_waiting == 1)
+        eventually(lambda: ingest.report().connections_waiting == 1)
         answers = [client.read() for _ in range(jobs)]
         writer.join()
     assert [answer["job_id"] for answer in answers] == [f"late-{i}" for i in range(jobs)]
@@ -163,10 +165,10 @@ def test_more_connections_than_allowed_are_closed_at_once(ingest: Ingest) -> Non
     refused_before = ingest.report().connections_refused
     with unharmed(ingest), ExitStack() as stack:
         inside = [stack.enter_context(ingest.client()) for _ in range(200)]
-        wait_for(lambda: ingest.report().connections == 200)
+        eventually(lambda: ingest.report().connections == 200)
         with ingest.client() as late:
             assert late.socket.recv(1) == b""
-        wait_for(lambda: ingest.report().connections_refused > refused_before)
+        eventually(lambda: ingest.report().connections_refused > refused_before)
         for i, client in enumerate(inside):
             assert client.ask(sample(f"inside {i}"))["ok"]
 
@@ -174,11 +176,12 @@ def test_more_connections_than_allowed_are_closed_at_once(ingest: Ingest) -> Non
 def test_out_of_descriptors(tmp_path: Path) -> None:
     """New clients wait in the backlog, old ones are served; when others leave, the waiting ones get in."""
     with running(tmp_path) as ingest:
-        ingest.kill()
-        ingest.start(descriptors=40)
+        ingest.kill_all()
+        ingest.descriptors_allowed = 40
+        ingest.start()
         with ExitStack() as stack:
             clients = [stack.enter_context(ingest.client()) for _ in range(60)]
-            wait_for(lambda: ingest.descriptors() >= 40)
+            eventually(lambda: ingest.descriptors() >= 40)
             assert clients[0].ask(sample("first"))["ok"]
             for client in clients[:45]:
                 client.__exit__()
@@ -202,7 +205,7 @@ def test_a_silent_connection_is_closed_after_the_time_that_was_set(tmp_path: Pat
             except BlockingIOError:
                 return False
 
-        wait_for(closed)
+        eventually(closed)
         assert busy.ask(sample("still in"))["ok"]
 
 
@@ -211,14 +214,14 @@ def test_resends_are_recognised_over_a_kill(tmp_path: Path) -> None:
     with running(tmp_path) as ingest:
         client = ingest.client()
         client.write(*(sample(f"job {i}") for i in range(500)))
-        wait_for(lambda: ingest.ring().head == 500)
-        ingest.kill()
+        eventually(lambda: ingest.ring().head == 500)
+        ingest.kill_all()
         client.__exit__()
         ingest.start()
         with ingest.client() as again:
             answers = again.ask_all([sample(f"job {i}") for i in range(500)] + [sample("new")])
         assert [answer["ok"] for answer in answers] == [True] * 501
-        wait_for(lambda: ingest.report().resent == 500)
+        eventually(lambda: ingest.report().resent == 500)
         assert ingest.ring().head == 501
 
 
@@ -236,7 +239,7 @@ def test_a_kill_under_load_loses_no_answered_sample(tmp_path: Path) -> None:
         places = [stored[float(np.float32(job))] for job in map(float, answered)]
         assert places == sorted(places)
         assert len(answered) > 1000
-        wait_for(lambda: ingest.report().accepted == len(rows))
+        eventually(lambda: ingest.report().accepted == len(rows))
 
 
 def _stream_until_killed(ingest: Ingest, life: int) -> list[str]:
@@ -295,12 +298,12 @@ def test_every_refusal_is_counted_by_its_reason(ingest: Ingest) -> None:
     with ingest.client() as client:
         for message in bad.values():
             assert not client.ask(message)["ok"]
-    wait_for(
+    eventually(
         lambda: (
             {r: n - before.get(r, 0) for r, n in ingest.report().rejected.items() if n != before.get(r, 0)}
             == dict.fromkeys(bad, 1)
         ),
-        lambda: json.dumps([before, ingest.report().rejected]),
+        explain=lambda: json.dumps([before, ingest.report().rejected]),
     )
 
 
@@ -318,12 +321,8 @@ def test_a_stop_serves_what_was_sent_and_takes_the_socket_away(tmp_path: Path) -
 def test_a_second_ingest_is_refused_and_the_first_untouched(tmp_path: Path) -> None:
     """On the same socket under another instance name: the second ends with the documented code and one line."""
     with running(tmp_path) as ingest, ingest.client() as client:
-        second = Ingest(tmp_path, VMAFX_SIDECAR_INSTANCE=f"second-{os.getpid()}")
-        try:
-            second.launch()
-            assert second.process.wait(20) == 73
-        finally:
-            second.clean()
+        with Ingest(tmp_path, VMAFX_SIDECAR_INSTANCE=f"second-{os.getpid()}") as second:
+            assert second.launch().wait(20) == 73
         assert "another process is listening there" in second.log()
         assert "Traceback" not in second.log()
         assert client.ask(sample("untouched"))["ok"]

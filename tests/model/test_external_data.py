@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto
 
 from pipeline.model.graph import UnusableModel, load_base_model, parse_base_model
-from tests.model.graphs import perceptron
+from tests.support.graphs import perceptron
 
 
 def save(directory: Path, location: str = "weights.data", **changes: str) -> Path:

@@ -11,7 +11,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel, UnusableModel, load_base_model, parse_base_model
 from pipeline.model.runtime import OnnxModel
-from tests.model.graphs import gemm, layers, model, node, perceptron, tensor
+from pipeline.node.model import NodeModel, Origin
+from tests.support.graphs import gemm, layers, model, node, perceptron, tensor
 
 
 def parse(proto: ModelProto) -> BaseModel:
@@ -22,6 +23,17 @@ def parse(proto: ModelProto) -> BaseModel:
 def names(base: BaseModel) -> list[str]:
     """Return the names of the trained tensors."""
     return [parameter.name for parameter in base.parameters]
+
+
+def test_a_model_is_shown_in_a_line(tmp_path: Path) -> None:
+    """In a log, a traceback or a debugger: its name and size, not its bytes."""
+    base = parse(perceptron())
+    path = tmp_path / "m.onnx"
+    path.write_bytes(base.serialized)
+    assert repr(base) == "BaseModel('test.onnx', 6 features, 33 parameters)"
+    assert repr(OnnxModel(path)) == "OnnxModel('m.onnx', 6 features)"
+    loaded = NodeModel.load(Origin("m.onnx", base.serialized))
+    assert repr(loaded) == "NodeModel(origin=Origin('m.onnx'), session=OnnxModel('model', 6 features))"
 
 
 REAL = ["fr_regressor_v1", "fr_regressor_v2", "vmaf_tiny_v1", "vmaf_tiny_v2", "vmaf_tiny_v4"]

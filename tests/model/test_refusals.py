@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from pipeline.model.default_network import from_state_dict
 from pipeline.model.graph import UnusableModel, load_base_model, parse_base_model
 from pipeline.model.runtime import OnnxModel
-from tests.model.graphs import gemm, layers, model, node, perceptron, tensor
+from tests.support.graphs import gemm, layers, model, node, perceptron, tensor
 
 
 def quantised() -> ModelProto:

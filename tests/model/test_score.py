@@ -33,7 +33,7 @@ def test_who_ends_the_check_says_nothing_of_the_model(
 
 @pytest.mark.parametrize(
     ("script", "said"),
-    [("kill -11 $$", "dies of signal 11"), ("exit 3", "exit code 3"), ("echo why >&2; exit 1", "why")],
+    [("kill -11 $$", "ended with signal 11"), ("exit 3", "exit code 3"), ("echo why >&2; exit 1", "why")],
 )
 def test_a_model_that_does_not_run_is_unusable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str

@@ -13,7 +13,7 @@ from pipeline.model.cli import verify as command
 from pipeline.model.errors import UnusableModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.model.verify import verify
-from tests.model.graphs import Tensors, gemm, model, node, perceptron, tensor
+from tests.support.graphs import Tensors, gemm, model, node, perceptron, tensor
 
 CHECKS = ["digest", "graph", "single file", "opset", "operators", "run"]
 

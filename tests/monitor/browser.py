@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 30.0
+from tests.support.waiting import eventually
+
 _FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 
 
@@ -42,11 +43,7 @@ class Browser:
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
         """Wait until `condition` is true; fail with `what` was waited for and what the page complained of."""
-        until = time.monotonic() + PATIENCE_S
-        while not condition():
-            if time.monotonic() > until:
-                pytest.fail(f"waited in vain: {what}; the page says {self.complaints()}")
-            time.sleep(0.1)
+        eventually(condition, explain=lambda: f"{what}; the page says {self.complaints()}")
 
     def complaints(self) -> list[str]:
         """Return what the page has written to the console since the last call."""

@@ -13,7 +13,7 @@ from pipeline.monitor.server import HttpServer
 from pipeline.monitor.usage import Usages
 from pipeline.runtime.journal import Journals, open_journals
 from pipeline.runtime.reports import Board
-from tests.monitor.boards import at_work, settings_of
+from tests.support.boards import at_work, settings_of
 
 Get = Callable[[str], tuple[int, bytes]]
 

@@ -1,7 +1,6 @@
 """The tables of docs/operations.md that follow from the program: `python -m tests.monitor.tables` writes them anew."""
 
 import re
-from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 
@@ -11,8 +10,9 @@ from pipeline.monitor.record import Record
 from pipeline.monitor.usage import Usages
 from pipeline.runtime.lifecycle import ExitCode
 from pipeline.runtime.reports import Board
+from tests.support.processes import REPOSITORY
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+OPERATIONS = REPOSITORY / "docs" / "operations.md"
 _SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     """Write all tables."""
     from pipeline.runtime import regions
     from pipeline.shm.segment import SHM_DIR
-    from tests.monitor.boards import at_work
+    from tests.support.boards import at_work
 
     instance = "operations-tables"
     try:

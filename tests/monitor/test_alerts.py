@@ -14,12 +14,13 @@ from pipeline.monitor.metrics import registry
 from pipeline.monitor.record import Record
 from pipeline.monitor.usage import Usages
 from pipeline.runtime.reports import Board
+from tests.support.processes import REPOSITORY
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = REPOSITORY / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yaml"
 TESTS = DEPLOY / "prometheus" / "alerts_test.yaml"
 DASHBOARD = DEPLOY / "grafana" / "vmafx-sidecar.json"
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+OPERATIONS = REPOSITORY / "docs" / "operations.md"
 
 
 def _alerts() -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS, Evaluation, HistoryError, opened, thinned
 from pipeline.monitor.record import Record
-from tests.monitor.boards import at_work
+from tests.support.boards import at_work
 
 
 def _evaluations(first: int, count: int) -> list[Evaluation]:

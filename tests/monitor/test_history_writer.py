@@ -14,7 +14,7 @@ from pipeline.monitor.record import Record
 from pipeline.runtime import logs
 from pipeline.runtime.health import examine
 from pipeline.runtime.reports import Board, ExporterReport
-from tests.monitor.boards import publish, settings_of
+from tests.support.boards import publish, settings_of
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import structlog
 
 from pipeline.runtime.journal import CAPACITY, Journals, open_journals
 from pipeline.runtime.logs import RateLimit
-from tests.monitor.boards import settings_of
-from tests.node.waiting import eventually
+from tests.support.boards import settings_of
+from tests.support.processes import REPOSITORY
+from tests.support.waiting import eventually
 
 
 def _event(number: int, **fields: Any) -> dict[str, Any]:
@@ -33,11 +34,10 @@ def test_events_of_all_roles_are_merged_by_time(journals: Journals) -> None:
 def test_a_new_life_goes_on_after_the_last(instance: str, journals: Journals) -> None:
     """Events outlive the process that logged them, and its successor appends to them."""
     script = (
-        "import sys; from pipeline.runtime.journal import open_journals; from tests.monitor.boards import settings_of\n"
+        "import sys; from pipeline.runtime.journal import open_journals; from tests.support.boards import settings_of\n"
         "open_journals(settings_of(sys.argv[1])).writer('ingest').add({'timestamp': '1', 'event': 'first'})"
     )
-    root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", script, instance], check=True, timeout=60, cwd=root)
+    subprocess.run([sys.executable, "-c", script, instance], check=True, timeout=60, cwd=REPOSITORY)
     open_journals(settings_of(instance)).writer("ingest").add({"timestamp": "2", "event": "second"})
     assert [event["event"] for event in journals.newest(10)] == ["first", "second"]
 

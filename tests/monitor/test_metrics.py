@@ -9,8 +9,8 @@ from pipeline.exporter import loop as exporter_process
 from pipeline.monitor.metrics import FAILURES
 from pipeline.monitor.record import Record
 from pipeline.runtime.reports import Board, ExporterReport
-from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
+from tests.support.boards import publish
 
 
 def _samples(get: Get) -> dict[tuple[str, ...], float]:
@@ -75,7 +75,7 @@ def test_names_and_units_follow_the_conventions(get: Get, promtool: str, instanc
     """`promtool check metrics` has nothing to say, neither in full work nor before anything has started."""
     if not full:
         from pipeline.runtime import regions
-        from tests.monitor.boards import settings_of
+        from tests.support.boards import settings_of
 
         board = regions.open_board(settings_of(instance))
         for role in ("ingest", "trainer", "exporter", "monitor"):

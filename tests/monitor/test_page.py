@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.data import BASE_MODEL
-from tests.contract.sidecar import COMMAND, Sidecar, running
 from tests.monitor import browser as browsers
 from tests.monitor.browser import Browser
-from tests.monitor.test_processes import pid_of, url_of, wait_for
+from tests.support.sidecar import COMMAND, Sidecar, running
 
 pytestmark = pytest.mark.processes
 
@@ -41,7 +40,7 @@ def sidecar(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         places = ["--socket", str(started.socket), "--checkpoint-dir", str(started.checkpoints)]
         load = ["--rate", "250", "--connections", "4", "--samples", str(SAMPLES)]
         subprocess.run([*COMMAND, "feed", *places, *load], check=True, capture_output=True, timeout=120)
-        wait_for(lambda: started.status()["exporter"]["version"] >= 3, "three checkpoints")
+        started.wait_for(lambda: started.reported().exporter.version >= 3)
         yield started
 
 
@@ -53,7 +52,7 @@ def page(browser: Browser, sidecar: Sidecar) -> Browser:
 
 
 def _open(browser: Browser, sidecar: Sidecar, *, width: int = 1200, dark: bool = False) -> None:
-    browser.open(url_of(sidecar) + "/", width=width, dark=dark)
+    browser.open(sidecar.url() + "/", width=width, dark=dark)
     browser.wait(lambda: browser.text("#phase") == "running", "phase running")
     browser.wait(lambda: "model_v" in browser.text("#checkpoints"), "checkpoints")
     browser.wait(lambda: "Latest" in browser.text("#error-caption"), "the learning curve")
@@ -136,7 +135,7 @@ def test_a_screen_reader_finds_its_way(page: Browser) -> None:
 
 def test_it_tells_when_the_sidecar_is_silent(page: Browser, sidecar: Sidecar) -> None:
     """When the monitor dies, the page says that what it shows is out of date."""
-    before = pid_of(sidecar, "monitor")
+    before = sidecar.pid("monitor")
     assert page.ask("document.getElementById('lost').hidden")
     os.kill(before, signal.SIGKILL)
     page.wait(lambda: "does not answer" in page.text("#lost"), "the notice")

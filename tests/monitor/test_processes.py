@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,33 +16,14 @@ import pytest
 
 from pipeline.console.run import configuration_file
 from pipeline.monitor import history
-from tests.contract.sidecar import Sidecar, running
 from tests.monitor.conftest import fetch
+from tests.support.processes import REPOSITORY, environment
+from tests.support.sidecar import SIX, Sidecar, running
+from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.processes
 
-PATIENCE_S = 60.0
 PATHS = ["/status", "/healthz", "/readyz", "/metrics", "/live", "/history", "/events", "/checkpoints", "/"]
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Wait until `condition` is true and return what it returned; fail with `what` was waited for."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        try:
-            value = condition()
-        except OSError:
-            value = None
-        if value:
-            return value
-        time.sleep(0.1)
-    return pytest.fail(f"waited in vain: {what}")
-
-
-def url_of(sidecar: Sidecar) -> str:
-    """Return the address of the sidecar's HTTP server, once it has one."""
-    found: str = wait_for(lambda: sidecar.status()["monitor"]["http"], "an HTTP server")
-    return found
 
 
 def phase_of(url: str) -> str:
@@ -52,42 +32,37 @@ def phase_of(url: str) -> str:
     return found
 
 
-def pid_of(sidecar: Sidecar, role: str) -> int:
-    """Return the process id of `role`."""
-    return int(sidecar.status()["roles"][role]["pid"])
-
-
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Run a sidecar that restarts what hangs for five seconds."""
     directory = tmp_path_factory.mktemp("monitor")
-    with running(directory, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_HANG_S="5") as started:
-        wait_for(lambda: phase_of(url_of(started)) == "running", "phase running")
+    with running(directory, **SIX, VMAFX_SIDECAR_HANG_S="5") as started:
+        eventually(lambda: phase_of(started.url()) == "running")
         yield started
 
 
 @pytest.mark.parametrize("role", ["exporter", "trainer"])
 def test_a_suspended_process_holds_up_no_answer(sidecar: Sidecar, role: str) -> None:
     """While a process is stopped by SIGSTOP, every path answers, `/status` says paused; after SIGCONT all is well."""
-    url, pid = url_of(sidecar), pid_of(sidecar, role)
+    url, pid = sidecar.url(), sidecar.pid(role)
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for(lambda: phase_of(url) == "paused", "phase paused")
+        eventually(lambda: phase_of(url) == "paused")
         codes = {path: fetch(url + path)[0] for path in PATHS}
     finally:
         os.kill(pid, signal.SIGCONT)
     assert {path: code for path, code in codes.items() if code not in {200, 503}} == {}
     assert codes["/status"] == codes["/readyz"] == 200
-    wait_for(lambda: phase_of(url) == "running", "phase running")
+    eventually(lambda: phase_of(url) == "running")
 
 
 def test_a_hung_process_is_restarted_and_said_so(sidecar: Sidecar) -> None:
     """A trainer that makes no progress is killed and started again; restarts and log events tell of it."""
-    url, before = url_of(sidecar), pid_of(sidecar, "trainer")
-    others = pid_of(sidecar, "ingest"), pid_of(sidecar, "exporter")
+    url, before = sidecar.url(), sidecar.pid("trainer")
+    others = sidecar.pid("ingest"), sidecar.pid("exporter")
     os.kill(before, signal.SIGSTOP)
-    wait_for(lambda: pid_of(sidecar, "trainer") != before and phase_of(url) == "running", "another trainer")
-    assert (pid_of(sidecar, "ingest"), pid_of(sidecar, "exporter")) == others
+    eventually(lambda: sidecar.pid("trainer") != before and phase_of(url) == "running")
+    assert (sidecar.pid("ingest"), sidecar.pid("exporter")) == others
     assert b'vmafx_sidecar_process_restarts_total{process="trainer"} 1.0' in fetch(url + "/metrics")[1]
     events = {event["event"] for event in json.loads(fetch(url + "/events")[1])}
     assert {"process_hangs", "process_ended"} <= events
@@ -96,46 +71,44 @@ def test_a_hung_process_is_restarted_and_said_so(sidecar: Sidecar) -> None:
 
 def test_the_monitor_comes_back_and_watches_on(sidecar: Sidecar) -> None:
     """A killed monitor is replaced without anyone else noticing, and the new one still restarts what hangs."""
-    before, ingest, trainer = (pid_of(sidecar, role) for role in ("monitor", "ingest", "trainer"))
-    restarts = sidecar.status()["monitor"]["restarts"]
+    before, ingest, trainer = (sidecar.pid(role) for role in ("monitor", "ingest", "trainer"))
+    restarts = sidecar.reported().monitor.restarts
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: pid_of(sidecar, "monitor") != before, "another monitor")
-    url = url_of(sidecar)
-    wait_for(lambda: phase_of(url) == "running", "phase running")
-    after = sidecar.status()["monitor"]["restarts"]
+    eventually(lambda: sidecar.reported().monitor.pid != before)
+    url = eventually(sidecar.url)  # empty until it listens
+    eventually(lambda: phase_of(url) == "running")
+    after = sidecar.reported().monitor.restarts
     assert after == restarts | {"monitor": restarts.get("monitor", 0) + 1}
-    assert (pid_of(sidecar, "ingest"), pid_of(sidecar, "trainer")) == (ingest, trainer)
+    assert (sidecar.pid("ingest"), sidecar.pid("trainer")) == (ingest, trainer)
     os.kill(ingest, signal.SIGSTOP)
-    wait_for(lambda: pid_of(sidecar, "ingest") != ingest and phase_of(url) == "running", "another ingest")
+    eventually(lambda: sidecar.pid("ingest") != ingest and phase_of(url) == "running")
 
 
 def test_a_taken_port_is_a_problem_and_no_more(tmp_path: Path) -> None:
     """While another program has the address, the sidecar works without HTTP and says so; then it takes the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with running(tmp_path, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_HTTP=f"127.0.0.1:{port}") as sidecar:
-            problem = wait_for(lambda: sidecar.status()["roles"]["monitor"]["problem"], "the problem")
+        with running(tmp_path, **SIX, VMAFX_SIDECAR_HTTP=f"127.0.0.1:{port}") as sidecar:
+            problem = eventually(lambda: sidecar.reported().roles["monitor"].problem)
             assert f"VMAFX_SIDECAR_HTTP=127.0.0.1:{port}" in problem
-            monitor = pid_of(sidecar, "monitor")
+            monitor = sidecar.pid("monitor")
             taken.close()
-            assert url_of(sidecar).endswith(f":{port}")
-            assert pid_of(sidecar, "monitor") == monitor
-            assert sidecar.status()["roles"]["monitor"]["problem"] == ""
+            assert sidecar.url().endswith(f":{port}")
+            assert sidecar.pid("monitor") == monitor
+            assert sidecar.reported().roles["monitor"].problem == ""
 
 
 def test_a_history_that_cannot_be_kept_is_a_problem_and_no_more(tmp_path: Path) -> None:
     """Where the learning curve cannot be written, status and page say why until it can, and all else goes on."""
     in_the_way = tmp_path / "kept" / "state" / history.NAME
     in_the_way.mkdir(parents=True)
-    with running(
-        tmp_path, VMAFX_SIDECAR_N_FEATURES="6", VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path / "kept")
-    ) as sidecar:
-        problem = wait_for(lambda: sidecar.status()["roles"]["monitor"]["problem"], "the problem")
+    with running(tmp_path, **SIX, VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path / "kept")) as sidecar:
+        problem = eventually(lambda: sidecar.reported().roles["monitor"].problem)
         assert str(in_the_way) in problem
-        url = url_of(sidecar)
-        wait_for(lambda: phase_of(url) == "running", "phase running")
+        url = sidecar.url()
+        eventually(lambda: phase_of(url) == "running")
         in_the_way.rmdir()
-        wait_for(lambda: not sidecar.status()["roles"]["monitor"]["problem"], "the end of the problem")
+        eventually(lambda: not sidecar.reported().roles["monitor"].problem)
 
 
 def _unusable_model(directory: Path) -> dict[str, str]:
@@ -166,12 +139,9 @@ def test_what_no_restart_heals_ends_the_sidecar(
     tmp_path: Path, settings: Callable[[Path], dict[str, str]], code: int, said: str
 ) -> None:
     """The whole sidecar ends with the documented code, by itself, and its log names what was wrong."""
-    sidecar = Sidecar(tmp_path, **settings(tmp_path))
-    try:
-        assert sidecar.process.wait(timeout=PATIENCE_S) == code
-    finally:
-        sidecar.stop()
-    log = sidecar.log.read_text()
+    with Sidecar(tmp_path, **settings(tmp_path)) as sidecar:
+        assert sidecar.launch().wait(PATIENCE_S) == code
+    log = sidecar.log()
     assert said in log
     assert {each["code"] for each in _logged(log, "ending")} <= {code}, log
     assert sum(said in line and '"level":"error"' in line.replace(" ", "") for line in log.splitlines()) <= 1
@@ -190,14 +160,14 @@ def test_a_process_that_never_reports_ends_the_sidecar(tmp_path: Path, instance:
         "path = Path(sys.argv.pop()); run.configuration_file = lambda: path\n"
         "run.run()"
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | {
-        "VMAFX_SIDECAR_INSTANCE": instance,
-        "VMAFX_SIDECAR_SOCKET": str(tmp_path / "s.sock"),
-        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path),
-        "VMAFX_SIDECAR_HTTP": "",
-    }
+    environ = environment(
+        VMAFX_SIDECAR_INSTANCE=instance,
+        VMAFX_SIDECAR_SOCKET=str(tmp_path / "s.sock"),
+        VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path),
+        VMAFX_SIDECAR_HTTP="",
+    )
     run = [sys.executable, "-c", script, str(tmp_path / "supervisord.conf")]
-    ended = subprocess.run(run, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
+    ended = subprocess.run(run, env=environ, capture_output=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == code, ended.stderr
     assert _logged(ended.stderr.decode(), "ending_sidecar") == [{"process": "exporter", "code": code}]
 
@@ -217,8 +187,8 @@ def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_pat
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         pytest.skip("prometheus is not installed (Debian: prometheus)")
-    deploy = Path(__file__).parents[2] / "deploy" / "prometheus"
-    target = url_of(sidecar).removeprefix("http://")
+    deploy = REPOSITORY / "deploy" / "prometheus"
+    target = sidecar.url().removeprefix("http://")
     config = (deploy / "prometheus.yaml").read_text().replace("127.0.0.1:9091", target).replace("15s", "1s")
     (tmp_path / "prometheus.yaml").write_text(config)
     shutil.copy(deploy / "alerts.yaml", tmp_path)
@@ -228,10 +198,10 @@ def test_prometheus_scrapes_it_and_evaluates_the_rules(sidecar: Sidecar, tmp_pat
     server = subprocess.Popen([*command, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL)
     try:
         query = f"http://{address}/api/v1/query?query=vmafx_sidecar_process_up"
-        wait_for(lambda: fetch(f"http://{address}/-/ready")[0] == 200, "Prometheus")
-        found = wait_for(lambda: json.loads(fetch(query)[1])["data"]["result"], "a scrape")
+        eventually(lambda: fetch(f"http://{address}/-/ready")[0] == 200)
+        found = eventually(lambda: json.loads(fetch(query)[1])["data"]["result"])
         assert {series["metric"]["process"] for series in found} == {"ingest", "trainer", "exporter", "monitor"}
-        rules = wait_for(lambda: _evaluated(f"http://{address}/api/v1/rules"), "an evaluation")
+        rules = eventually(lambda: _evaluated(f"http://{address}/api/v1/rules"))
         assert {rule["health"] for rule in rules} == {"ok"}
     finally:
         server.terminate()

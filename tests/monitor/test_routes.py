@@ -24,7 +24,7 @@ def test_live_tells_all_that_changes(get: Get) -> None:
     live = _json(get, "/live")
     assert (live["phase"], live["samples"], live["ring"], live["lag"]) == ("running", 12345, 10000, 45)
     assert live["figures"]["prequential_ema_rmse"] == 0.5
-    assert "45 of 12,345 samples are still to come" in live["doing"]
+    assert "45 of 12,345 samples are not trained on yet" in live["doing"]
     processes = {process["role"]: process for process in live["processes"]}
     assert list(processes) == ["ingest", "trainer", "exporter", "monitor"]
     assert processes["trainer"]["restarts"] == 2

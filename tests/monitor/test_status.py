@@ -15,8 +15,8 @@ import pytest
 from pipeline.monitor import status
 from pipeline.runtime.health import STALE_S, Health, examine
 from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
-from tests.monitor.boards import publish
 from tests.monitor.conftest import Get
+from tests.support.boards import publish
 
 
 def test_status_is_what_the_operator_parses(get: Get) -> None:
@@ -113,7 +113,7 @@ def test_phase(board: Board, report: TrainerReport, phase: str) -> None:
 def test_nothing_has_started_yet(instance: str) -> None:
     """A board without reports is a sidecar that initializes; nobody is ready or alive."""
     from pipeline.runtime import regions
-    from tests.monitor.boards import settings_of
+    from tests.support.boards import settings_of
 
     health = examine(regions.open_board(settings_of(instance)))
     assert health.phase == "initializing"
@@ -160,13 +160,13 @@ def problems(board: Board, **metrics: float) -> list[str]:
 def test_features_unlike_the_base_models_are_a_problem(get: Get, board: Board) -> None:
     """Features in another order, at which the base model is off by 137 points: said wherever one may look."""
     (problem,) = problems(board, prequential_base_rmse=137.0, prequential_rows=4096.0)
-    assert problem.startswith("trainer: features look unlike those of the base model: on the newest 4,096 samples")
+    assert problem.startswith("trainer: features do not look like those of the base model: on the newest 4,096 samples")
     code, body = get("/status")
     assert json.loads(body)["problems"] == [problem]
     assert json.loads(body)["phase"] == "running"
     for path in ("/healthz", "/readyz"):
         code, body = get(path)
-        assert (code, b"features look unlike" in body) == (200, True)
+        assert (code, b"features do not look like" in body) == (200, True)
     assert b'process_problem{process="trainer"} 1.0' in get("/metrics")[1]
 
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,11 +10,12 @@ from structlog.testing import CapturingLogger
 
 from pipeline.monitor.events import Event
 from pipeline.monitor.watchdog import Watchdog
-from pipeline.runtime import logs
+from pipeline.runtime import regions
 from pipeline.runtime.reports import Board, TrainerReport
-from tests.monitor.boards import publish
+from tests.support.boards import publish, settings_of
+from tests.support.clock import Clock
 
-HANG_S = 30.0
+HANG_S = 30
 
 
 @pytest.fixture
@@ -34,23 +34,36 @@ def logged() -> CapturingLogger:
 
 
 @pytest.fixture
-def watchdog(board: Board, logged: CapturingLogger) -> Watchdog:
+def board(instance: str) -> Board:
+    """Return a board on which nobody has reported: a watchdog may kill whoever has."""
+    return regions.open_board(settings_of(instance))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of watchdog and reports."""
+    return Clock()
+
+
+@pytest.fixture
+def watchdog(board: Board, logged: CapturingLogger, clock: Clock) -> Watchdog:
     """Return a watchdog over the board."""
-    return Watchdog(board, HANG_S, logged)
+    return Watchdog(board, HANG_S, logged, clock)
 
 
 def _event(state: str, pid: int = 0, role: str = "trainer", before: str = "STOPPED") -> Event:
     return Event(f"PROCESS_STATE_{state}", {"processname": role, "pid": str(pid), "from_state": before})
 
 
-def _report(board: Board, pid: int, silent: float = 0.0, phase: str = "running", problem: str = "") -> None:
-    heartbeat = time.monotonic() - silent
-    publish(board, TrainerReport(role="trainer", phase=phase, problem=problem, pid=pid, heartbeat=heartbeat))
+def _report(board: Board, pid: int, at: float = 0.0, phase: str = "running", problem: str = "") -> None:
+    publish(board, TrainerReport(role="trainer", phase=phase, problem=problem, pid=pid, heartbeat=at))
 
 
-def _pass(watchdog: Watchdog, seconds: float) -> None:
-    """Let `seconds` pass for the watchdog, in which it looked now and then."""
-    watchdog._running = {role: (pid, since - seconds) for role, (pid, since) in watchdog._running.items()}
+def _watch(watchdog: Watchdog, clock: Clock, seconds: int) -> None:
+    """Let the watchdog look once a second. Each kill is logged: nothing logged is nothing killed."""
+    for _ in range(seconds):
+        clock.now += 1
+        watchdog.check()
 
 
 def test_what_dies_while_all_are_stopped_is_not_told(logged: CapturingLogger, watchdog: Watchdog) -> None:
@@ -60,53 +73,60 @@ def test_what_dies_while_all_are_stopped_is_not_told(logged: CapturingLogger, wa
     assert logged.calls == []
 
 
-def test_a_silent_process_is_killed(watchdog: Watchdog, board: Board, child: subprocess.Popen[bytes]) -> None:
+def test_a_silent_process_is_killed(
+    watchdog: Watchdog, board: Board, child: subprocess.Popen[bytes], clock: Clock, logged: CapturingLogger
+) -> None:
     """A running process without a report for longer than the limit gets SIGKILL; within the limit it is left alone."""
     watchdog.on_event(_event("RUNNING", child.pid))
-    _pass(watchdog, 1000)
-    _report(board, child.pid, silent=HANG_S - 5)
-    watchdog.check()
-    assert child.poll() is None
-    _report(board, child.pid, silent=HANG_S + 5)
-    watchdog.check()
+    _watch(watchdog, clock, HANG_S - 5)
+    _report(board, child.pid, clock.now)
+    _watch(watchdog, clock, HANG_S)
+    assert logged.calls == []
+    _watch(watchdog, clock, 1)
     assert child.wait(timeout=10) == -9
 
 
-def test_a_starting_process_has_time_to_import(watchdog: Watchdog, child: subprocess.Popen[bytes]) -> None:
+def test_a_starting_process_has_time_to_import(
+    watchdog: Watchdog, child: subprocess.Popen[bytes], clock: Clock, logged: CapturingLogger
+) -> None:
     """A process that has never reported is given a minute, however short the limit is."""
     watchdog.on_event(_event("RUNNING", child.pid))
-    _pass(watchdog, 50)
-    watchdog.check()
-    assert child.poll() is None
-    _pass(watchdog, 15)
-    watchdog.check()
+    _watch(watchdog, clock, 60)
+    assert logged.calls == []
+    _watch(watchdog, clock, 1)
     assert child.wait(timeout=10) == -9
 
 
 def test_after_a_pause_of_everything_nobody_is_killed(
-    watchdog: Watchdog, board: Board, child: subprocess.Popen[bytes]
+    watchdog: Watchdog, board: Board, child: subprocess.Popen[bytes], clock: Clock, logged: CapturingLogger
 ) -> None:
-    """When the watchdog itself did not run, as in a paused container, silence proves nothing."""
+    """When the watchdog itself did not run, as in a paused container, silence counts only from then on."""
     watchdog.on_event(_event("RUNNING", child.pid))
-    _pass(watchdog, 1000)
-    _report(board, child.pid, silent=1000)
-    watchdog._checked_at -= 1000
+    _report(board, child.pid, clock.now)
+    clock.now += 1000
     watchdog.check()
-    assert child.poll() is None
+    _watch(watchdog, clock, HANG_S)
+    assert logged.calls == []
+    _watch(watchdog, clock, 1)
+    assert child.wait(timeout=10) == -9
 
 
 def test_a_restarted_monitor_takes_up_what_runs(
-    board: Board, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    board: Board,
+    child: subprocess.Popen[bytes],
+    clock: Clock,
+    logged: CapturingLogger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A watchdog that missed the event RUNNING watches all the same, and kills only children of the supervisor."""
-    _report(board, child.pid, silent=1000)
-    stranger = Watchdog(board, HANG_S, logs.get("monitor"))
-    assert "trainer" not in stranger._running
+    _report(board, child.pid, clock.now - 1000)
+    _watch(Watchdog(board, HANG_S, logged, clock), clock, 1000)
+    assert logged.calls == []
     monkeypatch.setattr(os, "getppid", os.getpid)
-    watchdog = Watchdog(board, HANG_S, logs.get("monitor"))
-    assert watchdog._running["trainer"][0] == child.pid
-    _pass(watchdog, 1000)
-    watchdog.check()
+    watchdog = Watchdog(board, HANG_S, logged, clock)
+    _watch(watchdog, clock, HANG_S)
+    assert logged.calls == []
+    _watch(watchdog, clock, 1)
     assert child.wait(timeout=10) == -9
 
 

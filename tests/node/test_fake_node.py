@@ -18,9 +18,9 @@ from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.model.runtime import OnnxModel
 from pipeline.node.cli import feed
 from pipeline.node.fake_node import FakeNode, NodeOptions
-from tests.node.checkpoints import constant_model, publish
 from tests.node.scripted_sidecar import Message, ScriptedSidecar, ok, refusal
-from tests.node.waiting import eventually
+from tests.support.node_checkpoints import constant_model, publish
+from tests.support.waiting import eventually
 
 STREAM = load_corpus(CORPUS).only("stream")
 
@@ -129,7 +129,7 @@ def test_a_signal_stops_the_feed_with_a_summary(tmp_path: Path, number: signal.S
     """Stopped in mid-stream, `feed` delivers what it has sent, says what became of it and exits with 0."""
     with ScriptedSidecar(tmp_path / "s.sock") as sidecar:
         process = feed_process(tmp_path / "s.sock", "--rate", "50", "--loop")
-        assert eventually(lambda: len(sidecar.received) > 5, at_most_s=60.0)
+        assert eventually(lambda: len(sidecar.received) > 5)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
@@ -155,7 +155,7 @@ def test_the_feed_outlives_the_sidecar(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     process = feed_process(path, "--rate", "100", "--samples", "200")
     with ScriptedSidecar(path) as first:
-        assert eventually(lambda: len(first.received) > 20, at_most_s=60.0)
+        assert eventually(lambda: len(first.received) > 20)
     path.unlink()
     with ScriptedSidecar(path) as second:
         out, err = process.communicate(timeout=60)

@@ -12,7 +12,7 @@ import structlog
 
 from pipeline.node.feedback import FeedbackClient, Patience
 from tests.node.scripted_sidecar import Message, ScriptedSidecar, ok, refusal
-from tests.node.waiting import eventually
+from tests.support.waiting import eventually
 
 FEATURES = [0.9, 0.5, 0.6, 0.7, 0.8, 3.0]
 HASTY = Patience(dial=1.0, deadline=1.0, first_pause=0.01, longest_pause=0.05)

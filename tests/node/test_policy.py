@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.checkpoints import pointers
 from pipeline.node.policy import Policy
-from tests.node.checkpoints import link_stable, publish
+from tests.support.node_checkpoints import link_stable, publish
 
 
 def picked(directory: Path, policy: str) -> list[int]:
@@ -32,6 +32,7 @@ def directory(tmp_path: Path) -> Path:
         ("pinned:2", [2]),
         ("pinned:v000002", [2]),
         ("pinned:model_v000002", [2]),
+        ("pinned:model_v000002.onnx", [2]),
         ("pinned:7", []),
     ],
 )
@@ -85,6 +86,26 @@ def test_what_is_not_marked_stable_is_not(tmp_path: Path, mark: str) -> None:
     """A mark that is absent, broken or another one keeps a checkpoint out of latest-stable."""
     publish(tmp_path, 1, b"").with_suffix(".json").write_text(mark)
     assert picked(tmp_path, "latest-stable") == []
+
+
+def test_only_whole_names_of_regular_files_are_checkpoints(directory: Path) -> None:
+    """A name without six digits, a directory and a link are left alone, as everywhere else."""
+    (directory / "model_v8.onnx").touch()
+    (directory / "model_v000011.onnx").mkdir()
+    (directory / "model_v000012.onnx").symlink_to("model_v000001.onnx")
+    assert picked(directory, "latest") == [4, 3, 2, 1]
+
+
+def test_why_none_is_stable(tmp_path: Path) -> None:
+    """What the gate says of the newest checkpoint, for a node that waits for a stable one; nothing for the others."""
+    assert Policy.parse("latest-stable").withheld(tmp_path) is None
+    newest = publish(tmp_path, 2, b"", state="unproven")
+    publish(tmp_path, 1, b"", state="unstable")
+    newest.with_suffix(".json").write_text('{"state": "unproven", "reason": "too few groups."}')
+    assert Policy.parse("latest-stable").withheld(tmp_path) == (newest, "too few groups.")
+    assert Policy.parse("latest").withheld(tmp_path) is None
+    publish(tmp_path, 3, b"", state="stable")
+    assert Policy.parse("latest-stable").withheld(tmp_path) is None
 
 
 @pytest.mark.parametrize("policy", ["", "newest", "pinned", "pinned:", "pinned:abc", "latest:3", "latest-stable "])

@@ -166,12 +166,12 @@ def test_model_of_another_width_is_refused(shared_models: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "which CORPUS?"),
+        ((), "give CORPUS, or --epochs 0"),
         (("absent.npz",), "absent.npz: no such file"),
         (("--epochs", "0", "--assume-dims", "16"), "expected WIDTHxHEIGHT"),
-        (("--assume-dims", "16x16"), "with --epochs 0 only"),
+        (("--assume-dims", "16x16"), "only without CORPUS and with --epochs 0"),
         ((str(data.CORPUS), "--val-source", "nosuch"), "no source nosuch in this corpus; it has aslbook"),
-        ((str(data.CORPUS), "--val-source", "cars", "--loso"), "it takes no --val-source"),
+        ((str(data.CORPUS), "--val-source", "cars", "--loso"), "give either --loso or --val-source"),
         ((str(data.CORPUS), "--loso", "--name", "x"), "--name names one model"),
     ],
 )

@@ -3,7 +3,6 @@
 import fcntl
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from pipeline.model.default_network import two_layer
 from pipeline.runtime import regions
 from pipeline.runtime.health import PIPELINE
 from pipeline.shm import segment
-from tests.processes.sidecar import COMMAND, Sidecar, running
-from tests.processes.stream import Stream, numbers
+from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.stream import Stream, numbers
 
-CAPACITY = {"VMAFX_SIDECAR_REPLAY_CAPACITY": "50000"}
+LARGE = QUICK | {"VMAFX_SIDECAR_REPLAY_CAPACITY": "50000"}
 EARLIER, LATER = 1, 500_000
 
 pytestmark = pytest.mark.processes
@@ -71,7 +70,7 @@ def restart(sidecar: Sidecar, base: str, memory: str) -> None:
 def test_another_base_model_learns_from_new_samples_only(tmp_path: Path, memory: str) -> None:
     """Nothing is judged on the old rows either; the first base model, back again, finds its own rows and steps."""
     one, other = base_model(tmp_path, 1), base_model(tmp_path, 2)
-    with running(tmp_path, VMAFX_BASE_MODEL_PATH=one, **CAPACITY) as sidecar:
+    with running(tmp_path, VMAFX_BASE_MODEL_PATH=one, **LARGE) as sidecar:
         streamed(sidecar, 400, EARLIER)
         sidecar.wait_for(lambda: sidecar.reported().exporter.version > 0)
         ones, before = remembered(sidecar), sidecar.reported()
@@ -85,8 +84,7 @@ def test_another_base_model_learns_from_new_samples_only(tmp_path: Path, memory:
         assert "another base model" in " ".join(changed.problems)
         assert changed.healthy
         assert '"base_changed"' in sidecar.log()
-        command = [*COMMAND, "export", "--socket", str(sidecar.socket)]
-        subprocess.run(command, check=True, capture_output=True, env=sidecar.environment)
+        assert sidecar.command("export").returncode == 0
         made = checkpoint.read(sidecar.checkpoints, max(published(sidecar.checkpoints)))
         assert (made.state, made.metrics["held-out"].samples) == ("unproven", 0)
 
@@ -113,7 +111,7 @@ def test_rows_are_kept_where_the_settings_say_so(tmp_path: Path, memory: str) ->
     """Each is there once, however often the base model changes, and the next one begins with all of them."""
     bases = [base_model(tmp_path, seed) for seed in (1, 2)]
     keep = {"VMAFX_SIDECAR_KEEP_ROWS_ACROSS_BASES": "1"}
-    with running(tmp_path, VMAFX_BASE_MODEL_PATH=bases[0], **CAPACITY, **keep) as sidecar:
+    with running(tmp_path, VMAFX_BASE_MODEL_PATH=bases[0], **LARGE, **keep) as sidecar:
         streamed(sidecar, 300, EARLIER)
         rows = remembered(sidecar)
         for base in (bases[1], bases[0], bases[1]):
@@ -129,7 +127,7 @@ def test_killed_at_any_moment_of_a_change(tmp_path: Path) -> None:
     """SIGKILL of everything soon after the start with the other base model, again and again."""
     one, other = base_model(tmp_path, 1), base_model(tmp_path, 2)
     chance = random.Random(0)
-    with running(tmp_path, VMAFX_BASE_MODEL_PATH=one, **CAPACITY) as sidecar:
+    with running(tmp_path, VMAFX_BASE_MODEL_PATH=one, **LARGE) as sidecar:
         streamed(sidecar, 300, EARLIER)
         ones = everything(sidecar)
         assert sidecar.stop() == 0
@@ -151,17 +149,17 @@ def test_killed_at_any_moment_of_a_change(tmp_path: Path) -> None:
 
 def forgive(sidecar: Sidecar) -> None:
     """Forget the reports, so that the next start is not held back."""
-    segment.remove(regions.name(sidecar.settings.instance_name, "reports"))
+    segment.remove(regions.name(sidecar.instance, "reports"))
 
 
 def test_what_is_remembered_is_not_added_again(tmp_path: Path) -> None:
     """The trainer's weights are lost and no state is saved: it begins anew, with the rows that it has."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         streamed(sidecar, 300, EARLIER)
         before = everything(sidecar)
         for _ in range(2):
             assert sidecar.stop() == 0
-            segment.remove(regions.name(sidecar.settings.instance_name, "weights"))
+            segment.remove(regions.name(sidecar.instance, "weights"))
             for path in sidecar.settings.state_dir.glob("*.bin"):
                 path.unlink()
             sidecar.start()
@@ -174,14 +172,14 @@ def test_what_is_remembered_is_not_added_again(tmp_path: Path) -> None:
 
 def test_a_ring_that_was_restored_behind_the_trainer(tmp_path: Path) -> None:
     """Only the ring is lost, and what was saved of it is old: every new sample is trained on, and none twice."""
-    with running(tmp_path, **CAPACITY, VMAFX_SIDECAR_STATE_INTERVAL_S="3600") as sidecar:
+    with running(tmp_path, **(LARGE | {"VMAFX_SIDECAR_STATE_INTERVAL_S": "3600"})) as sidecar:
         streamed(sidecar, 200, EARLIER)
         assert sidecar.stop() == 0
         sidecar.start()
         lost = streamed(sidecar, 200, 100_000)
         trainer = sidecar.pid("trainer")
         sidecar.signal("ingest", signal.SIGSTOP)  # or it would put the ring back
-        segment.remove(regions.name(sidecar.settings.instance_name, "ring"))
+        segment.remove(regions.name(sidecar.instance, "ring"))
         sidecar.kill("ingest")
         sidecar.wait_for_another("trainer", trainer)
         new = streamed(sidecar, 400, LATER)
@@ -195,7 +193,7 @@ def test_a_ring_that_was_restored_behind_the_trainer(tmp_path: Path) -> None:
 
 def test_another_directory_shows_nothing_of_the_first(tmp_path: Path) -> None:
     """Same socket, memory kept: no version, no announcement, and `export` makes the first one there."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         streamed(sidecar, 200, EARLIER)
         sidecar.wait_for(lambda: sidecar.reported().exporter.version > 0)
         assert sidecar.stop() == 0
@@ -210,26 +208,24 @@ def test_another_directory_shows_nothing_of_the_first(tmp_path: Path) -> None:
         assert (report.version, report.latest, report.announced, report.stable_version) == (0, "", "", 0)
         with sidecar.client() as client:
             assert "checkpoint" not in client.ask({"job_id": "1", "features": [0.0] * 6, "true_score": 1.0})
-        command = [*COMMAND, "export", "--socket", str(sidecar.socket)]
-        done = subprocess.run(command, check=True, env=sidecar.environment, capture_output=True, text=True)
-        assert done.stdout.strip() == str(elsewhere / "model_v000001.onnx")
+        assert sidecar.command("export").stdout.strip() == str(elsewhere / "model_v000001.onnx")
 
 
 def test_reset_lets_a_stopped_sidecar_begin_anew(tmp_path: Path) -> None:
     """Refused while it runs. Afterwards there are no samples, steps or rows; checkpoints stay, and versions go on."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         streamed(sidecar, 200, EARLIER)
         sidecar.wait_for(lambda: sidecar.reported().exporter.version > 0)
-        refused = reset(sidecar)
+        refused = sidecar.command("reset")
         assert refused.returncode == 1
         assert "stop it first" in refused.stderr
         assert sidecar.is_well()
         assert sidecar.stop() == 0
         before = published(sidecar.checkpoints)
-        done = reset(sidecar)
+        done = sidecar.command("reset")
         assert done.returncode == 0, done.stderr
         assert "before-reset" in done.stdout
-        assert regions.leftovers(sidecar.settings.instance_name) == []
+        assert regions.leftovers(sidecar.instance) == []
         sidecar.start()
         assert sidecar.ring().head == 0
         assert everything(sidecar) == []
@@ -240,17 +236,11 @@ def test_reset_lets_a_stopped_sidecar_begin_anew(tmp_path: Path) -> None:
         assert sidecar.fsck() == []
 
 
-def reset(sidecar: Sidecar) -> "subprocess.CompletedProcess[str]":
-    """Run `vmafx-sidecar reset`."""
-    command = [*COMMAND, "reset", "--socket", str(sidecar.socket)]
-    return subprocess.run(command, check=False, env=sidecar.environment, capture_output=True, text=True)
-
-
 def test_a_start_with_its_memory_reads_no_saved_state(tmp_path: Path) -> None:
     """The files are leased, so that whoever opened one would be seen, and would wait as for a disk that hangs."""
     before = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
-        with running(tmp_path, **CAPACITY) as sidecar:
+        with running(tmp_path, **LARGE) as sidecar:
             streamed(sidecar, 100, EARLIER)
             assert sidecar.stop() == 0
             sidecar.environment["VMAFX_SIDECAR_STATE_INTERVAL_S"] = "3600"

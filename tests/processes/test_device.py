@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes.sidecar import running
-from tests.processes.stream import Stream
+from tests.support.sidecar import QUICK, running
+from tests.support.stream import Stream
 
 pytestmark = pytest.mark.processes
 
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.processes
 def test_the_trainer_survives_its_device(fails: str, error: str, tmp_path: Path) -> None:
     """Whether it fails at the start or after five lessons: one life, one warning, and checkpoints."""
     failing = str(Path(__file__).parent / "failing_device")
-    with running(tmp_path, VMAFX_SIDECAR_CUDA="1", VMAFX_TEST_DEVICE_FAILS=fails, PYTHONPATH=failing) as sidecar:
+    settings = {"VMAFX_SIDECAR_CUDA": "1", "VMAFX_TEST_DEVICE_FAILS": fails, "PYTHONPATH": failing}
+    with running(tmp_path, **QUICK, **settings) as sidecar:
         first = sidecar.reported().trainer
         assert first.device == ("cpu" if fails == "at the start" else "cpu:0")
         with Stream(sidecar) as stream:

@@ -3,25 +3,18 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from pipeline.runtime import regions, state_file
 from pipeline.shm.segment import SHM_DIR
-from tests.processes.sidecar import COMMAND, Sidecar, running
-from tests.processes.stream import Stream
 from tests.processes.test_base_changes import base_model
 from tests.processes.test_restarts import streamed
+from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.stream import Stream
 
 pytestmark = pytest.mark.processes
-
-
-def command(sidecar: Sidecar, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of an operator's for this sidecar."""
-    given = [*COMMAND, *arguments, "--socket", str(sidecar.socket)]
-    return subprocess.run(given, env=sidecar.environment, capture_output=True, text=True, check=False)
 
 
 def put_a_file_in_place_of(directory: Path) -> None:
@@ -32,14 +25,14 @@ def put_a_file_in_place_of(directory: Path) -> None:
 
 def test_a_stop_without_a_last_save_says_so(tmp_path: Path) -> None:
     """A models directory that cannot be written: phase `failed`, with the reason, while it runs; then code 74."""
-    with running(tmp_path, VMAFX_SIDECAR_STATE_INTERVAL_S="3600") as sidecar:
+    with running(tmp_path, **(QUICK | {"VMAFX_SIDECAR_STATE_INTERVAL_S": "3600"})) as sidecar:
         streamed(sidecar, 60)
         put_a_file_in_place_of(sidecar.checkpoints)
         sidecar.wait_for(lambda: sidecar.reported().exporter.phase == "blocked")
         health = sidecar.reported()
         assert (health.phase, health.healthy) == ("failed", True)
         assert any(str(sidecar.checkpoints) in problem for problem in health.problems)
-        headline = command(sidecar, "status").stdout.splitlines()[0]
+        headline = sidecar.command("status").stdout.splitlines()[0]
         assert headline.startswith("failed")
         assert "exporter" in headline
         with Stream(sidecar, first=10_000) as stream:
@@ -56,7 +49,7 @@ def test_a_stop_without_a_last_save_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("memory", ["kept", "lost"])
 def test_a_repaired_sidecar_remembers_no_failure(tmp_path: Path, memory: str) -> None:
     """Ended with 65 for a broken base model: with a good one it runs, says so, and ends with 0; counters go on."""
-    with running(tmp_path, VMAFX_BASE_MODEL_PATH=base_model(tmp_path, 1)) as sidecar:
+    with running(tmp_path, **QUICK, VMAFX_BASE_MODEL_PATH=base_model(tmp_path, 1)) as sidecar:
         streamed(sidecar)
         accepted = sidecar.reported().ingest.accepted
         assert sidecar.stop() == 0
@@ -76,7 +69,7 @@ def test_a_repaired_sidecar_remembers_no_failure(tmp_path: Path, memory: str) ->
 @pytest.mark.parametrize("memory", ["kept", "lost"])
 def test_an_orderly_restart_is_no_incident(tmp_path: Path, memory: str) -> None:
     """Nobody's restarts grow, nothing counts as failed, and the last save is as old as the file that it made."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         for _ in range(2):
             streamed(sidecar, 60)
             assert sidecar.stop() == 0
@@ -95,9 +88,9 @@ def test_an_orderly_restart_is_no_incident(tmp_path: Path, memory: str) -> None:
 
 def test_everything_in_shared_memory_is_known_by_name(tmp_path: Path) -> None:
     """What `clean` removes is exactly what is there, of this sidecar and of no other whose name begins alike."""
-    with running(tmp_path, VMAFX_SIDECAR_INSTANCE=f"test-{os.getpid()}-node") as sidecar:
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_INSTANCE=f"test-{os.getpid()}-node") as sidecar:
         streamed(sidecar, 60)
-        name = sidecar.settings.instance_name
+        name = sidecar.instance
         assert {path.name for path in SHM_DIR.glob(f"{regions.PREFIX}{name}-*")} == set(regions.leftovers(name))
         other = f"{name}-2"
         try:
@@ -106,7 +99,7 @@ def test_everything_in_shared_memory_is_known_by_name(tmp_path: Path) -> None:
             assert regions.leftovers(other)
             assert not set(regions.leftovers(name)) & set(regions.leftovers(other))
             sidecar.kill_all()
-            cleaned = command(sidecar, "clean")
+            cleaned = sidecar.command("clean")
             assert cleaned.returncode == 0, cleaned.stderr
             assert regions.leftovers(name) == []
             assert regions.leftovers(other)
@@ -117,20 +110,19 @@ def test_everything_in_shared_memory_is_known_by_name(tmp_path: Path) -> None:
 
 def test_a_sidecar_that_runs_is_not_cleaned_away(tmp_path: Path) -> None:
     """Whoever has a lock is alive, whatever the reports say; a pid in a dead one's report proves nothing."""
-    with running(tmp_path) as sidecar:
-        refused = command(sidecar, "clean")
+    with running(tmp_path, **QUICK) as sidecar:
+        refused = sidecar.command("clean")
         assert refused.returncode == 1
         assert "is running (run, ingest, trainer, exporter, monitor)" in refused.stderr
         sidecar.wait_for(sidecar.is_well)
         assert sidecar.stop() == 0
-        assert command(sidecar, "clean").returncode == 0
-        assert regions.leftovers(sidecar.settings.instance_name) == []
+        assert sidecar.command("clean").returncode == 0
+        assert regions.leftovers(sidecar.instance) == []
 
 
 def test_another_process_stopped_in_its_check_says_nothing(tmp_path: Path) -> None:
     """A stop that hits the trainer while another process checks the base model for it is not the model's fault."""
-    sidecar = Sidecar(tmp_path)
-    try:
+    with Sidecar(tmp_path, **QUICK) as sidecar:
         process = sidecar.launch()
         sidecar.wait_for(lambda: (health := sidecar.health()) is not None and health.trainer.phase == "initializing")
         trainer = sidecar.pid("trainer")
@@ -138,9 +130,6 @@ def test_another_process_stopped_in_its_check_says_nothing(tmp_path: Path) -> No
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
         assert '"code"' not in sidecar.log(), sidecar.log()
-    finally:
-        sidecar.kill_all()
-        sidecar.lose_memory()
 
 
 def children_of(pid: int) -> str:

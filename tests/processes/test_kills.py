@@ -8,10 +8,10 @@ import pytest
 from pipeline.checkpoints.names import file_of, published
 from pipeline.registry.registry import digest_of
 from pipeline.runtime.health import PIPELINE
-from tests.processes.sidecar import Sidecar, running
-from tests.processes.stream import Stream, numbers
+from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.stream import Stream, numbers
 
-CAPACITY = "100000"
+LARGE = QUICK | {"VMAFX_SIDECAR_REPLAY_CAPACITY": "100000", "VMAFX_SIDECAR_KEEP_CHECKPOINTS": "1000"}
 KILLS = 10
 
 pytestmark = pytest.mark.processes
@@ -25,7 +25,7 @@ def digests(sidecar: Sidecar) -> dict[int, str]:
 def test_each_killed_ten_times_in_mid_stream(tmp_path: Path) -> None:
     """No answered sample is missing, none is there twice, step and version only grow, each published file verifies."""
     seen: dict[int, str] = {}
-    with running(tmp_path, VMAFX_SIDECAR_REPLAY_CAPACITY=CAPACITY, VMAFX_SIDECAR_KEEP_CHECKPOINTS="1000") as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         with Stream(sidecar) as stream:
             for _ in range(KILLS):
                 for role in PIPELINE:
@@ -50,7 +50,7 @@ def test_each_killed_ten_times_in_mid_stream(tmp_path: Path) -> None:
 
 def test_the_others_go_on_while_one_is_down(tmp_path: Path) -> None:
     """With trainer and exporter halted, samples are answered within the deadline; when they go on, they catch up."""
-    with running(tmp_path) as sidecar, Stream(sidecar) as stream:
+    with running(tmp_path, **QUICK) as sidecar, Stream(sidecar) as stream:
         stream.wait_for_more(50)
         for role in ("trainer", "exporter"):
             sidecar.signal(role, signal.SIGSTOP)
@@ -65,7 +65,7 @@ def test_the_others_go_on_while_one_is_down(tmp_path: Path) -> None:
 
 def test_a_process_that_hangs_is_restarted_and_a_busy_one_is_not(tmp_path: Path) -> None:
     """The trainer is halted for longer than VMAFX_SIDECAR_HANG_S: it is replaced, and goes on from its last step."""
-    with running(tmp_path, VMAFX_SIDECAR_HANG_S="2") as sidecar, Stream(sidecar) as stream:
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_HANG_S="2") as sidecar, Stream(sidecar) as stream:
         stream.wait_for_more(200)
         step = sidecar.reported().trainer.step
         pids = {role: sidecar.pid(role) for role in PIPELINE}
@@ -80,7 +80,7 @@ def test_a_process_that_hangs_is_restarted_and_a_busy_one_is_not(tmp_path: Path)
 
 def test_a_hang_is_noticed_though_the_monitor_was_killed(tmp_path: Path) -> None:
     """A monitor that was restarted takes up the processes that run already."""
-    with running(tmp_path, VMAFX_SIDECAR_HANG_S="2") as sidecar:
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_HANG_S="2") as sidecar:
         monitor, trainer = sidecar.signal("monitor", signal.SIGKILL), sidecar.pid("trainer")
         sidecar.wait_for(lambda: sidecar.reported().monitor.phase == "watching" and sidecar.pid("monitor") != monitor)
         sidecar.signal("trainer", signal.SIGSTOP)

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import config
 from pipeline.checkpoints.names import published
 from pipeline.runtime import regions
 from pipeline.runtime.health import Health
-from tests.contract.client import sample
-from tests.processes.sidecar import Sidecar, running
-from tests.processes.stream import Stream, numbered, numbers
+from tests.support.client import sample
+from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.stream import Stream, numbered, numbers
 
-CAPACITY = {"VMAFX_SIDECAR_REPLAY_CAPACITY": "50000"}
+LARGE = QUICK | {"VMAFX_SIDECAR_REPLAY_CAPACITY": "50000"}
 
 pytestmark = pytest.mark.processes
 
@@ -50,7 +49,7 @@ def remembered_rows(sidecar: Sidecar) -> list[list[int]]:
 @pytest.mark.parametrize("memory", ["kept", "lost"])
 def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
     """Every sample and every step is there, resends are recognised, versions go on; also without shared memory."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         stream = streamed(sidecar)
         assert sidecar.stop() == 0
         before, remembered = sidecar.reported(), remembered_rows(sidecar)
@@ -70,7 +69,7 @@ def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
 
 def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
     """Shared memory outlives the container: nothing is lost."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         with Stream(sidecar) as stream:
             stream.wait_for_more(400)
             before = sidecar.reported()
@@ -83,7 +82,7 @@ def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
 
 def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:
     """What was saved is there; at most what came after the last save is not: then the node's resends bring it back."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         streamed(sidecar)
         with Stream(sidecar, first=100_000) as stream:
             stream.wait_for_more(200)
@@ -109,12 +108,11 @@ def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:
 
 def test_another_number_of_features_starts_cold(tmp_path: Path) -> None:
     """Neither ring nor state of the old size is read as the new one; the log says so."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         streamed(sidecar)
         assert sidecar.stop() == 0
         version = max(published(sidecar.checkpoints))
         sidecar.environment["VMAFX_SIDECAR_N_FEATURES"] = "7"
-        sidecar.settings = config.load(sidecar.environment)
         sidecar.start()
         assert sidecar.ring().head == 0
         assert "features" in sidecar.log()
@@ -129,7 +127,7 @@ def test_another_number_of_features_starts_cold(tmp_path: Path) -> None:
 
 def test_a_corrupt_state_is_set_aside_and_the_one_before_used(tmp_path: Path) -> None:
     """A flipped byte in the newest state file: said, set aside; the older one is where it goes on."""
-    with running(tmp_path, **CAPACITY) as sidecar:
+    with running(tmp_path, **LARGE) as sidecar:
         stream = streamed(sidecar)
         assert sidecar.stop() == 0
         sidecar.start()
@@ -149,21 +147,17 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_used(tmp_path: Path) ->
 
 def test_a_second_sidecar_refuses_and_leaves_the_first_alone(tmp_path: Path) -> None:
     """On the same socket, and on the same directory: a documented code, one line; the first serves on."""
-    with running(tmp_path) as first, Stream(first) as stream:
+    with running(tmp_path, **QUICK) as first, Stream(first) as stream:
         stream.wait_for_more(100)
         pids = {role: state.pid for role, state in first.reported().roles.items()}
-        same_socket = Sidecar(tmp_path)
+        same_socket = Sidecar(tmp_path, **QUICK)
         same_socket.log_file = tmp_path / "second.log"
         assert same_socket.launch().wait(30) == 73
         assert "another sidecar is running" in same_socket.log()
         other = tmp_path / "other"
         other.mkdir()
-        same_directory = Sidecar(other, VMAFX_SIDECAR_CHECKPOINT_DIR=str(first.checkpoints))
-        try:
+        with Sidecar(other, **QUICK, VMAFX_SIDECAR_CHECKPOINT_DIR=str(first.checkpoints)) as same_directory:
             assert same_directory.launch().wait(60) == 73
-        finally:
-            same_directory.kill_all()
-            same_directory.lose_memory()
         assert "another sidecar publishes here" in same_directory.log()
         assert "Traceback" not in same_socket.log() + same_directory.log()
         stream.wait_for_more(100)
@@ -173,7 +167,7 @@ def test_a_second_sidecar_refuses_and_leaves_the_first_alone(tmp_path: Path) -> 
 
 def test_nothing_is_left_after_stop_and_clean(tmp_path: Path) -> None:
     """A sidecar whose directory goes away altogether can be removed without a trace in shared memory."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         streamed(sidecar, 60)
         assert sidecar.stop() == 0
         assert not sidecar.socket.exists()

@@ -6,26 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import measure
 from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
-from tests.contract.client import Client, sample
-from tests.processes.sidecar import Sidecar, running
+from tests.faults.kills import measure
+from tests.support.client import Client, sample
+from tests.support.sidecar import QUICK, Sidecar, running
 
 pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_node_notices_no_end_of_ingest(number: int) -> None:
+def test_a_node_notices_no_end_of_ingest(tmp_path: Path, number: int) -> None:
     """Lock-step as the Go client is: no dial is refused, no message lost, each answered and stored once."""
-    outcome = measure(kills=3, every_s=2.0, rate=100.0, number=number)
+    outcome = measure(tmp_path, kills=3, every_s=2.0, rate=100.0, number=number)
     assert outcome.sound, outcome.table()
     assert outcome.tally.lost_connections >= 1
 
 
 def test_a_dial_is_taken_while_ingest_hangs_and_is_restarted(tmp_path: Path) -> None:
     """The watchdog kills it; whoever dialled meanwhile is answered by the next one, on the same connection."""
-    with running(tmp_path, VMAFX_SIDECAR_HANG_S="2") as sidecar:
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_HANG_S="2") as sidecar:
         pid = sidecar.signal("ingest", signal.SIGSTOP)
         with sidecar.client() as waiting:
             waiting.write(sample("in the backlog"))
@@ -35,21 +35,17 @@ def test_a_dial_is_taken_while_ingest_hangs_and_is_restarted(tmp_path: Path) -> 
 
 def test_a_dial_is_taken_before_ingest_has_ever_run(tmp_path: Path) -> None:
     """From the moment that there is a socket, nobody has to dial twice."""
-    sidecar = Sidecar(tmp_path)
-    try:
+    with Sidecar(tmp_path, **QUICK) as sidecar:
         sidecar.launch()
         sidecar.wait_for(sidecar.socket.exists)
         sidecar.wait_for(lambda: _is_answered(sidecar, "early"))
         assert sidecar.stop() == 0
         assert not sidecar.socket.exists()
-    finally:
-        sidecar.kill_all()
-        sidecar.lose_memory()
 
 
 def test_a_socket_that_was_removed_comes_back(tmp_path: Path) -> None:
     """Ingest sees that nobody finds it any more, and is started again with a new socket, which outlives it too."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         for _ in range(2):
             pid = sidecar.pid("ingest")
             sidecar.socket.unlink()
@@ -65,8 +61,7 @@ def test_a_socket_that_was_removed_comes_back(tmp_path: Path) -> None:
 
 def test_a_socket_of_somebody_else_in_its_place_stays(tmp_path: Path) -> None:
     """The sidecar ends with the code for that, and does not take the place back."""
-    with running(tmp_path) as sidecar, socket.socket(socket.AF_UNIX) as other:
-        assert sidecar.process is not None
+    with running(tmp_path, **QUICK) as sidecar, socket.socket(socket.AF_UNIX) as other:
         sidecar.socket.unlink()
         other.bind(str(sidecar.socket))
         other.listen()
@@ -77,13 +72,13 @@ def test_a_socket_of_somebody_else_in_its_place_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("region", ["reports", "ring", "holdout", "weights", "trainer.bell"])
 def test_a_region_that_was_removed_is_put_back(tmp_path: Path, region: str) -> None:
     """Its owner sees within a tick that others no longer find it, and is restarted; nothing that it held is lost."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         owner = "ingest" if region == "ring" else "trainer"
         with sidecar.client() as client:
             assert client.ask(sample("before"))["ok"]
             sidecar.wait_for(lambda: sidecar.reported().trainer.cursor == 1)
             pid = sidecar.pid(owner)
-            name = f"vmafx-{sidecar.settings.instance_name}-{region}"
+            name = f"vmafx-{sidecar.instance}-{region}"
             (SHM_DIR / name).unlink()
             assert client.ask(sample("meanwhile"))["ok"]
         sidecar.wait_for_another(owner, pid)
@@ -95,7 +90,7 @@ def test_a_region_that_was_removed_is_put_back(tmp_path: Path, region: str) -> N
 
 def test_all_of_shared_memory_removed_is_survived(tmp_path: Path) -> None:
     """As logind does at the end of a session (RemoveIPC): every process starts over, and has all that it had."""
-    with running(tmp_path) as sidecar:
+    with running(tmp_path, **QUICK) as sidecar:
         with sidecar.client() as client:
             assert client.ask(sample("before"))["ok"]
         before = {role: sidecar.pid(role) for role in ROLES}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.sidecar import running
+from tests.support.sidecar import SIX, running
 
 
 @pytest.mark.processes
@@ -13,8 +13,8 @@ def test_nothing_is_written_elsewhere_and_nothing_is_reported(tmp_path: Path, mo
     """Without a TMPDIR, temporary files go to the private run directory; ONNX Runtime's reporting is off."""
     monkeypatch.delenv("TMPDIR", raising=False)
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    with running(tmp_path, VMAFX_SIDECAR_N_FEATURES="6") as sidecar:
-        pid = sidecar.status()["roles"]["ingest"]["pid"]
+    with running(tmp_path, **SIX) as sidecar:
+        pid = sidecar.pid("ingest")
         environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         given = dict(entry.split(b"=", 1) for entry in environment if entry)
         assert given[b"ORT_DISABLE_TELEMETRY"] == b"1"

@@ -30,10 +30,27 @@ def test_added_model_is_listed_and_verifies(model: Path) -> None:
     (entry,) = index.load(model.parent).models
     assert (entry.id, entry.onnx, entry.sha256) == ("tiny", "mlp_small.onnx", index.digest_of(model))
     assert "tiny  mlp_small.onnx  opset 17" in run("list", model.parent)[1]
-    assert run("verify", model.parent) == (0, "1 models are what was registered\n")
+    assert run("verify", model.parent) == (0, "1 model is intact\n")
     card = model.with_suffix(".md").read_text()
     assert "vmafx-sidecar train" in card
     assert entry.sha256 in card
+
+
+def test_several_models_are_counted_in_the_plural(model: Path) -> None:
+    """And none at all is said in words."""
+    (model.parent / index.NAME).write_text('{"schema_version": 1, "models": []}')
+    assert run("list", model.parent) == (0, f"{model.parent / index.NAME}: no model is registered\n")
+    run("add", model, "--id", "one")
+    run("add", model, "--id", "two")
+    assert run("verify", model.parent) == (0, "2 models are intact\n")
+
+
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_a_directory_without_a_registry_is_said_to_have_none(tmp_path: Path, command: str) -> None:
+    """With the command that makes one."""
+    status, output = run(command, tmp_path)
+    assert status == 1
+    assert output == f"Error: {tmp_path}/registry.json: no such file; `vmafx-sidecar registry add` makes it\n"
 
 
 def test_verify_fails_on_a_changed_model(model: Path) -> None:

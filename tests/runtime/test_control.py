@@ -35,10 +35,9 @@ def test_an_order_reaches_who_follows_and_who_starts_later(settings: Settings) -
     regions.open_board(settings)
     following = Orders(settings)
     assert following.control == Control()
-    assert not following.is_news
     control.change(settings, "pause", "noise", pause)
-    assert following.is_news
-    assert following.refresh()
+    news, refreshed = following.is_news, following.refresh()
+    assert (news, refreshed) == (True, True)
     assert following.control.paused is not None
     assert (following.control.paused.text, following.control.paused.reason) == ("pause", "noise")
     segment.remove(regions.name(settings.instance_name, "control"))

@@ -33,7 +33,7 @@ def test_what_the_kernel_says(child: subprocess.Popen[bytes]) -> None:
 def test_a_stranger_with_the_number_gets_no_signal(child: subprocess.Popen[bytes]) -> None:
     """Born at another moment, it is another process; the one that was meant gets it."""
     born = kernel.look_at(child.pid).born
-    with pytest.raises(ProcessLookupError, match="another one"):
+    with pytest.raises(ProcessLookupError, match="used by another process"):
         kernel.send(child.pid, born - 1, signal.SIGUSR1)
     assert child.poll() is None
     kernel.send(child.pid, born, signal.SIGUSR1)

@@ -12,7 +12,8 @@ import pytest
 from pipeline.runtime import kernel
 from pipeline.runtime.lifecycle import LONGEST_BACKOFF_S, StopFlag, crash_backoff, crash_backoff_seconds
 from pipeline.runtime.reports import IngestReport, Report
-from tests.ingest.process import Ingest, running, wait_for
+from tests.support.ingest import Ingest, running
+from tests.support.waiting import eventually
 
 
 def died(after: float, short_lives: int = 0, phase: str = "accepting") -> Report:
@@ -74,28 +75,25 @@ def test_a_process_follows_its_supervisor(tmp_path: Path) -> None:
         signal.pause()
         os._exit(0)
     try:
-        wait_for(lambda: ingest.report().phase == "accepting", ingest.log)
+        eventually(lambda: ingest.report().phase == "accepting", explain=ingest.log)
     finally:
         os.kill(supervisor, signal.SIGKILL)
         os.waitpid(supervisor, 0)
     pid = ingest.report().pid
     try:
-        wait_for(lambda: kernel.look_at(pid).state in {"", "Z"}, ingest.log)
+        eventually(lambda: kernel.look_at(pid).state in {"", "Z"}, explain=ingest.log)
         assert ingest.report().phase == "stopped"
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        ingest.clean()
+        ingest.lose_memory()
 
 
 @pytest.mark.processes
 def test_a_report_that_this_version_cannot_read_is_no_obstacle(tmp_path: Path) -> None:
     """Shared memory that outlived an upgrade: the process starts, its counters from zero."""
-    from pipeline.runtime import regions
-
     with running(tmp_path) as ingest:
-        ingest.kill()
-        box = regions.attach_board(ingest.settings.instance_name).box("ingest")
-        box.publish(msgspec.msgpack.encode({"pid": "not a number", "rejected": 5}))
+        ingest.kill_all()
+        ingest.board().box("ingest").publish(msgspec.msgpack.encode({"pid": "not a number", "rejected": 5}))
         ingest.start()
         assert ingest.report().lives == 1

@@ -14,7 +14,7 @@ from pipeline.runtime.restore import Saved
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import row_words
-from tests.shm.rows import rows_of
+from tests.support.rows import rows_of
 
 N_FEATURES = 80
 DIGEST = "a1" * 32

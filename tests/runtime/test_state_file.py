@@ -16,7 +16,7 @@ import pytest
 from pipeline.runtime import saved_state, state_file
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.rows import row_words
-from tests.checkpoints.dying import completes, kill, refuse
+from tests.support.dying import completes, kill, refuse
 
 META = {"base": "abc", "step": 12, "nested": {"groups": [1, 2]}}
 

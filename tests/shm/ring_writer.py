@@ -8,8 +8,8 @@ import sys
 
 from pipeline.shm import segment
 from pipeline.shm.ring import Ring
-from tests.shm.rows import N_FEATURES
-from tests.shm.rows import write as write_rows
+from tests.support.rows import N_FEATURES
+from tests.support.rows import write as write_rows
 
 _BURST = 200
 

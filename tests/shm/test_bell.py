@@ -14,7 +14,7 @@ from pipeline.shm import bell as bell_module
 from pipeline.shm.atomics import AtomicInt64
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import SHM_DIR, SharedMemoryDenied
-from tests.shm.processes import REPOSITORY
+from tests.support.processes import REPOSITORY
 
 LONG_S = 60.0
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.shm import segment
 from pipeline.shm.mailbox import Mailbox, Torn, Versioned
-from tests.node.waiting import eventually
 from tests.shm.mailbox_writer import value
-from tests.shm.processes import running
+from tests.support.processes import attached, running
+from tests.support.waiting import eventually
 
 CAPACITY = 100_000
 
@@ -21,18 +20,11 @@ def private(capacity: int) -> Mailbox:
     return Mailbox(memoryview(bytearray(Mailbox.size(capacity))), capacity)
 
 
-def attached(name: str) -> Mailbox:
+def box_of_the_writer(name: str) -> Mailbox:
     """Attach to the writer's mailbox once it is there and has a value."""
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        try:
-            box = Mailbox(segment.attach(name, "mailbox").body, CAPACITY)
-        except segment.SegmentAbsent:
-            time.sleep(0.01)
-            continue
-        if box.version:
-            return box
-    pytest.fail("the writer made no mailbox")
+    box = Mailbox(attached(name, "mailbox").body, CAPACITY)
+    assert eventually(lambda: box.version)
+    return box
 
 
 def test_empty_before_the_first_value() -> None:
@@ -74,7 +66,7 @@ def test_no_mixture_is_read_while_the_writer_publishes(segment_name: str) -> Non
     """Each of hundreds of values is whole, though slots are overwritten under the reader; versions never go back."""
     seen = disturbed = last = 0
     with running("tests.shm.mailbox_writer", segment_name, str(CAPACITY)):
-        box = attached(segment_name)
+        box = box_of_the_writer(segment_name)
         until = time.monotonic() + 20
         while (seen < 300 or not disturbed) and time.monotonic() < until:
             letter = box.read()
@@ -93,8 +85,8 @@ def test_a_writer_killed_while_writing_leaves_a_whole_value(segment_name: str) -
     last = 0
     for _ in range(5):
         with running("tests.shm.mailbox_writer", segment_name, str(CAPACITY)) as writer:
-            box = attached(segment_name)
-            assert eventually(lambda box=box, before=last: box.version >= before + 20, 30.0)  # type: ignore[misc]
+            box = box_of_the_writer(segment_name)
+            assert eventually(lambda box=box, before=last: box.version >= before + 20)  # type: ignore[misc]
             writer.kill()
             writer.wait()
         letter = box.read()

@@ -14,7 +14,7 @@ from pipeline.shm import segment
 from pipeline.shm.atomics import AtomicInt64
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.rows import RowBatch
-from tests.shm.rows import N_FEATURES, intact, rows_of
+from tests.support.rows import N_FEATURES, intact, rows_of
 
 CAPACITY = 200
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.shm.ring import SPARE_SLOTS, Ring
 from pipeline.shm.rows import RowBatch
-from tests.shm.rows import N_FEATURES, intact, write
+from tests.support.rows import N_FEATURES, intact, write
 
 
 def filled(head: int, capacity: int = 64) -> Ring:

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.shm import segment
 from pipeline.shm.ring import KIND, SPARE_SLOTS, Ring
 from pipeline.shm.rows import RowBatch, sealed
-from tests.node.waiting import eventually
-from tests.shm.processes import running
-from tests.shm.rows import N_FEATURES, intact
+from tests.support.processes import attached, running
+from tests.support.rows import N_FEATURES, intact
+from tests.support.waiting import eventually
 
 CAPACITY = 64
 SECONDS = 1.5
@@ -25,18 +24,12 @@ def lapped_ring(name: str, *, sealing: bool) -> Iterator[Ring]:
     """Give a ring that another process writes to without pause, several times round already."""
     with running("tests.shm.ring_writer", name, str(CAPACITY), str(sealing)):
         ring = _attached(name)
-        assert eventually(lambda: ring.head >= 3 * ring.slots, PATIENCE_S)
+        assert eventually(lambda: ring.head >= 3 * ring.slots)
         yield ring
 
 
 def _attached(name: str) -> Ring:
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        try:
-            return Ring(segment.attach(name, KIND).body, CAPACITY, N_FEATURES)
-        except segment.SegmentAbsent:
-            time.sleep(0.01)
-    pytest.fail("the writer made no ring")
+    return Ring(attached(name, KIND).body, CAPACITY, N_FEATURES)
 
 
 def where_the_writer_is(ring: Ring, rng: np.random.Generator) -> int:
@@ -102,7 +95,7 @@ def test_a_killed_writer_costs_nothing_that_was_published(segment_name: str) -> 
     for _ in range(5):
         with running("tests.shm.ring_writer", segment_name, str(CAPACITY), "False") as writer:
             ring = _attached(segment_name)
-            assert eventually(lambda ring=ring, before=head: ring.head > before + 2 * ring.slots, PATIENCE_S)  # type: ignore[misc]
+            assert eventually(lambda ring=ring, before=head: ring.head > before + 2 * ring.slots)  # type: ignore[misc]
             writer.kill()
             writer.wait()
         assert ring.head > head

@@ -14,7 +14,7 @@ import pytest
 from pipeline.shm import segment
 from pipeline.shm.segment import HEADER_SIZE, SHM_DIR, Layout, SegmentError, SegmentMismatch, SharedMemoryDenied
 from tests.shm.interpreters import VERSIONS, interpreter
-from tests.shm.processes import REPOSITORY
+from tests.support.processes import REPOSITORY
 
 LAYOUT = Layout("test", (4, 2), 1000)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")

@@ -15,7 +15,7 @@ from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
-from tests.shm.rows import append
+from tests.support.rows import append
 
 
 @cache
@@ -30,7 +30,7 @@ def base_model() -> BaseModel:
 
 
 def group_of(name: str) -> int:
-    """Return the content group that ingest makes of a name."""
+    """Return the group that ingest makes of a name."""
     return xxhash.xxh3_64_intdigest(name.encode())
 
 

@@ -1,6 +1,5 @@
 """The trainer process while its base model is missing."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,9 @@ import pytest
 from pipeline.data import BASE_MODEL
 from pipeline.runtime import regions
 from pipeline.runtime.reports import TrainerReport
-from tests.ingest.process import wait_for
-from tests.monitor.boards import settings_of
+from tests.support.boards import settings_of
+from tests.support.processes import environment
+from tests.support.waiting import eventually
 
 
 @pytest.mark.processes
@@ -19,12 +19,12 @@ def test_a_missing_base_model_is_a_warning_and_a_problem_until_it_is_there(tmp_p
     """It waits and says for what; once the file is there it goes on to wait for ingest."""
     path = tmp_path / "base.onnx"
     board = regions.open_board(settings_of(instance))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | {
-        "VMAFX_SIDECAR_INSTANCE": instance,
-        "VMAFX_SIDECAR_N_FEATURES": "6",
-        "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path / "models"),
-        "VMAFX_BASE_MODEL_PATH": str(path),
-    }
+    environ = environment(
+        VMAFX_SIDECAR_INSTANCE=instance,
+        VMAFX_SIDECAR_N_FEATURES="6",
+        VMAFX_SIDECAR_CHECKPOINT_DIR=str(tmp_path / "models"),
+        VMAFX_BASE_MODEL_PATH=str(path),
+    )
     command = [sys.executable, "-m", "pipeline.trainer"]
 
     def report() -> TrainerReport:
@@ -32,11 +32,11 @@ def test_a_missing_base_model_is_a_warning_and_a_problem_until_it_is_there(tmp_p
 
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: report().problem, report)
+            eventually(lambda: report().problem, explain=report)
             assert report().phase == "initializing"
             assert report().problem == f"VMAFX_BASE_MODEL_PATH={path}: No such file or directory; waiting for it"
             path.write_bytes(BASE_MODEL.read_bytes())
-            wait_for(lambda: report().problem.startswith("waiting for ingest"), report)
+            eventually(lambda: report().problem.startswith("waiting for ingest"), explain=report)
         finally:
             process.terminate()
             log = process.communicate(timeout=60)[1]

@@ -14,7 +14,7 @@ from pipeline.trainer.learners import new_learner
 from pipeline.trainer.parity import check_parity
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
-from tests.model.graphs import tensor
+from tests.support.graphs import tensor
 from tests.trainer.streams import base_model
 from tests.trainer.test_device_learner import STREAM, feed, lessons, training
 from tests.trainer.test_learners import ADAM, SGD, batches

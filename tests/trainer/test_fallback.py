@@ -16,7 +16,7 @@ from pipeline.trainer.fallback_learner import STEPS_AT_RISK, FallbackLearner
 from pipeline.trainer.learners import new_learner
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
-from tests.model.graphs import gemm, layers, model, node
+from tests.support.graphs import gemm, layers, model, node
 from tests.trainer.streams import base_model
 from tests.trainer.test_device_learner import DEVICE, STREAM, feed, training
 from tests.trainer.test_learners import SGD, batches

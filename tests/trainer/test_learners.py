@@ -154,21 +154,42 @@ def test_takes_arrays_that_are_read_only(make: Make) -> None:
     assert np.isfinite(learner.squared_jacobian(features, vector)).all()
 
 
+SCORE_ERROR = 1e-4
+"""Score points by which two float32 computations of a score near 100, a sum of dozens of products, may differ: the
+numbers next to 100 are 7.6e-6 away, and each sum is rounded."""
+
+GRADIENT_ERROR = 1e-4
+"""The same for a gradient, relative to its length: residuals of a point or so, summed over rows that cancel in part."""
+
+
 def equal_step_by_step(base: BaseModel, recipe: Recipe) -> None:
-    """Compare the fast learner with the one on torch: each of 60 steps from the same state."""
+    """Compare the fast learner with the one on torch: each of 64 steps from the same state.
+
+    Adam divides a gradient by its size: where it is nothing but rounding, so is the step. There the moments are
+    compared, which are all that a step is made of; how it is made of them is in test_adam.py.
+    """
     fast, reference = mlp(base, recipe), TorchLearner(base, recipe)
     for _ in range(8):
         for features, score in batches(base.n_features):
             ours, theirs = fast.step(features, score), reference.step(features, score)
-            assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
-            assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=1e-5)
-            size = np.abs(reference.weights()).max()
-            assert np.abs(fast.weights() - reference.weights()).max() <= 1e-6 * size
-            assert np.abs(fast.ema() - reference.ema()).max() <= 1e-6 * size
-            fast.restore(reference.state())
+            assert ours.loss == pytest.approx(theirs.loss, abs=SCORE_ERROR * np.sqrt(2 * theirs.loss))
+            assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=GRADIENT_ERROR)
+            mine, other = fast.state(), reference.state()
+            for moment in ("first", "second"):
+                assert distance(mine[moment], other[moment]) <= GRADIENT_ERROR * np.linalg.norm(other[moment])
+            if recipe.optimizer == "sgd":
+                size = np.abs(reference.weights()).max()
+                assert np.abs(fast.weights() - reference.weights()).max() <= 1e-6 * size
+                assert np.abs(fast.ema() - reference.ema()).max() <= 1e-6 * size
+            fast.restore(other)
+
+
+def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the length of the difference."""
+    return float(np.linalg.norm(one - other))
 
 
 @pytest.mark.parametrize("base", [base_model(), BaseModel(two_layer(80), "fresh")], ids=["shipped", "fresh"])
 def test_fast_learner_equals_torch(base: BaseModel, recipe: Recipe) -> None:
-    """The fast path is the reference, step by step to 1e-6: loss, gradient norm, weights, average."""
+    """The fast path is the reference, step by step, as far as float32 can tell."""
     equal_step_by_step(base, recipe)

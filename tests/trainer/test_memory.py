@@ -8,7 +8,7 @@ import pytest
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.memory import Memory
 from pipeline.trainer.random_indices import RandomIndices
-from tests.shm.rows import append
+from tests.support.rows import append
 from tests.trainer.streams import group_of, private_reservoir, private_ring
 
 

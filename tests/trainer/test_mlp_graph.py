@@ -12,7 +12,7 @@ from pipeline.model.runtime import OnnxModel
 from pipeline.trainer.mlp import BoundMlp
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.recipe import Recipe
-from tests.model.graphs import gemm, layers, model, node, perceptron, tensor
+from tests.support.graphs import gemm, layers, model, node, perceptron, tensor
 from tests.trainer.test_learners import equal_step_by_step
 
 NAMES = ["fr_regressor_v1", "fr_regressor_v2", "vmaf_tiny_v1", "vmaf_tiny_v2", "vmaf_tiny_v4"]

@@ -9,7 +9,7 @@ from pipeline.trainer.learners import new_learner
 from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.preconditioning import raw_first_layer, scale_from
 from pipeline.trainer.recipe import Recipe
-from tests.model.graphs import model, node, perceptron, tensor
+from tests.support.graphs import model, node, perceptron, tensor
 from tests.trainer.streams import base_model, corpus
 
 

@@ -11,7 +11,7 @@ from pipeline.model.graph import BaseModel, UnusableModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.trainer.torch_graph import TorchGraph
 from pipeline.trainer.torch_learner import TorchLearner
-from tests.model.graphs import Tensors, gemm, layers, model, node, tensor
+from tests.support.graphs import Tensors, gemm, layers, model, node, tensor
 from tests.trainer.looks import looks_of
 from tests.trainer.test_learners import SGD
 

@@ -2,11 +2,27 @@
 
 const DASHES = { base: [8, 5], stable: [2, 4] };
 const DAY_S = 86400;
+const GAP_S = 60;
+const GAP_FACTOR = 6;
 
 function times(_, ticks) {
   const long = ticks.length > 1 && ticks.at(-1) - ticks[0] > DAY_S;
   const form = long ? { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" } : { timeStyle: "medium" };
   return ticks.map((tick) => new Date(tick * 1000).toLocaleString("en-GB", form));
+}
+
+/**
+ * Return the data with an empty point wherever nothing was measured for long, so that no line is drawn across.
+ * Long is relative: the older the measurements, the fewer are kept.
+ */
+export function withGaps([times, ...values]) {
+  const places = new Set();
+  times.forEach((time, i) => {
+    const usual = Math.max(times[i - 1] - times[i - 2] || 0, times[i + 1] - time || 0);
+    if (i > 0 && time - times[i - 1] > Math.max(GAP_S, GAP_FACTOR * usual)) places.add(i);
+  });
+  const filled = (column, empty) => column.flatMap((value, i) => (places.has(i) ? [empty(i), value] : [value]));
+  return [filled(times, (i) => (times[i - 1] + times[i]) / 2), ...values.map((column) => filled(column, () => null))];
 }
 
 export class Chart {
@@ -22,8 +38,8 @@ export class Chart {
 
   /** data: [seconds, values of each series …]; null where there is no value. */
   show(data) {
-    this.data = data;
-    this.plot.setData(data);
+    this.data = withGaps(data);
+    this.plot.setData(this.data);
   }
 
   draw() {

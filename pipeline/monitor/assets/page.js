@@ -160,7 +160,7 @@ function gate(checkpoint, open) {
     const rows = ["candidate", "base", "stable"]
       .filter((who) => set[who])
       .map((who) => [who, figure(set[who].rmse), figure(set[who].plcc), figure(set[who].srocc)]);
-    return table(`${name}: ${integer(set.samples)} samples of ${integer(set.groups)} contents`, ["model", "RMSE", "PLCC", "SROCC"], rows);
+    return table(`${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`, ["model", "RMSE", "PLCC", "SROCC"], rows);
   });
   if (sets.length === 0) return "";
   const details = element("details", { id }, element("summary", {}, "What the gate measured"), ...sets);

@@ -12,9 +12,19 @@ from tests.deploy.containers.docker import Container, Stack, docker
 @pytest.fixture(scope="session")
 def image() -> str:
     """Return the name of the image to test, or skip."""
-    name = os.environ.get("VMAFX_TEST_IMAGE")
+    return _named_by("VMAFX_TEST_IMAGE")
+
+
+@pytest.fixture(scope="session")
+def slim() -> str:
+    """Return the name of the image without torch, or skip."""
+    return _named_by("VMAFX_TEST_SLIM_IMAGE")
+
+
+def _named_by(variable: str) -> str:
+    name = os.environ.get(variable)
     if not name:
-        pytest.skip("no image to test: `make compose-test` builds one and tests it")
+        pytest.skip("no image to test: `make compose-test` builds both and tests them")
     tool("docker")
     assert docker("image", "inspect", name).returncode == 0, f"there is no image {name}"
     return name
@@ -30,9 +40,8 @@ def stack(image: str) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def containers(image: str) -> Iterator[list[Container]]:
+def containers() -> Iterator[list[Container]]:
     """Give a list; the containers that a test puts there are removed after it."""
-    del image
     made: list[Container] = []
     yield made
     for container in made:

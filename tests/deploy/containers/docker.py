@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.charts import DEPLOY
+from tests.support.waiting import eventually
 
 OVERLAY = Path(__file__).with_name("overlay.yaml")
 CONFINED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--network", "none")
@@ -20,14 +19,6 @@ CONFINED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privil
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run docker and return what came of it."""
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)  # noqa: S607
-
-
-def eventually(condition: Callable[[], Any], at_most_s: float = 120.0) -> bool:
-    """Wait for a condition, for as long as only a fault can take; tell whether it holds."""
-    give_up = time.monotonic() + at_most_s
-    while not condition() and time.monotonic() < give_up:
-        time.sleep(0.5)
-    return bool(condition())
 
 
 class Container:
@@ -71,8 +62,8 @@ class Container:
         return int(self.status().get("ingest", {}).get("accepted", 0))
 
     def goes_on_from(self, accepted: int) -> bool:
-        """Wait until the node's samples are answered again; tell whether they are."""
-        return eventually(lambda: self.accepted() > accepted + 50)
+        """Wait until the node's samples are answered again."""
+        return eventually(lambda: self.accepted() > accepted + 50, explain=self.logs)
 
     def is_healthy(self) -> bool:
         """Tell whether Docker's health check passes."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.containers.docker import Container, Stack, docker, eventually
+from tests.deploy.containers.docker import Container, Stack, docker
 from tests.deploy.shm import MIB
+from tests.support.waiting import eventually
 
 ROLES = ("ingest", "trainer", "exporter", "monitor")
 MODELS = "/mnt/vmafx-models/online"
@@ -16,7 +17,7 @@ MODELS = "/mnt/vmafx-models/online"
 
 def test_node_swaps_to_a_better_model(stack: Stack) -> None:
     """Within two minutes the node has taken over a model with a smaller error on the frames that it just sent."""
-    assert eventually(lambda: stack.node.events("model_swapped"), 120), stack.sidecar.logs()
+    assert eventually(lambda: stack.node.events("model_swapped"), explain=stack.sidecar.logs)
     swap = stack.node.events("model_swapped")[0]
     assert swap["rmse_after"] < swap["rmse_before"]
 
@@ -49,7 +50,7 @@ def test_first_process(stack: Stack) -> None:
         "run",
     ]
     sidecar.run("sh", "-c", "(sleep 0.1 &)")
-    assert eventually(lambda: " Z " not in sidecar.run("sh", "-c", "cat /proc/[0-9]*/stat").stdout, 30)
+    assert eventually(lambda: " Z " not in sidecar.run("sh", "-c", "cat /proc/[0-9]*/stat").stdout)
 
 
 def test_shared_memory_has_room(stack: Stack) -> None:

@@ -7,8 +7,9 @@ import onnx
 import pytest
 
 import pipeline
-from tests.deploy.containers.docker import Container, docker, eventually, start
-from tests.model.graphs import gemm, layers, model, node, perceptron
+from tests.deploy.containers.docker import Container, docker, start
+from tests.support.graphs import gemm, layers, model, node, perceptron
+from tests.support.waiting import eventually
 
 VOLUMES = ("--volume", "/run/vmafx", "--volume", "/mnt/vmafx-models")
 FINE_TUNING = {
@@ -68,7 +69,7 @@ def test_health_check(image: str, containers: list[Container]) -> None:
     """Docker's health check passes, and fails where a process hangs that nobody restarts."""
     container = start(image, *VOLUMES, "--health-interval", "1s")
     containers.append(container)
-    assert eventually(container.is_healthy), container.logs()
+    assert eventually(container.is_healthy, explain=container.logs)
     assert container.run("vmafx-sidecar", "status", "--json").returncode == 0
     container.run("sh", "-c", f"kill -STOP {container.role('trainer')['pid']}")
     assert eventually(lambda: container.run("vmafx-sidecar", "status", "--json").returncode == 1)
@@ -97,7 +98,7 @@ def test_any_user(image: str, containers: list[Container], tmp_path: Path, user:
     assert eventually(lambda: container.status().get("healthy"))
     fed = container.run("vmafx-sidecar", "feed", "--samples", "1500", "--rate", "500")
     assert fed.returncode == 0, fed.stderr
-    assert eventually(lambda: container.status()["exporter"]["version"] > 0), container.logs()
+    assert eventually(lambda: container.status()["exporter"]["version"] > 0, explain=container.logs)
     assert container.run("vmafx-sidecar", "fsck").returncode == 0
 
 
@@ -116,8 +117,10 @@ def test_base_model_of_a_config_map(image: str, containers: list[Container], tmp
     given = FINE_TUNING | {"VMAFX_BASE_MODEL_PATH": "/base-model/base.onnx"}
     container = start(image, *VOLUMES, *variables(given), "--volume", f"{tmp_path}:/base-model:ro")
     containers.append(container)
-    assert eventually(lambda: container.status().get("trainer", {}).get("base_model") == "base.onnx"), container.logs()
-    assert eventually(lambda: container.status().get("healthy")), container.logs()
+    assert eventually(
+        lambda: container.status().get("trainer", {}).get("base_model") == "base.onnx", explain=container.logs
+    )
+    assert eventually(lambda: container.status().get("healthy"), explain=container.logs)
 
 
 def test_full_disk(image: str, containers: list[Container]) -> None:
@@ -128,7 +131,9 @@ def test_full_disk(image: str, containers: list[Container]) -> None:
     assert eventually(lambda: container.status().get("healthy"))
     fed = container.run("vmafx-sidecar", "feed", "--samples", "3000", "--rate", "1000")
     assert "accepted 3000, refused 0" in fed.stdout + fed.stderr
-    assert eventually(lambda: "No space left on device" in container.status()["exporter"]["problem"]), container.logs()
+    assert eventually(
+        lambda: "No space left on device" in container.status()["exporter"]["problem"], explain=container.logs
+    )
     assert eventually(lambda: container.status()["exporter"]["failures"].get("disk", 0) > 0)
 
 
@@ -147,7 +152,7 @@ def test_trains_with_torch(image: str, containers: list[Container], tmp_path: Pa
     assert eventually(lambda: container.status().get("healthy"))
     fed = container.run("vmafx-sidecar", "feed", "--samples", "300", "--rate", "1000")
     assert fed.returncode == 0, fed.stderr
-    assert eventually(lambda: container.status()["trainer"]["step"] > 0), container.logs()
+    assert eventually(lambda: container.status()["trainer"]["step"] > 0, explain=container.logs)
     assert container.status()["trainer"]["learner"] == "TorchLearner"
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.containers.docker import Container, docker, eventually, start
+from tests.deploy.containers.docker import Container, docker, start
 from tests.deploy.containers.test_image import FINE_TUNING, variables
+from tests.support.waiting import eventually
 
 PODS = ("node-0", "node-1", "node-2")
 MODELS = "/mnt/vmafx-models"
@@ -70,11 +71,11 @@ def test_side_by_side(fleet: Fleet) -> None:
     for pod in PODS:
         fleet.add(pod)
     for pod in PODS:
-        assert eventually(lambda pod=pod: fleet.pods[pod].status().get("healthy")), fleet.pods[pod].logs()  # type: ignore[misc]
+        assert eventually(lambda pod=pod: fleet.pods[pod].status().get("healthy"), explain=fleet.pods[pod].logs)  # type: ignore[misc]
     for pod in PODS:
         fleet.feed(pod)
     for pod in PODS:
-        assert eventually(lambda pod=pod: fleet.version(pod) > 0), fleet.pods[pod].logs()  # type: ignore[misc]
+        assert eventually(lambda pod=pod: fleet.version(pod) > 0, explain=fleet.pods[pod].logs)  # type: ignore[misc]
     assert fleet.finds_all_sound()
 
     before = fleet.version("node-2")
@@ -83,8 +84,8 @@ def test_side_by_side(fleet: Fleet) -> None:
     assert fleet.pods["node-0"].status()["healthy"]
 
     again = fleet.add("node-2")
-    assert eventually(lambda: again.events("resumed")), again.logs()
-    assert eventually(lambda: fleet.version("node-2") >= before), again.logs()
+    assert eventually(lambda: again.events("resumed"), explain=again.logs)
+    assert eventually(lambda: fleet.version("node-2") >= before, explain=again.logs)
     fleet.feed("node-2")
     assert fleet.finds_all_sound()
 
@@ -92,7 +93,7 @@ def test_side_by_side(fleet: Fleet) -> None:
 def test_a_rolling_update_does_not_wait(fleet: Fleet) -> None:
     """The new pod of a Deployment, under its new name, is at work while the old one still is."""
     old, new = fleet.add("node-7f9c-abcde"), fleet.add("node-84d1-fghij")
-    assert eventually(lambda: old.status().get("healthy") and new.status().get("healthy")), new.logs()
+    assert eventually(lambda: old.status().get("healthy") and new.status().get("healthy"), explain=new.logs)
     assert fleet.remove("node-7f9c-abcde") == 0
     assert new.status()["healthy"]
 
@@ -100,7 +101,7 @@ def test_a_rolling_update_does_not_wait(fleet: Fleet) -> None:
 def test_a_shared_directory_is_refused(fleet: Fleet) -> None:
     """A second sidecar on the same folder ends with code 73 and names the folder; the first goes on."""
     first = fleet.add("node-0")
-    assert eventually(lambda: first.status().get("healthy")), first.logs()
+    assert eventually(lambda: first.status().get("healthy"), explain=first.logs)
     second = fleet.add("node-1", folder="node-0")
     assert second.wait() == 73
     assert f"{MODELS}/online: another sidecar publishes here" in second.logs()

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.shm.rows import RowBatch
-from tests.contract.client import Client
-from tests.processes.sidecar import N_FEATURES, PATIENCE_S, Sidecar
+from tests.support.client import Client
+from tests.support.sidecar import N_FEATURES, Sidecar
 
 _BATCH = 10
 _PAUSE_S = 0.005
@@ -54,10 +54,7 @@ class Stream:
     def wait_for_more(self, count: int) -> None:
         """Wait until `count` more samples are answered."""
         enough = len(self.answered) + count
-        until = time.monotonic() + PATIENCE_S
-        while len(self.answered) < enough:
-            assert time.monotonic() < until, f"no answers any more\n{self._sidecar.log()}"
-            time.sleep(0.005)
+        self._sidecar.wait_for(lambda: len(self.answered) >= enough)
 
     def _run(self) -> None:
         while not self._stop.is_set():

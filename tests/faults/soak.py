@@ -1,4 +1,4 @@
-"""A sidecar under load and faults for as long as you like: `python -m benchmarks.soak --seconds 600`.
+"""A sidecar under load and faults for as long as you like: `python -m tests.faults.soak --seconds 600`.
 
 Clients send 2,000 messages a second over several connections, a tenth of them hostile; checkpoints every few seconds;
 a random fault every few seconds. All along, every sample that was answered ok has to be in the ring, steps may only
@@ -20,14 +20,15 @@ import click
 import numpy as np
 import psutil
 
-from benchmarks.soak_faults import FAULTS, stops_answers
-from benchmarks.soak_feeder import Feeder, Tally, numbers_of, sample_numbers
 from pipeline.checkpoints.names import file_of, published
 from pipeline.registry.registry import digest_of
 from pipeline.runtime.health import PIPELINE
-from tests.processes.sidecar import Sidecar
+from tests.faults.soak_faults import FAULTS, stops_answers
+from tests.faults.soak_feeder import Feeder, Tally, numbers_of, sample_numbers
+from tests.support.sidecar import QUICK, Sidecar
+from tests.support.waiting import eventually
 
-SETTINGS = {
+SETTINGS = QUICK | {
     "VMAFX_SIDECAR_REPLAY_CAPACITY": "200000",
     "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3",
     "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "1000",
@@ -35,7 +36,6 @@ SETTINGS = {
     "VMAFX_SIDECAR_HANG_S": "5",
     "VMAFX_SIDECAR_LOG_LEVEL": "warning",
 }
-_RECOVERY_S = 120.0
 
 
 @dataclass
@@ -122,12 +122,10 @@ def soak(sidecar: Sidecar, seconds: float, rate: float, rng: Random) -> Ledger:
 
 
 def _recovers(sidecar: Sidecar, name: str, ledger: Ledger) -> None:
-    until = time.monotonic() + _RECOVERY_S
-    while not (sidecar.is_well() and sidecar.reported().phase == "running"):
-        if time.monotonic() > until:
-            ledger.errors.append(f"not well {_RECOVERY_S:g} s after: {name}\n{sidecar.log()[-2000:]}")
-            return
-        time.sleep(0.05)
+    try:
+        eventually(lambda: sidecar.is_well() and sidecar.reported().phase == "running")
+    except AssertionError as error:
+        ledger.errors.append(f"not well after: {name}: {error}\n{sidecar.log()[-2000:]}")
 
 
 def _slope(points: list[tuple[float, float]]) -> float:
@@ -178,19 +176,17 @@ Lost, corrupt or wedged:
 @click.option("--seed", default=0, show_default=True, help="Seed of the faults.")
 def main(seconds: float, rate: float, seed: int) -> None:
     """Load a sidecar, break it in every way for a while, and account for every sample."""
-    with tempfile.TemporaryDirectory(prefix="vmafx-soak-") as directory:
-        sidecar = Sidecar(Path(directory), **SETTINGS)
-        try:
-            sidecar.start()
-            ledger = soak(sidecar, seconds, rate, Random(seed))
-            sidecar.wait_for(lambda: sidecar.is_well() and sidecar.reported().trainer.lag == 0)
-            ledger.errors += sidecar.fsck()
-            click.echo(report(ledger, sidecar, seconds))
-            if sidecar.stop() != 0:
-                ledger.errors.append("the last stop ended with an error")
-        finally:
-            sidecar.kill_all()
-            sidecar.lose_memory()
+    with (
+        tempfile.TemporaryDirectory(prefix="vmafx-soak-") as directory,
+        Sidecar(Path(directory), **SETTINGS) as sidecar,
+    ):
+        sidecar.start()
+        ledger = soak(sidecar, seconds, rate, Random(seed))
+        sidecar.wait_for(lambda: sidecar.is_well() and sidecar.reported().trainer.lag == 0)
+        ledger.errors += sidecar.fsck()
+        click.echo(report(ledger, sidecar, seconds))
+        if sidecar.stop() != 0:
+            ledger.errors.append("the last stop ended with an error")
     sys.exit(1 if ledger.errors or ledger.accounted < ledger.answered else 0)
 
 

@@ -1,21 +1,18 @@
-"""Ingest is killed again and again under a node that behaves as the Go one does: `python -m benchmarks.kills`."""
+"""Ingest is killed again and again under a node that behaves as the Go one does: `python -m tests.faults.kills`."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
-from benchmarks.node_client import NodeClient, Tally
-from benchmarks.sidecar import Sidecar, running
-from pipeline.runtime import regions
-
-N_FEATURES = 6
-_RECOVERY_S = 60.0
+from tests.faults.node_client import NodeClient, Tally
+from tests.support.sidecar import SIX, Sidecar, running
 
 
 @dataclass(frozen=True)
@@ -51,27 +48,22 @@ class Outcome:
         return "\n".join(f"| {name} | {value:,} |" for name, value in rows.items())
 
 
-def measure(kills: int, every_s: float, rate: float, number: int) -> Outcome:
+def measure(directory: Path, kills: int, every_s: float, rate: float, number: int) -> Outcome:
     """Send signal `number` to ingest `kills` times, `every_s` seconds apart, under `rate` messages a second."""
-    with running(N_FEATURES, REPLAY_CAPACITY=str(max(10_000, int(2 * rate * every_s * (kills + 1))))) as sidecar:
-        client = NodeClient(sidecar.socket, N_FEATURES, rate)
+    capacity = max(10_000, int(2 * rate * every_s * (kills + 1)))
+    with running(directory, **SIX, VMAFX_SIDECAR_REPLAY_CAPACITY=str(capacity)) as sidecar:
+        client = NodeClient(str(sidecar.socket), rate)
         for _ in range(kills):
             time.sleep(every_s)
             _kill(sidecar, number)
         time.sleep(every_s)
         tally = client.stop()
-        ring, _ = regions.attach_ring(sidecar.settings)
-        return Outcome(kills, tally, ring.head)
+        return Outcome(kills, tally, sidecar.ring().head)
 
 
 def _kill(sidecar: Sidecar, number: int) -> None:
-    pid = sidecar.board.ingest().pid
-    os.kill(pid, number)
-    until = time.monotonic() + _RECOVERY_S
-    while sidecar.board.ingest().pid == pid or sidecar.board.ingest().phase != "accepting":
-        if time.monotonic() > until:
-            raise RuntimeError(f"ingest was not started again within {_RECOVERY_S:g} s")
-        time.sleep(0.02)
+    pid = sidecar.signal("ingest", number)
+    sidecar.wait_for(lambda: sidecar.is_served() and sidecar.pid("ingest") != pid)
 
 
 @click.command()
@@ -81,7 +73,8 @@ def _kill(sidecar: Sidecar, number: int) -> None:
 @click.option("--signal", "name", default="KILL", show_default=True, type=click.Choice(["KILL", "TERM"]))
 def main(kills: int, every: float, rate: float, name: str) -> None:
     """Kill ingest under load, and account for every message. Ends with 1 where one was lost, doubled or refused."""
-    outcome = measure(kills, every, rate, signal.Signals[f"SIG{name}"])
+    with tempfile.TemporaryDirectory(prefix="vmafx-kills-") as directory:
+        outcome = measure(Path(directory), kills, every, rate, signal.Signals[f"SIG{name}"])
     click.echo(outcome.table())
     sys.exit(0 if outcome.sound else 1)
 

@@ -7,8 +7,10 @@ seconds; what the queue cannot hold meanwhile is lost.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
+import random
 import socket
 import threading
 import time
@@ -16,7 +18,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from benchmarks.traffic import messages
+from tests.support.sidecar import N_FEATURES
 
 QUEUE = 1000
 DEADLINE_S = 2.0
@@ -47,10 +49,10 @@ class Tally:
 class NodeClient:
     """Runs in a process of its own, from construction to `stop`."""
 
-    def __init__(self, path: str, n_features: int, rate: float) -> None:
+    def __init__(self, path: str, rate: float) -> None:
         self._ours, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_run, args=(path, n_features, rate, theirs), daemon=True)
+        self._process = context.Process(target=_run, args=(path, rate, theirs), daemon=True)
         self._process.start()
         self._ours.recv()
 
@@ -62,9 +64,9 @@ class NodeClient:
         return tally
 
 
-def _run(path: str, n_features: int, rate: float, control: Connection) -> None:
+def _run(path: str, rate: float, control: Connection) -> None:
     sender = _Sender(path)
-    producer = threading.Thread(target=_produce, args=(sender, n_features, rate), daemon=True)
+    producer = threading.Thread(target=_produce, args=(sender, rate), daemon=True)
     sender.start()
     producer.start()
     control.send("at work")
@@ -75,16 +77,15 @@ def _run(path: str, n_features: int, rate: float, control: Connection) -> None:
     control.send(sender.tally)
 
 
-def _produce(sender: _Sender, n_features: int, rate: float) -> None:
+def _produce(sender: _Sender, rate: float) -> None:
     """Offer messages at `rate` a second, whatever becomes of them."""
-    began, number, block = time.monotonic(), 0, 10_000
-    while not sender.ending.is_set():
-        lines = messages(block, n_features, seed=number // block)
-        for line in lines:
-            if sender.ending.wait(max(0.0, began + number / rate - time.monotonic())):
-                return
-            sender.offer(line)
-            number += 1
+    began, rng = time.monotonic(), random.Random(0)
+    for number in itertools.count():
+        if sender.ending.wait(max(0.0, began + number / rate - time.monotonic())):
+            return
+        features = [round(rng.random(), 6) for _ in range(N_FEATURES)]
+        message = {"job_id": str(number), "features": features, "true_score": 100 * features[0]}
+        sender.offer(json.dumps(message).encode() + b"\n")
 
 
 class _Sender(threading.Thread):

@@ -16,8 +16,8 @@ from pipeline.runtime.messages import ServedModel, TrainerSnapshot
 from pipeline.runtime.reports import Board, IngestReport, Reporter, TrainerReport
 from pipeline.shm import segment
 from pipeline.shm.rows import RowBatch, row_words
-from tests.checkpoints.making import small_model
-from tests.shm.rows import append
+from tests.support.checkpoints import small_model
+from tests.support.rows import append
 
 N_FEATURES = 6
 

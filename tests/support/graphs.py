@@ -59,3 +59,13 @@ def perceptron(**changes: Any) -> ModelProto:
         gemm("last", "active", "w1", "b1", output="score", transB=1),
     ]
     return model(nodes, layers(), **changes)
+
+
+def elu() -> ModelProto:
+    """Return a network that is no plain perceptron: its activation is Elu."""
+    nodes = [
+        gemm("hidden", "features", "w0", "b0", transB=1),
+        node("Elu", ["hidden"], "active"),
+        gemm("last", "active", "w1", "b1", output="score", transB=1),
+    ]
+    return model(nodes, layers())

@@ -22,7 +22,7 @@ HOSTILE_SHARE = 10
 N_FEATURES = 6
 DEADLINE_S = 2.0
 _HIGH = 1 << 20  # a multiple of 2**-20 below 1 is exact in float32, so a number takes two features
-_INPUTS = Path(__file__).resolve().parents[1] / "tests/hostile/inputs"
+_INPUTS = Path(__file__).resolve().parents[1] / "hostile/inputs"
 
 
 @dataclass
@@ -190,7 +190,7 @@ def _feed(path: str, rate: float, requests: Connection) -> None:
 def _merged(clients: list[_Client]) -> Tally:
     merged = Tally()
     for client in clients:
-        seen, client._tally = client._tally, Tally()  # noqa: SLF001  a class of this module
+        seen, client._tally = client._tally, Tally()
         merged.answered += seen.answered
         merged.slow += seen.slow
         merged.refused += seen.refused

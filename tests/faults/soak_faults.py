@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
-from tests.processes.sidecar import Sidecar
+from tests.support.sidecar import Sidecar
 
 Fault = Callable[[Sidecar, Random], None]
 
