@@ -42,7 +42,7 @@ class Admission:
         self._scores: list[float] = []
         self._features: list[bytes] = []
         self._sources: list[str | None] = []
-        self._nodes: list[str | None] = []
+        self._nodes: list[object] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
 
@@ -88,7 +88,7 @@ class Admission:
         scores: list[float] = []
         features: list[bytes] = []
         sources: list[str | None] = []
-        nodes: list[str | None] = []
+        nodes: list[object] = []
         for sample in samples:
             features.append(pack(*sample.features))
             scores.append(sample.true_score)
@@ -134,8 +134,8 @@ class Admission:
         return refused(str(refusal), job_id)
 
 
-def _name(column: NDArray[np.uint64], names: list[str | None]) -> None:
-    """Put the hashes of those names that are given into their rows of a column uint64[n]."""
+def _name(column: NDArray[np.uint64], names: Sequence[object]) -> None:
+    """Put the hashes of those names that are strings into their rows of a column uint64[n]."""
     if names.count(None) < len(names):
-        named = [i for i, name in enumerate(names) if name is not None]
-        column[named] = name_hashes([name for name in names if name is not None])
+        named = {i: name for i, name in enumerate(names) if isinstance(name, str)}
+        column[list(named)] = name_hashes(list(named.values()))
