@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline.config import Settings
 from pipeline.runtime import locks, regions, reports
-from pipeline.runtime.durable import sync_directory, write_durably
+from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Segment, SegmentError
 
@@ -148,6 +148,8 @@ def change(
     directory = settings.state_dir
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
+        for name in (f"{FILE}.*", "reset-*", "withdrawn-*"):
+            remove_leftovers(directory, name)
         before = read(directory)
         order = Order(number=before.control.number + 1, at=_rfc3339(), user=_user(), text=text, reason=reason)
         altered = alter(before.control, order)

@@ -1,7 +1,10 @@
 """Orders: in force at once, after restarts, and written down."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -11,6 +14,7 @@ from pipeline.config import Settings
 from pipeline.runtime import control, regions
 from pipeline.runtime.control import Control, ControlError, Order, Orders, Reset
 from pipeline.shm import segment
+from tests.support.dying import completes, kill, refuse
 
 
 @pytest.fixture
@@ -122,3 +126,34 @@ def test_the_file_says_in_plain_words_what_is_in_force(settings: Settings) -> No
     (line,) = control.read(settings.state_dir).control.lines()
     assert line.startswith("paused by ")
     assert line.endswith(": noise")
+
+
+def reset_to_seven(now: Control, order: Order) -> Control:
+    """Start over from version 7."""
+    return msgspec.structs.replace(now, reset=Reset(number=order.number, to="7", base_digest="b" * 64))
+
+
+@pytest.mark.parametrize("fault", [kill, refuse])
+def test_a_command_that_dies_leaves_the_old_order_or_the_new_one(
+    settings: Settings, fault: Callable[[], NoReturn]
+) -> None:
+    """At any change to the disk: the weights fit the order, history has each order once, the next command works."""
+    control.change(settings, "reset --to 7", "", reset_to_seven, b"old1")
+    for step in range(1, 60):
+        before = control.read(settings.state_dir).control.number
+        job = partial(control.change, settings, "reset --to 7", "", reset_to_seven, f"{step:04}".encode())
+        finished = completes(job, step, fault)
+        now = control.read(settings.state_dir)
+        assert now.control.number in {before, before + 1}
+        assert now.weights == (
+            f"{step:04}".encode() if now.control.number > before else b"next" if step > 1 else b"old1"
+        )
+        control.change(settings, "reset --to 7", "", reset_to_seven, b"next")
+        numbers = [order.number for order in control.history(settings.state_dir)]
+        assert numbers == sorted(set(numbers)) == list(range(1, numbers[-1] + 1))
+        assert list(settings.state_dir.glob(".*.tmp")) == []
+        assert len(list(settings.state_dir.glob("reset-*.f32"))) == 1
+        if finished:
+            assert step > 10
+            return
+    pytest.fail("the job never came to its end")
