@@ -276,12 +276,15 @@ def _roll_back(settings: Settings, forget_samples: bool, as_json: bool, reason: 
     with _mistakes(CheckpointError, PinsError, RegistryError):
         bad = commands.stable(settings.checkpoint_dir)
         withdrawn = Withdrawn(number=0, version=bad.version, sha256=bad.sha256, base_digest=bad.base_sha256)
-        settings.state_dir.mkdir(mode=0o700, exist_ok=True)
-        copy = withdrawn_model(settings.state_dir, withdrawn)
-        write_durably(copy, file_of(settings.checkpoint_dir, bad.version).read_bytes(), mode=0o600)
-        give(
-            settings, f"rollback of version {bad.version}", reason, lambda now, order: _withdraw(now, order, withdrawn)
-        )
+        model = file_of(settings.checkpoint_dir, bad.version).read_bytes()
+
+        def alter(now: Control, order: Order) -> Control:
+            write_durably(withdrawn_model(settings.state_dir, withdrawn), model, mode=0o600)
+            others = tuple(each for each in now.withdrawn if each.version != bad.version)
+            numbered = msgspec.structs.replace(withdrawn, number=order.number)
+            return msgspec.structs.replace(now, withdrawn=(*others, numbered))
+
+        give(settings, f"rollback of version {bad.version}", reason, alter)
         bad, after = commands.roll_back(settings.checkpoint_dir)
     for problem in after.problems:
         click.echo(problem, err=True)
@@ -293,12 +296,6 @@ def _roll_back(settings: Settings, forget_samples: bool, as_json: bool, reason: 
     now = f"latest-stable is {stem(stable.version)}" if stable else "no stable checkpoint is left"
     samples = "all samples are forgotten" if forget_samples else "samples are kept: quarantine those that were wrong"
     click.echo(f"{stem(bad.version)} is withdrawn; {now}; training starts over from {went}; {samples}")
-
-
-def _withdraw(now: Control, order: Order, withdrawn: Withdrawn) -> Control:
-    others = tuple(each for each in now.withdrawn if each.version != withdrawn.version)
-    numbered = msgspec.structs.replace(withdrawn, number=order.number)
-    return msgspec.structs.replace(now, withdrawn=(*others, numbered))
 
 
 def _lift_withdrawal(settings: Settings, version: int, reason: str) -> None:

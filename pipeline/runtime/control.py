@@ -143,6 +143,8 @@ def change(
 ) -> Control:
     """Put an order in force: durably, then for the processes that run. Returns what is in force now.
 
+    `alter` makes what is in force of what was, and writes what that needs beside it; other commands wait meanwhile.
+
     Raises ControlError, or OSError where the disk refuses: nothing has changed then.
     """
     directory = settings.state_dir
@@ -163,7 +165,7 @@ def change(
         write_durably(directory / FILE, encoded, mode=0o600)
         _write_down(directory, order)
         _leave_to_its_user(directory)
-        _remove_other_weights(directory, control)
+        _remove_unused(directory, control)
         _tell(settings, Published(control=control, weights=weights or _weights(directory, control)))
     return control
 
@@ -290,10 +292,13 @@ def _weights(directory: Path, control: Control) -> bytes:
     return (directory / _weights_name(control.reset.number)).read_bytes()
 
 
-def _remove_other_weights(directory: Path, control: Control) -> None:
-    wanted = _weights_name(control.reset.number) if control.reset is not None else ""
-    for path in directory.glob("reset-*.f32"):
-        if path.name != wanted:
+def _remove_unused(directory: Path, control: Control) -> None:
+    """Remove weights and models that no order in force needs."""
+    wanted = {withdrawn_model(directory, each) for each in control.withdrawn}
+    if control.reset is not None:
+        wanted.add(directory / _weights_name(control.reset.number))
+    for path in (*directory.glob("reset-*.f32"), *directory.glob("withdrawn-*.onnx")):
+        if path not in wanted:
             path.unlink(missing_ok=True)
 
 
@@ -301,7 +306,7 @@ def _leave_to_its_user(directory: Path) -> None:
     """Let the sidecar's user read what root has ordered."""
     owner = directory.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
-        for path in (directory / FILE, directory / LOG, *directory.glob("reset-*.f32")):
+        for path in (directory / FILE, directory / LOG, *directory.glob("reset-*"), *directory.glob("withdrawn-*")):
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 

@@ -101,8 +101,10 @@ def test_what_was_rolled_back_does_not_come_back(sidecar: Sidecar) -> None:
         later = {version: state for version, state in states(sidecar).items() if version > withdrawn}
         assert "stable" not in later.values()
         assert any("has withdrawn" in checkpoint.read(sidecar.checkpoints, version).reason for version in later)
+        assert len(list(sidecar.settings.state_dir.glob("withdrawn-*.onnx"))) == len(stable)
         for version in stable:
             order(sidecar, "rollback", "--lift", str(version))
+        assert list(sidecar.settings.state_dir.glob("withdrawn-*")) == []
         eventually(lambda: sidecar.reported().exporter.stable_version > 0)
         assert len(stream.answered) > 0
 
