@@ -22,7 +22,7 @@ class Memory:
         self._slots = ring.slots
         self._batch = RowBatch(batch_size, ring.n_features)
         self._parts: dict[tuple[int, int], RowBatch] = {}
-        self.draws = RandomIndices(seed)
+        self.random = RandomIndices(seed)
 
     def remember(self, sequences: NDArray[np.int64]) -> None:
         """Note that the ring's rows `sequences` int64[n], ascending, may be replayed."""
@@ -41,11 +41,11 @@ class Memory:
         if new is not None:
             self._batch.words[:start] = new.words
         wanted = start + int(self._recent_share * (self._size - start))
-        recent = start + self._recent.take(self._rows(start, wanted), self.draws)
+        recent = start + self._recent.take(self._rows(start, wanted), self.random)
         stored = len(self._reservoir)
         if not stored:
             return self._rows(0, recent)
-        self._reservoir.take(self.draws.indices(self._size - recent, stored), self._rows(recent, self._size))
+        self._reservoir.take(self.random.indices(self._size - recent, stored), self._rows(recent, self._size))
         return self._batch
 
     def places(self, new: RowBatch | None = None) -> NDArray[np.int64]:
@@ -55,11 +55,11 @@ class Memory:
         """
         drawn = np.zeros(0, np.int64) if new is None else new.sequence
         wanted = int(self._recent_share * (self._size - len(drawn)))
-        slots = np.concatenate((drawn, self._recent.draw(wanted, self.draws))) % self._slots
+        slots = np.concatenate((drawn, self._recent.draw(wanted, self.random))) % self._slots
         stored = len(self._reservoir)
         if not stored:
             return slots
-        return np.concatenate((slots, self._slots + self.draws.indices(self._size - len(slots), stored)))
+        return np.concatenate((slots, self._slots + self.random.indices(self._size - len(slots), stored)))
 
     def _rows(self, start: int, stop: int) -> RowBatch:
         """Return a part of the batch; views, made once."""
@@ -93,22 +93,22 @@ class RecentRows:
         """Forget all of them."""
         self._start = self._stop = 0
 
-    def take(self, out: RowBatch, draws: RandomIndices) -> int:
+    def take(self, out: RowBatch, random: RandomIndices) -> int:
         """Fill `out` with rows drawn at random; return how many there are: all, or none."""
         oldest = self._ring.oldest
-        chosen = self._chosen(len(out), oldest, draws)
+        chosen = self._chosen(len(out), oldest, random)
         return len(chosen) if len(chosen) and self._ring.take(oldest, chosen - oldest, out) else 0
 
-    def draw(self, count: int, draws: RandomIndices) -> NDArray[np.int64]:
+    def draw(self, count: int, random: RandomIndices) -> NDArray[np.int64]:
         """Return the sequences int64[n] of rows drawn at random: `count`, or none."""
-        return self._chosen(count, self._ring.oldest, draws)
+        return self._chosen(count, self._ring.oldest, random)
 
-    def _chosen(self, count: int, oldest: int, draws: RandomIndices) -> NDArray[np.int64]:
+    def _chosen(self, count: int, oldest: int, random: RandomIndices) -> NDArray[np.int64]:
         self._evict(oldest)
         live = self._stop - self._start
         if not live or not count:
             return self._sequences[:0]
-        return self._sequences[self._start : self._stop][draws.indices(count, live)]
+        return self._sequences[self._start : self._stop][random.indices(count, live)]
 
     def _evict(self, oldest: int) -> None:
         while self._start < self._stop and self._sequences[self._start] < oldest:

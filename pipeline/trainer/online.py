@@ -243,7 +243,7 @@ class OnlineTraining:
         meta = {name: getattr(self, name) for name in _COUNTERS} | {
             "cursor": self.cursor,
             "start": self.start,
-            "draws": self._memory.draws.made,
+            "draws": self._memory.random.made,
             "trained": self._holdout.trained,
             "diverted": self._holdout.diverted,
             "prequential_count": self._prequential.count,
@@ -259,7 +259,7 @@ class OnlineTraining:
         for name in _COUNTERS:
             setattr(self, name, meta.get(name, 0))  # one that is newer than the state begins at 0
         self.begin(meta["cursor"], meta.get("start", 0))
-        self._memory.draws.made = meta["draws"]
+        self._memory.random.made = meta["draws"]
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
         self._prequential.restore(vectors["prequential"], meta["prequential_count"])
         self._drift.restore(meta["drift"])

@@ -19,13 +19,13 @@ def test_a_withdrawn_checkpoint_is_no_refuge(tmp_path: Path, instance: str) -> N
     """After a rollback that leaves no stable checkpoint, the region says so, also after a restart of the exporter."""
     settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
     made = _publish(tmp_path)
-    handback = StablePublisher(settings)
-    handback.follow(made)
+    publisher = StablePublisher(settings)
+    publisher.follow(made)
     box, _ = regions.attach_mailbox(settings, "stable")
     assert _told(box.read()) == made.version
-    handback.follow(None)
+    publisher.follow(None)
     assert _told(box.read()) == 0
-    handback.follow(made)
+    publisher.follow(made)
     StablePublisher(settings).follow(None)
     assert _told(box.read()) == 0
 
@@ -33,15 +33,15 @@ def test_a_withdrawn_checkpoint_is_no_refuge(tmp_path: Path, instance: str) -> N
 def test_room_is_made_before_it_is_needed(tmp_path: Path, instance: str) -> None:
     """As soon as there is a base model there is a region that its weights fit into: they need no room later."""
     settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
-    handback = StablePublisher(settings)
-    handback.follow(None)
+    publisher = StablePublisher(settings)
+    publisher.follow(None)
     with pytest.raises(SegmentAbsent):
         regions.attach_mailbox(settings, "stable")
     made = _publish(tmp_path)
     _serve_model(settings)
-    handback.follow(None)
+    publisher.follow(None)
     before, segment = regions.attach_mailbox(settings, "stable")
-    handback.follow(made)
+    publisher.follow(made)
     assert segment.is_current()
     assert _told(before.read()) == made.version
 
@@ -50,17 +50,17 @@ def test_no_room_is_a_problem_and_no_more(tmp_path: Path, instance: str, monkeyp
     """What cannot be made now is made at the next look; nothing else of the exporter's work waits for it."""
     settings = load({"VMAFX_SIDECAR_INSTANCE": instance, "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)})
     made = _publish(tmp_path)
-    handback = StablePublisher(settings)
+    publisher = StablePublisher(settings)
 
     def full(*_: object, **__: object) -> None:
         raise SharedMemoryFull("no room")
 
     with monkeypatch.context() as patch:
         patch.setattr(regions, "own_mailbox", full)
-        handback.follow(made)
-        assert handback.problem == "stable weights: no room"
-    handback.follow(made)
-    assert handback.problem == ""
+        publisher.follow(made)
+        assert publisher.problem == "stable weights: no room"
+    publisher.follow(made)
+    assert publisher.problem == ""
     assert _told(regions.attach_mailbox(settings, "stable")[0].read()) == made.version
 
 

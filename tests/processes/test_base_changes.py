@@ -148,7 +148,7 @@ def test_killed_at_any_moment_of_a_change(tmp_path: Path) -> None:
 
 
 def forgive(sidecar: Sidecar) -> None:
-    """Forget the reports, so that the next start is not held back."""
+    """Forget the reports, so that the next start does not have to wait."""
     segment.remove(regions.name(sidecar.instance, "reports"))
 
 

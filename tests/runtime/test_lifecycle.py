@@ -21,7 +21,7 @@ def died(after: float, short_lives: int = 0, phase: str = "accepting") -> Report
     return Report(pid=1, started=100.0, heartbeat=100.0 + after, short_lives=short_lives, phase=phase)
 
 
-def test_only_who_dies_young_again_and_again_is_held_back() -> None:
+def test_only_who_dies_young_again_and_again_has_to_wait() -> None:
     """0, 0, 1, 2, 4, … up to 30 s; a first start, a clean end or a long life begin anew."""
     assert crash_backoff_seconds(Report()) == (0, 0.0)
     assert crash_backoff_seconds(died(after=60, short_lives=9)) == (0, 0.0)
@@ -30,7 +30,7 @@ def test_only_who_dies_young_again_and_again_is_held_back() -> None:
     assert waits == [0, 0, 1, 2, 4, 8, 16, LONGEST_BACKOFF_S, LONGEST_BACKOFF_S]
 
 
-def test_a_held_back_process_says_so_and_can_be_stopped() -> None:
+def test_a_process_in_crash_backoff_says_so_and_can_be_stopped() -> None:
     """It reports all the while, so that nobody takes it for hung, and ends its wait at SIGTERM."""
     stop, report, phases = StopFlag(), IngestReport(), []
 

@@ -55,7 +55,7 @@ class Ingest(Sidecar):
         return int(psutil.Process(self.process.pid).num_fds())
 
     def forgive(self) -> None:
-        """Make the dead process look as if it had ended well, so that the next start is not held back."""
+        """Make the dead process look as if it had ended well, so that the next start does not have to wait."""
         ended = msgspec.structs.replace(self.report(), phase="stopped")
         self.board().box("ingest").publish(msgspec.msgpack.encode(ended))
 

@@ -225,7 +225,7 @@ class Sidecar:
     def kill(self, role: str) -> int:
         """Kill the process of `role`; return its pid.
 
-        Its last report is made to look as if it had ended well, so that the next start is not held back.
+        Its last report is made to look as if it had ended well, so that the next start does not have to wait.
         """
         pid = self.signal(role, signal.SIGSTOP)
         reported = msgspec.structs.replace(getattr(self.reported(), role), phase="stopped")
