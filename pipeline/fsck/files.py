@@ -14,7 +14,7 @@ from pipeline.checkpoints.names import file_of, identifier, strange
 from pipeline.fsck.finding import Finding
 from pipeline.model.verify import verify
 from pipeline.registry import registry
-from pipeline.runtime import saved_state, state_file
+from pipeline.runtime import control, saved_state, state_file
 from pipeline.runtime.locks import CHANGE_LOCK, locked
 
 
@@ -36,6 +36,7 @@ def check(directory: Path) -> Iterator[Finding]:
         yield _pointer(directory, pointers.LATEST_STABLE, lambda leads_to: catalogue.stable(known, leads_to, None))
         yield _pins(directory)
     yield from _state(directory / "state")
+    yield from _orders(directory / "state")
 
 
 def _model(directory: Path, each: Published) -> Finding:
@@ -102,3 +103,19 @@ def _state(directory: Path) -> Iterator[Finding]:
             ring = state.regions.get("ring")
             held = f"{len(ring.words):,} rows up to sample {ring.count:,}" if ring else "no ring"
             yield Finding(path.name, True, f"{held}, {'a' if state.snapshot else 'no'} training snapshot")
+
+
+def _orders(directory: Path) -> Iterator[Finding]:
+    """Check that what operators have ordered can be followed, where they have ordered anything."""
+    if not os.path.lexists(directory / control.FILE):
+        return
+    try:
+        in_force, given = control.read(directory).control, control.history(directory)
+    except control.ControlError as error:
+        yield Finding(control.FILE, False, str(error))
+        return
+    lost = [
+        path.name for each in in_force.withdrawn if not (path := control.withdrawn_model(directory, each)).is_file()
+    ]
+    held = f"{len(in_force.lines())} orders in force, {len(given)} given"
+    yield Finding(control.FILE, not lost, f"{lost[0]} is missing" if lost else held)

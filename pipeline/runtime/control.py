@@ -114,12 +114,16 @@ def read(directory: Path) -> Published:
     """Return what is in force by the files in a state directory; nothing where there are none. Raises ControlError."""
     path = directory / FILE
     try:
-        control = msgspec.json.decode(path.read_bytes(), type=Control)
-        return Published(control=control, weights=_weights(directory, control))
+        encoded = path.read_bytes()
     except FileNotFoundError:
         return Published()
     except OSError as error:
         raise ControlError(f"{path}: {error.strerror}") from None
+    try:
+        control = msgspec.json.decode(encoded, type=Control)
+        return Published(control=control, weights=_weights(directory, control))
+    except OSError as error:
+        raise ControlError(f"{error.filename}: {error.strerror}, which {FILE} needs") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ControlError(f"{path}: {error}") from None
 

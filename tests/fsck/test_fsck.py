@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +14,8 @@ from pipeline import config
 from pipeline.checkpoints.names import file_of
 from pipeline.cli import cli
 from pipeline.fsck import cli as fsck_cli
-from pipeline.runtime import messages, regions, saved_state
+from pipeline.runtime import control, messages, regions, saved_state
+from pipeline.runtime.control import Control, Order, Withdrawn, withdrawn_model
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
 from tests.support.checkpoints import publish_one, reconciled, small_model
@@ -34,8 +37,20 @@ def directory(tmp_path: Path) -> Path:
         publish_one(made, seed=seed)
         reconciled(made, keep=10)
     (made / "state").mkdir()
-    saved_state.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 16), np.float32), 0)}))
+    saved_state.save(made / "state", SavedState(6, regions={"ring": SavedRows(np.zeros((0, 18), np.float32), 0)}))
+    control.change(
+        config.load({"VMAFX_SIDECAR_CHECKPOINT_DIR": str(made)}),
+        "rollback of version 1",
+        "",
+        partial(_withdraw, made / "state"),
+    )
     return made
+
+
+def _withdraw(state: Path, now: Control, order: Order) -> Control:
+    withdrawn = Withdrawn(number=order.number, version=1, sha256="c" * 64, base_digest="b" * 64)
+    withdrawn_model(state, withdrawn).touch()
+    return msgspec.structs.replace(now, withdrawn=(withdrawn,))
 
 
 def fsck(*arguments: object) -> Result:
@@ -56,7 +71,14 @@ def test_a_sound_directory(directory: Path) -> None:
     """Every thing that was looked at is listed, and the exit code is 0."""
     result = fsck("--dir", directory, "--socket", directory / "s")
     assert result.exit_code == 0, result.output
-    for name in ("model_v000001.onnx", "model_v000003.onnx", "registry.json", "latest.onnx", "state-000000001.bin"):
+    for name in (
+        "model_v000001.onnx",
+        "model_v000003.onnx",
+        "registry.json",
+        "latest.onnx",
+        "state-000000001.bin",
+        "control.json",
+    ):
         assert f"ok    {name}" in result.output
 
 
@@ -104,6 +126,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pointer that is a directory": (lambda d: _make_directory(d / "latest.onnx"), "latest.onnx"),
     "a checkpoint's name of seven digits": (lambda d: (d / "model_v0000002.onnx").touch(), "model_v0000002.onnx"),
     "broken pins": (lambda d: (d / "pins.json").write_text("["), "pins.json"),
+    "broken orders": (lambda d: (d / "state/control.json").write_text("["), "control.json"),
+    "a withdrawn model that is missing": (lambda d: next(d.glob("state/withdrawn-*")).unlink(), "control.json"),
     "a flipped bit in the state": (lambda d: _flip(d / "state/state-000000001.bin"), "state-000000001.bin"),
 }
 

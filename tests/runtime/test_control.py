@@ -103,6 +103,16 @@ def test_the_weights_of_a_reset_travel_with_it(settings: Settings) -> None:
     assert len(list(settings.state_dir.glob("reset-*.f32"))) == 1
 
 
+def test_orders_whose_weights_are_missing_are_no_absence_of_orders(settings: Settings) -> None:
+    """A pause that lies in the same file is not lost with them."""
+    control.change(settings, "reset --to 7", "", reset_to_seven, b"12345678")
+    control.change(settings, "pause", "", pause)
+    (path,) = settings.state_dir.glob("reset-*.f32")
+    path.unlink()
+    with pytest.raises(ControlError, match=path.name):
+        Orders(settings)
+
+
 def test_a_disk_that_refuses_changes_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order is not in force, and not in the history."""
     regions.open_board(settings)
