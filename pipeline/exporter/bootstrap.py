@@ -19,7 +19,8 @@ class PairedErrors:
         self._group = np.unique(group, return_inverse=True)[1]
         self._size = np.bincount(self._group).astype(float)
         self._squares = self._sums(ours**2), self._sums(theirs**2)
-        self.gain = self._sums(np.abs(theirs) - np.abs(ours)) / self._size
+        self._difference = np.abs(theirs) - np.abs(ours)
+        self.gain = self._sums(self._difference) / self._size
         """How much lower our mean absolute error is, by group."""
         n_groups = len(self._size)
         self._drawn = np.random.default_rng(0).integers(n_groups, size=(RESAMPLES, n_groups))
@@ -36,7 +37,20 @@ class PairedErrors:
 
     def broad_gain(self) -> float:
         """Return the mean of `gain` without the quarter of the groups that gain most."""
-        return float(np.sort(self.gain)[: len(self.gain) - len(self.gain) // 4].mean())
+        return _without_the_best(self.gain)
+
+    def broad_gain_by(self, owner: npt.NDArray[np.integer]) -> float:
+        """Return the same over owners int[n] of the rows, without one at least; one gains the mean of its groups."""
+        who, whose = np.unique(owner, return_inverse=True)
+        pairs, pair = np.unique(np.stack((whose, self._group)), axis=1, return_inverse=True)
+        by_pair = np.bincount(pair, self._difference) / np.bincount(pair)
+        gain = np.bincount(pairs[0], by_pair) / np.bincount(pairs[0], minlength=len(who))
+        return _without_the_best(gain, at_least=1)
 
     def _sums(self, values: Values) -> Values:
         return np.bincount(self._group, values).astype(np.float64)
+
+
+def _without_the_best(gain: Values, at_least: int = 0) -> float:
+    """Return the mean without the quarter that gains most."""
+    return float(np.sort(gain)[: len(gain) - max(at_least, len(gain) // 4)].mean())

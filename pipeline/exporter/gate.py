@@ -7,7 +7,9 @@ A candidate is stable only if, on a gate set with enough rows and groups,
 - its RMSE is not higher than that model's, nor than the base model's, beyond noise;
 - its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, every group counting the same, and
   not higher without the quarter of the groups that gain most: a few must not gain at the cost of the others, as they
-  would by one client's wrong scores.
+  would by one client's wrong scores;
+- where three nodes or more name themselves, nor is it higher without the quarter of the nodes that gain most, every
+  node counting the same: a node may name as many groups as it likes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,9 @@ MIN_GAIN = 0.2
 """Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has
 little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
 
+MIN_NODES = 3
+"""With fewer, none can be outvoted."""
+
 MIN_SIGNAL = 1.0
 """Standard deviation of the scores, in points. Below it the sign of a correlation is chance."""
 
@@ -40,7 +45,8 @@ Predict = Callable[[Rows], Rows]
 class GateSet:
     """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n].
 
-    `remedy` says what the operator can do where there are too few groups.
+    `node` uint64[n] is who has sent them, 0 where that is not known; None: nobody has. `remedy` says what the operator
+    can do where there are too few groups.
     """
 
     name: str
@@ -48,6 +54,7 @@ class GateSet:
     score: Rows
     group: npt.NDArray[np.integer]
     remedy: str = ""
+    node: npt.NDArray[np.integer] | None = None
 
 
 def too_small(on: GateSet) -> str:
@@ -119,6 +126,10 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
             f"{BETTER_CONFIDENCE:.0%} confidence, and {_lower(broad_gain)} without the groups that gain most; "
             f"needed: at least {MIN_GAIN:g} lower, and not higher."
         )
+    if on.node is not None and len(np.unique(on.node[on.node != 0])) >= MIN_NODES:
+        by_node = paired.broad_gain_by(on.node)
+        if by_node < 0:
+            yield f"Without the nodes that gain most, absolute error {_lower(by_node)} than the base model's."
 
 
 def _at_least_lower(gain: float) -> str:

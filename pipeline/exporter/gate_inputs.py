@@ -48,7 +48,7 @@ class GateInputs:
         sets: list[GateSet] = []
         if holdout is not None:
             features = np.ascontiguousarray(holdout.features)
-            sets.append(GateSet("held-out", features, holdout.score, holdout.group, MORE_GROUPS))
+            sets.append(GateSet("held-out", features, holdout.score, holdout.group, MORE_GROUPS, holdout.node))
         missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:

@@ -229,3 +229,35 @@ def test_a_fixture_proves_what_few_held_out_groups_cannot() -> None:
 def test_the_verdict_does_not_depend_on_chance() -> None:
     """The same models on the same rows get the same reason, to the digit."""
     assert verdict(3, 10, stable=0.5) == verdict(3, 10, stable=0.5)
+
+
+def by_nodes(groups: int, of: Callable[[int], int]) -> GateSet:
+    """Make rows of groups whose second feature is their node, `of` the group, from 1 on."""
+    on = gate_set(groups)
+    node = np.array([of(group) for group in on.group.tolist()], np.uint64)
+    features = np.stack((on.score, node.astype(np.float32)), axis=1)
+    return GateSet("held-out", features, on.score, on.group, node=node)
+
+
+def better_for(node: int, others: float) -> Callable[[Rows], Rows]:
+    """Make a model that is right for one node and off by `others`, up and down in turn, for all others."""
+    return lambda x: (x[:, 0] + np.where(x[:, 1] == node, 0, np.resize((others, -others), len(x)))).astype(np.float32)
+
+
+def test_one_node_with_many_groups_does_not_outvote_the_others() -> None:
+    """Of five nodes one has 120 of 160 groups, and is the only one that gains: unstable, whatever the mean says."""
+    on = by_nodes(160, lambda group: 1 if group < 120 else 2 + group % 4)
+    base, greedy = wrong_by(25, -25), better_for(1, others=27)
+    unnamed = GateSet(on.name, on.features, on.score, on.group, node=np.zeros(len(on.group), np.uint64))
+    assert judge(greedy, base, None, [unnamed], DELTA).state == "stable"
+    found = judge(greedy, base, None, [on], DELTA)
+    assert found.state == "unstable"
+    assert "Without the nodes that gain most" in found.reason
+
+
+def test_a_gain_that_all_nodes_share_is_stable() -> None:
+    """Also where one of them gains more; where two are named only, groups alone decide."""
+    base = wrong_by(25, -25)
+    assert judge(better_for(1, others=5), base, None, [by_nodes(40, lambda g: 1 + g % 4)], DELTA).state == "stable"
+    two = by_nodes(40, lambda group: 1 + (group >= 34))
+    assert judge(better_for(1, others=25.1), base, None, [two], DELTA).state == "stable"
