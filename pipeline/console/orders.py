@@ -215,7 +215,7 @@ def start_over(settings: Settings, to: int | str, *, forget_samples: bool, reaso
 
     with _mistakes(CheckpointError, UnusableModel):
         version = None if to == "base" else number(settings.checkpoint_dir, to)
-        vector, digest = (b"", "") if version is None else _weights(settings, version)
+        vector, digest = (b"", _base_digest(settings)) if version is None else _weights(settings, version)
     name = "base" if version is None else str(version)
 
     def alter(now: Control, order: Order) -> Control:
@@ -224,6 +224,14 @@ def start_over(settings: Settings, to: int | str, *, forget_samples: bool, reaso
 
     give(settings, f"reset --to {name}" + (" --forget-samples" if forget_samples else ""), reason, alter, vector)
     return "the base model" if version is None else f"version {version}"
+
+
+def _base_digest(settings: Settings) -> str:
+    """Return the digest of the base model in use; empty where no sidecar says it: then the next one's is meant."""
+    try:
+        return regions.attach_board(settings.instance_name).trainer().base_digest
+    except SegmentError:
+        return ""
 
 
 def _weights(settings: Settings, version: int) -> tuple[bytes, str]:

@@ -248,13 +248,18 @@ class Orders:
         try:
             return regions.attach_mailbox(self._settings, REGION)
         except SegmentError:
-            directory = self._settings.state_dir
-            if directory.is_dir():
-                with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
-                    _publish(self._settings, read(directory))
-            else:
-                _publish(self._settings, Published())
+            self._make_region()
             return regions.attach_mailbox(self._settings, REGION)
+
+    def _make_region(self) -> None:
+        directory = self._settings.state_dir
+        try:
+            with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
+                _publish(self._settings, read(directory))
+        except BlockingIOError:
+            raise
+        except OSError:  # there is no such directory yet, or a disk that takes no lock: nobody can give an order either
+            _publish(self._settings, read(directory))
 
 
 def _write_down(directory: Path, order: Order | None) -> None:

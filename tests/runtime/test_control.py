@@ -1,6 +1,8 @@
 """Orders: in force at once, after restarts, and written down."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -101,6 +103,23 @@ def test_the_weights_of_a_reset_travel_with_it(settings: Settings) -> None:
     control.change(settings, "reset --to 7", "", reset, b"abcd")
     assert Orders(settings).weights == b"abcd"
     assert len(list(settings.state_dir.glob("reset-*.f32"))) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_a_disk_that_takes_no_lock_keeps_nobody_from_reading(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A trainer starts where the directory cannot be written, paused or not, as it would have been."""
+    control.change(settings, "pause", "", pause)
+
+    def refuse_lock(path: Path, _patience: float) -> NoReturn:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("pipeline.runtime.locks.taken", refuse_lock)
+    assert Orders(settings).control.paused is not None
+    (settings.state_dir / control.FILE).unlink()
+    segment.remove(regions.name(settings.instance_name, "control"))
+    assert Orders(settings).control == Control()
 
 
 def test_orders_whose_weights_are_missing_are_no_absence_of_orders(settings: Settings) -> None:
