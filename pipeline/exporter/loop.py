@@ -201,9 +201,10 @@ class _Exporter:
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
-        self._back_off[self._job].succeeded()
-        self._problems.pop(self._job, None)
-        self._blocked.discard(self._job)
+        for job in {self._job, "upkeep"} if self._job == "export" else {self._job}:  # an export ends with upkeep
+            self._back_off[job].succeeded()
+            self._problems.pop(job, None)
+            self._blocked.discard(job)
         if overview.latest is not None:
             self._schedule.follow(overview.latest)
         if self._job == "save":

@@ -1,5 +1,6 @@
 """The exporter as a process: schedule, signals, broken disks, restarts."""
 
+import itertools
 import os
 import resource
 import shutil
@@ -347,6 +348,26 @@ def test_an_operator_who_asks_too_early_is_told(exporter: Exporter) -> None:
     report = exporter.until(lambda report: report.failures)
     assert report.failures == {"not ready": 1}
     assert "the trainer has not published any weights yet" in report.problem
+
+
+def test_a_directory_that_is_back_is_noticed_however_often_it_exports(exporter: Exporter) -> None:
+    """An export sees to the directory too: what upkeep alone had found wrong is not said for ever."""
+    exporter.train(10, step=1)
+    exporter.until(lambda report: report.version == 1)
+    aside = exporter.directory.with_name("aside")
+    exporter.directory.rename(aside)
+    exporter.directory.write_text("not a directory")
+    exporter.until(lambda report: report.phase == "blocked" and "upkeep" in report.problem)
+    exporter.directory.unlink()
+    aside.rename(exporter.directory)
+    steps = itertools.count(2)
+
+    def is_well(report: ExporterReport) -> bool:
+        exporter.train(10, step=next(steps))
+        exporter.process.send_signal(signal.SIGUSR1)
+        return report.phase == "running" and not report.problem and report.version > 2
+
+    exporter.until(is_well)
 
 
 def test_an_operators_rollback_is_noticed(exporter: Exporter) -> None:
