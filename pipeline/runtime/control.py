@@ -152,7 +152,9 @@ def change(
     Raises ControlError, or OSError where the disk refuses: nothing has changed then.
     """
     directory = settings.state_dir
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _give(directory, directory.parent.stat())
     with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
         for name in (f"{FILE}.*", "reset-*", "withdrawn-*"):
             remove_leftovers(directory, name)
@@ -312,11 +314,15 @@ def _remove_unused(directory: Path, control: Control) -> None:
 
 
 def _leave_to_its_user(directory: Path) -> None:
-    """Let the sidecar's user read what root has ordered."""
-    owner = directory.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        for path in (directory / FILE, directory / LOG, *directory.glob("reset-*"), *directory.glob("withdrawn-*")):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    """Let the user whose state this is read and change what root has ordered."""
+    ours = (directory / FILE, directory / LOG, directory / f".{FILE}.lock")
+    for path in (*ours, *directory.glob("reset-*"), *directory.glob("withdrawn-*")):
+        _give(path, directory.stat())
+
+
+def _give(path: Path, to: os.stat_result) -> None:
+    if os.geteuid() == 0 != to.st_uid:
+        os.chown(path, to.st_uid, to.st_gid, follow_symlinks=False)
 
 
 def _user() -> str:

@@ -186,3 +186,14 @@ def test_a_command_that_dies_leaves_the_old_order_or_the_new_one(
             assert step > 10
             return
     pytest.fail("the job never came to its end")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_orders_belongs_to_the_user_of_the_checkpoints(settings: Settings) -> None:
+    """`docker exec` is often root's: the sidecar has to read its orders, and its user to change them."""
+    settings.checkpoint_dir.mkdir()
+    os.chown(settings.checkpoint_dir, 65534, 65534)
+    control.change(settings, "reset --to 7", "", reset_to_seven, b"12345678")
+    made = [settings.state_dir, *settings.state_dir.iterdir()]
+    assert {path.stat().st_uid for path in made} == {65534}
+    assert len(made) == 5
