@@ -18,8 +18,7 @@ import msgspec
 from pipeline.config import Settings
 from pipeline.runtime import locks, regions, reports
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
-from pipeline.shm.mailbox import Mailbox, Torn
-from pipeline.shm.segment import Segment, SegmentError
+from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
 REGION = "control"
@@ -206,8 +205,7 @@ class Orders:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._attached: tuple[Mailbox, Segment] | None = None
-        self._version = 0
+        self._mailbox = regions.MailboxFollower(settings, REGION)
         self._published = Published()
         self.refresh()
 
@@ -224,34 +222,19 @@ class Orders:
     @property
     def is_news(self) -> bool:
         """Whether there are newer orders than those taken in."""
-        return self._attached is not None and self._attached[0].version != self._version
+        return self._mailbox.has_newer
 
     def refresh(self) -> bool:
         """Take in newer orders, if there are any; return whether there were."""
-        if self._attached is None or not self._attached[1].is_current():
-            self._attached, self._version = self._attach(), 0
-        box = self._attached[0]
-        if box.version == self._version:
-            return False
-        try:
-            letter = box.read()
-        except Torn:
-            return False
-        if letter is None:
-            return False
-        self._version = letter.version
-        try:
-            self._published = msgspec.msgpack.decode(letter.payload, type=Published)
-        except msgspec.DecodeError:
-            return False
-        return True
-
-    def _attach(self) -> tuple[Mailbox, Segment]:
-        try:
-            return regions.attach_mailbox(self._settings, REGION)
-        except SegmentError:
+        if not self._mailbox.attach():
             self._make_region()
-            return regions.attach_mailbox(self._settings, REGION)
+        newest = self._mailbox.newer()
+        try:
+            if newest is not None:
+                self._published = msgspec.msgpack.decode(newest.payload, type=Published)
+        except msgspec.DecodeError:  # of another release of this program
+            return False
+        return newest is not None
 
     def _make_region(self) -> None:
         directory = self._settings.state_dir

@@ -24,12 +24,12 @@ from pipeline.runtime import reports
 from pipeline.runtime.reports import KIND, ROLES, Board
 from pipeline.shm import segment
 from pipeline.shm.bell import Bell
-from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.mailbox import Mailbox, Torn, Versioned
 from pipeline.shm.reservoir import KIND as RESERVOIR_KIND
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import KIND as RING_KIND
 from pipeline.shm.ring import Ring
-from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent
+from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent, SegmentError
 
 PREFIX = "vmafx-"
 MAILBOX_KIND = "mailbox"
@@ -127,6 +127,41 @@ def attach_mailbox(settings: Settings, region: str) -> tuple[Mailbox, Segment]:
     """Attach to a mailbox region as a reader. Raises SegmentAbsent until its writer has made it."""
     found = segment.attach(name(settings.instance_name, region), MAILBOX_KIND)
     return Mailbox(found.body, found.layout.shape[0]), found
+
+
+class MailboxFollower:
+    """Reads a mailbox region, also where its writer replaces it, and returns each value once."""
+
+    def __init__(self, settings: Settings, region: str) -> None:
+        self._settings, self._region = settings, region
+        self._attached: tuple[Mailbox, Segment] | None = None
+        self._version = 0
+
+    @property
+    def has_newer(self) -> bool:
+        """Whether the region that was read last has another value: no more than a look at memory."""
+        return self._attached is not None and self._attached[0].version != self._version
+
+    def attach(self) -> bool:
+        """Attach to the region as it is now; return whether there is one."""
+        if self._attached is None or not self._attached[1].is_current():
+            self._version = 0
+            try:
+                self._attached = attach_mailbox(self._settings, self._region)
+            except SegmentError:
+                self._attached = None
+        return self._attached is not None
+
+    def newer(self) -> Versioned | None:
+        """Return the latest value; None where it was returned before, is not whole, or there is no region."""
+        if not self.attach() or self._attached is None or not self.has_newer:
+            return None
+        try:
+            newest = self._attached[0].read()
+        except Torn:
+            return None
+        self._version = newest.version if newest is not None else 0
+        return newest
 
 
 def instances() -> list[str]:

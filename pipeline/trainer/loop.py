@@ -106,7 +106,8 @@ def _train(
     report.publish()
     obedience.show()
     while not process.should_stop():
-        obedience.follow()
+        if obedience.is_news or process.reporter.due:  # seldom: to see whether the region was replaced asks the kernel
+            obedience.follow()
         observed = 0 if obedience.paused else training.advance(_ROWS_PER_TURN, replay=budget.allows_replay())
         if not observed or publisher.due:
             publisher.publish()

@@ -7,8 +7,6 @@ import msgspec
 from pipeline.runtime import messages, regions
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import TrainerReport
-from pipeline.shm.mailbox import Mailbox, Torn, Versioned
-from pipeline.shm.segment import Segment, SegmentError
 from pipeline.trainer.online import OnlineTraining
 
 
@@ -17,12 +15,11 @@ class StableFollower:
 
     def __init__(self, process: Process[TrainerReport]) -> None:
         self._process = process
-        self._attached: tuple[Mailbox, Segment] | None = None
-        self._version = 0
+        self._mailbox = regions.MailboxFollower(process.settings, "stable")
 
     def follow(self, training: OnlineTraining) -> None:
         """Tell `training` of newer stable weights, or that there are none any more."""
-        newest = self._newer()
+        newest = self._mailbox.newer()
         if newest is None:
             return
         try:
@@ -37,21 +34,3 @@ class StableFollower:
         if report.base_before:
             report.base_before = ""
             self._process.phase(report.phase)
-
-    def _newer(self) -> Versioned | None:
-        if self._attached is None or not self._attached[1].is_current():
-            self._version = 0
-            try:
-                self._attached = regions.attach_mailbox(self._process.settings, "stable")
-            except SegmentError:
-                self._attached = None
-                return None
-        box = self._attached[0]
-        if box.version == self._version:
-            return None
-        try:
-            newest = box.read()
-        except Torn:
-            return None
-        self._version = newest.version if newest is not None else 0
-        return newest
