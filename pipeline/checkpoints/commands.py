@@ -36,7 +36,11 @@ def unpin(directory: Path, version: int) -> None:
 def stable(directory: Path) -> Checkpoint:
     """Return the checkpoint that `latest-stable` leads to. Raises CheckpointError where there is none."""
     with locked(directory):
-        found = reconcile(directory, keep=None, base=None)
+        return _stable(directory)
+
+
+def _stable(directory: Path) -> Checkpoint:
+    found = reconcile(directory, keep=None, base=None)
     if found.stable is None:
         raise CheckpointError(found.incomparable or f"{directory}: no checkpoint is stable")
     return found.stable
@@ -49,10 +53,7 @@ def roll_back(directory: Path) -> tuple[Checkpoint, Overview]:
     CheckpointError where there is none to withdraw, OSError where that cannot be done.
     """
     with locked(directory):
-        before = reconcile(directory, keep=None, base=None)
-        bad = before.stable
-        if bad is None:
-            raise CheckpointError(before.incomparable or f"{directory}: no checkpoint is stable")
+        bad = _stable(directory)
         when = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         reason = f"Withdrawn by an operator at {when}; before: {bad.reason}"
         sidecar.rewrite(directory, msgspec.structs.replace(bad, state="unstable", reason=reason))

@@ -64,6 +64,11 @@ def directory_of(ctx: click.Context) -> Path:
         directory: Path = ctx.meta.get(_DIRECTORY) or load().checkpoint_dir
     except ConfigError as error:
         raise click.ClickException("\n".join(error.problems)) from None
+    return existing(directory)
+
+
+def existing(directory: Path) -> Path:
+    """Return a directory of checkpoints. Raises ClickException where it is none."""
     if not directory.is_dir():
         raise click.ClickException(
             f"{directory}: no such directory; name it with --directory or VMAFX_SIDECAR_CHECKPOINT_DIR"

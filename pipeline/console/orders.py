@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,16 +21,6 @@ from pipeline.runtime.durable import write_durably
 from pipeline.shm.segment import SegmentError
 
 _reason = click.option("--reason", default="", help="Why; kept in the history.")
-
-
-@contextmanager
-def _mistakes(*kinds: type[Exception]) -> Iterator[None]:
-    """Show what keeps an order from being given as one line."""
-    try:
-        with in_one_line(ControlError, *kinds):
-            yield
-    except BlockingIOError:
-        raise click.ClickException("another command is giving an order; try again") from None
 
 
 def settings_for(socket: Path | None, directory: Path | None = None) -> Settings:
@@ -59,7 +48,7 @@ def give(
     settings: Settings, text: str, reason: str, alter: Callable[[Control, Order], Control], weights: bytes = b""
 ) -> Control:
     """Put an order in force; show what goes wrong as one line."""
-    with _mistakes():
+    with in_one_line(ControlError):
         return orders.change(settings, text, reason, alter, weights)
 
 
@@ -144,7 +133,7 @@ def quarantine(
             raise click.UsageError("--lift NUMBER takes no other option")
         return _lift(settings, lift, reason)
     if not chosen:
-        with _mistakes():
+        with in_one_line(ControlError):
             in_force = orders.read(settings.state_dir).control.quarantines
         for each in in_force:
             click.echo(f"{each.number}: {orders.describe(each)}")
@@ -198,7 +187,7 @@ def _told(group: str | None, node: str | None, since: float | None, until: float
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def history(socket: Path | None, as_json: bool) -> None:
     """List what operators have ordered: when, who, what and why, oldest first."""
-    with _mistakes():
+    with in_one_line(ControlError):
         given = orders.history(settings_for(socket).state_dir)
     for each in given:
         told = f"{each.number:4}  {each.at}  {each.user}  {each.text}" + (f"  ({each.reason})" if each.reason else "")
@@ -213,7 +202,7 @@ def start_over(settings: Settings, to: int | str, *, forget_samples: bool, reaso
     from pipeline.checkpoints.version import number
     from pipeline.model.errors import UnusableModel
 
-    with _mistakes(CheckpointError, UnusableModel):
+    with in_one_line(ControlError, CheckpointError, UnusableModel):
         version = None if to == "base" else number(settings.checkpoint_dir, to)
         vector, digest = (b"", _base_digest(settings)) if version is None else _weights(settings, version)
     name = "base" if version is None else str(version)
@@ -263,11 +252,10 @@ def rollback(
     model, and any that predicts nearly the same, cannot become stable again until --lift. Samples stay: see
     `quarantine`, or --forget-samples.
     """
+    from pipeline.checkpoints.version import existing
+
     settings = settings_for(socket, directory)
-    if not settings.checkpoint_dir.is_dir():
-        raise click.ClickException(
-            f"{settings.checkpoint_dir}: no such directory; name it with --directory or VMAFX_SIDECAR_CHECKPOINT_DIR"
-        )
+    existing(settings.checkpoint_dir)
     if lift is not None:
         return _lift_withdrawal(settings, lift, reason)
     _roll_back(settings, forget_samples, as_json, reason)
@@ -281,7 +269,7 @@ def _roll_back(settings: Settings, forget_samples: bool, as_json: bool, reason: 
     from pipeline.checkpoints.pins import PinsError
     from pipeline.registry.registry import RegistryError
 
-    with _mistakes(CheckpointError, PinsError, RegistryError):
+    with in_one_line(ControlError, CheckpointError, PinsError, RegistryError):
         bad = commands.stable(settings.checkpoint_dir)
         withdrawn = Withdrawn(number=0, version=bad.version, sha256=bad.sha256, base_digest=bad.base_sha256)
         model = file_of(settings.checkpoint_dir, bad.version).read_bytes()

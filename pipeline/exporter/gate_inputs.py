@@ -62,17 +62,17 @@ class GateInputs:
             missing.append(f"last stable checkpoint: {error}.")
         base_model = OnnxModel(base.serialized).predict
         verdict = judge(candidate.predict, base_model, last, sets, self._delta)
+        if verdict.state == "unstable":
+            return verdict
         try:
             in_place = last or base_model
             against = vetoes(control or Control(), self._state_dir, base.digest, candidate.predict, in_place, sets)
             veto = next(against, "")
         except (UnusableModel, OSError) as error:
             veto, missing = "", [*missing, f"withdrawn checkpoint: {error}."]
-        if veto and verdict.state != "unstable":
+        if veto:
             return Verdict("unstable", veto, verdict.metrics)
-        if missing and verdict.state != "unstable":
-            return Verdict("unproven", " ".join(missing), verdict.metrics)
-        return verdict
+        return Verdict("unproven", " ".join(missing), verdict.metrics) if missing else verdict
 
     def _load(self, stable: Checkpoint) -> OnnxModel:
         path = file_of(self._directory, stable.version)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from pipeline.checkpoints import names
 from pipeline.runtime.health import Health, RoleHealth
+from pipeline.runtime.reports import rfc3339
 
 LIMIT = 4096
 """The operator reads fewer bytes of an answer than this."""
@@ -81,11 +81,6 @@ def model_version(health: Health) -> str:
     if health.exporter.version:
         return names.stem(health.exporter.version)
     return Path(health.trainer.base_model).stem[:100]
-
-
-def rfc3339(at: float) -> str:
-    """Return a Unix time as RFC 3339 in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def liveness(health: Health) -> tuple[bool, str]:

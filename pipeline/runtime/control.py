@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from pipeline.config import Settings
-from pipeline.runtime import locks, regions, reports
+from pipeline.runtime import locks, regions
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
+from pipeline.runtime.reports import rfc3339
 from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
@@ -105,7 +106,7 @@ def describe(each: Quarantine) -> str:
     """Return which rows a quarantine is of."""
     parts = [f"group {each.group}"] if each.group_hash is not None else []
     parts += [f"node {each.node}"] if each.node_hash is not None else []
-    parts += [f"{word} {_rfc3339(at)}" for word, at in (("since", each.since), ("until", each.until)) if at is not None]
+    parts += [f"{word} {rfc3339(at)}" for word, at in (("since", each.since), ("until", each.until)) if at is not None]
     return ", ".join(parts)
 
 
@@ -158,25 +159,27 @@ def change(
         for name in (f"{FILE}.*", "reset-*", "withdrawn-*"):
             remove_leftovers(directory, name)
         before = read(directory)
-        order = Order(number=before.control.number + 1, at=_rfc3339(), user=_user(), text=text, reason=reason)
+        order = Order(number=before.control.number + 1, at=rfc3339(time.time()), user=_user(), text=text, reason=reason)
         altered = alter(before.control, order)
         control = msgspec.structs.replace(altered, number=order.number, last=order)
         encoded = msgspec.json.format(msgspec.json.encode(control), indent=2) + b"\n"
         if len(encoded) > CAPACITY:
             raise ControlError(f"{directory / FILE}: no room for more orders; lift some")
         _write_down(directory, before.control.last)
-        if control.reset is not None and control.reset.number == order.number:
+        if control.reset is None or control.reset.number != order.number:
+            weights = before.weights
+        elif weights:
             write_durably(directory / _weights_name(order.number), weights, mode=0o600)
         write_durably(directory / FILE, encoded, mode=0o600)
         _write_down(directory, order)
         _leave_to_its_user(directory)
         _remove_unused(directory, control)
-        _tell(settings, Published(control=control, weights=weights or _weights(directory, control)))
+        _tell(settings, Published(control=control, weights=weights))
     return control
 
 
 def _tell(settings: Settings, published: Published) -> None:
-    """Publish what is in force for a sidecar that is there, and wake its processes."""
+    """Publish what is in force for a sidecar that is there, and wake its trainer; the exporter looks at each export."""
     try:
         board = regions.attach_board(settings.instance_name)
     except SegmentError:
@@ -184,10 +187,9 @@ def _tell(settings: Settings, published: Published) -> None:
     if board.exporter().directory not in {"", str(settings.checkpoint_dir)}:
         return  # it follows the orders of another directory
     _publish(settings, published)
-    for role in reports.ROLES:
-        bell = regions.bell(settings, board, role)
-        bell.ring()
-        bell.close()
+    bell = regions.bell(settings, board, "trainer")
+    bell.ring()
+    bell.close()
 
 
 def _publish(settings: Settings, published: Published) -> None:
@@ -314,8 +316,3 @@ def _user() -> str:
         return f"{pwd.getpwuid(user).pw_name} ({user})"
     except KeyError:
         return str(user)
-
-
-def _rfc3339(at: float | None = None) -> str:
-    when = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -134,6 +134,11 @@ _FIELDS = {each.name: each.default for each in msgspec.structs.fields(Report)}
 _OF_ONE_LIFE = {name: default for name, default in _FIELDS.items() if name not in {"role", "lives"}}
 
 
+def rfc3339(at: float) -> str:
+    """Return a Unix time as RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
 def between_lives(report: R) -> R:
     """Return what goes on of a report where no process of the role runs: nothing that is of one life alone."""
     return msgspec.structs.replace(report, **_OF_ONE_LIFE)
