@@ -75,7 +75,6 @@ class _Web:
         self._server: HttpServer | None = None
         self._try_at = 0.0
         self.problem = ""
-        process.report.http = ""
 
     def keep_up(self) -> None:
         """Start the server if it is not running; where that fails, say why and try again later."""

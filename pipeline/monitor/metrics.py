@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.monitor.record import STATES
+from pipeline.runtime.control import ORDERS
 from pipeline.runtime.health import Health, examine
 
 if TYPE_CHECKING:
@@ -139,17 +140,12 @@ def _trainer(health: Health) -> Iterator[Metric]:
     yield _gauge("lag_samples", "Samples accepted and not trained on yet.", _one(report.lag))
     yield _counter("evicted_untrained_samples", "Samples that left the ring untrained.", _one(report.evicted_untrained))
     yield _counter("quarantined_samples", "Samples left out of training: quarantined.", _one(report.excluded))
-    yield _gauge("orders_in_force", "Operators' orders in force, by kind.", _by(_orders(report.orders)), "order")
+    orders = dict.fromkeys(ORDERS, 0) | report.orders_in_force
+    yield _gauge("orders_in_force", "Operators' orders in force, by kind.", _by(orders), "order")
     yield _gauge("train_loss", "Loss of the last train step.", _one(report.loss))
     yield _gauge("gradient_norm", "Gradient norm of the last train step.", _one(report.metrics.get("grad_norm")))
     yield _gauge("reservoir_samples", "Samples kept from the whole past.", _one(report.reservoir_rows))
     yield _gauge("holdout_samples", "Held-out samples, kept for judging.", _one(report.holdout_rows))
-
-
-def _orders(lines: list[str]) -> dict[str, int]:
-    """Count the orders in force by their first word."""
-    kinds = [line.split(maxsplit=1)[0] for line in lines]
-    return {kind: kinds.count(kind) for kind in ("paused", "frozen", "quarantine", "withdrawn")}
 
 
 def _quality(health: Health) -> Iterator[Metric]:

@@ -23,6 +23,8 @@ from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
 REGION = "control"
+ORDERS = ("paused", "frozen", "quarantine", "withdrawn")
+"""Kinds of orders that stay in force until they are lifted."""
 CAPACITY = 1 << 18
 """Bytes of orders in force that there is room for; the weights of a reset come on top."""
 
@@ -89,6 +91,11 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         told = [f"{what} by {o.user} at {o.at}" + (f": {o.reason}" if o.reason else "") for what, o in self._switches()]
         told += [f"quarantine {each.number}: {describe(each)}" for each in self.quarantines]
         return told + [f"withdrawn {each.number}: version {each.version}" for each in self.withdrawn]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many orders are in force, by kind."""
+        in_force = (self.paused is not None, self.frozen is not None, len(self.quarantines), len(self.withdrawn))
+        return dict(zip(ORDERS, map(int, in_force), strict=True))
 
     def _switches(self) -> list[tuple[str, Order]]:
         switches = (("paused", self.paused), ("frozen", self.frozen))

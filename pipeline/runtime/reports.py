@@ -67,7 +67,8 @@ class TrainerReport(Report, kw_only=True):
     """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet.
 
     `start` is the first sample of this base model's training, `restored` how many the ring began with. `orders` is
-    what operators have put in force, a line each; `excluded` counts the samples left out since they are quarantined.
+    what operators have put in force, a line each, as many as fit; `orders_in_force` counts all of them by kind.
+    `excluded` counts the samples left out since they are quarantined.
     """
 
     device: str = ""
@@ -92,6 +93,7 @@ class TrainerReport(Report, kw_only=True):
     cpu_share: float = 0.0
     metrics: dict[str, float] = {}
     orders: list[str] = []
+    orders_in_force: dict[str, int] = {}
     excluded: int = 0
 
 
@@ -115,7 +117,7 @@ class ExporterReport(Report, kw_only=True):
 
 
 class MonitorReport(Report, kw_only=True):
-    """What the monitor reports: where it answers HTTP, and restarts by role."""
+    """What the monitor reports: where it answers HTTP in this life, and restarts by role."""
 
     http: str = ""
     restarts: dict[str, int] = {}
@@ -141,7 +143,10 @@ def rfc3339(at: float) -> str:
 
 def between_lives(report: R) -> R:
     """Return what goes on of a report where no process of the role runs: nothing that is of one life alone."""
-    return msgspec.structs.replace(report, **_OF_ONE_LIFE)
+    goes_on = msgspec.structs.replace(report, **_OF_ONE_LIFE)
+    if isinstance(goes_on, MonitorReport):
+        goes_on.http = ""
+    return goes_on
 
 
 def restored(role: str, payload: bytes) -> bytes | None:

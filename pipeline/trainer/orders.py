@@ -79,6 +79,7 @@ class Obedience:
         if control.reset is not None and control.reset.number > self._training.resets:
             self._reset(control.reset)
         report.orders = [line[:_LONGEST] for line in control.lines()[:_MOST]]
+        report.orders_in_force = control.counts()
         self._publisher.publish(anew=True)
 
     def _reset(self, reset: Reset) -> None:

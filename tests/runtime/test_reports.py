@@ -9,7 +9,7 @@ import structlog
 
 from pipeline import config
 from pipeline.runtime import regions, reports, restore, saved_state
-from pipeline.runtime.reports import ExporterReport, IngestReport, Report, Reporter
+from pipeline.runtime.reports import ExporterReport, IngestReport, MonitorReport, Report, Reporter
 from pipeline.runtime.restore import Saved
 from pipeline.runtime.saved_state import SavedState
 from pipeline.shm import segment
@@ -64,3 +64,14 @@ def test_a_run_begins_with_reports_of_nobody(instance: str) -> None:
     assert is_of_no_life(board.ingest())
     assert (board.ingest().accepted, board.ingest().lives) == (5, 1)
     assert board.box("trainer").version == 0
+
+
+def test_a_new_monitor_does_not_give_the_address_of_the_last_one(instance: str) -> None:
+    """Where HTTP is answered is of one life: a new process has no address until it listens."""
+    board = regions.open_board(config.load({"VMAFX_SIDECAR_INSTANCE": instance}))
+    before = Reporter(board, "monitor", MonitorReport)
+    before.report.http = "http://127.0.0.1:9090"
+    before.report.restarts = {"trainer": 2}
+    before.publish()
+    after = Reporter(board, "monitor", MonitorReport)
+    assert (after.report.http, after.report.restarts) == ("", {"trainer": 2})

@@ -16,7 +16,7 @@ from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.torch_learner import TorchLearner
 from tests.support.graphs import tensor
 from tests.trainer.streams import base_model
-from tests.trainer.test_device_learner import STREAM, feed, lessons, training
+from tests.trainer.test_device_learner import STREAM, feed, learn_alike, lessons, training
 from tests.trainer.test_learners import ADAM, SGD, batches
 from tests.trainer.test_torch_graph import CASES, Case, built
 
@@ -81,13 +81,7 @@ def test_each_step_equals_the_processors(base: BaseModel, recipe: Recipe) -> Non
 def test_training_on_the_device_learns_what_the_processor_learns(base: BaseModel) -> None:
     """Each observation ends at the same model, to a point, from the rows that lie on the device."""
     host, device = training("cpu", base), training("cuda", base)
-    judged = STREAM.features[2000:2200]
-    for first in range(0, 1600, 16):
-        for one in (host, device):
-            feed(one, 16, first)
-        ours, theirs = (one.learner.predict(judged, one.learner.weights()) for one in (device, host))
-        assert np.abs(ours - theirs).max() < 1
-        device.learner.restore(host.learner.state())
+    learn_alike(host, device)
     assert (device.learner.device, device.learner.note) == ("cuda", "")
     assert device.total_steps == host.total_steps > 500
 

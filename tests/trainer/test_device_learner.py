@@ -44,6 +44,18 @@ def feed(one: OnlineTraining, rows: int, first: int = 0, chunk: int = 16) -> Non
         one.advance(chunk)
 
 
+def learn_alike(host: OnlineTraining, device: OnlineTraining) -> None:
+    """Train both on the same rows; each observation has to end at the same model, to a point."""
+    judged = STREAM.features[2000:2200]
+    for first in range(0, 1600, 16):
+        for one in (host, device):
+            feed(one, 16, first)
+        ours, theirs = (one.learner.predict(judged, one.learner.weights()) for one in (device, host))
+        assert np.abs(ours - theirs).max() < 1
+        # From the same state again: rounding tells which side of a ReLU a unit is on, and training amplifies that.
+        device.learner.restore(host.learner.state())
+
+
 def seen(one: OnlineTraining, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float32]]:
     """Record the score of every row of every batch that `one` takes a step on from now on."""
     scores: list[NDArray[np.float32]] = []
@@ -87,14 +99,7 @@ def test_the_device_sees_the_rows_that_the_processor_sees(
 def test_the_device_learns_what_the_processor_learns(base: BaseModel) -> None:
     """Each observation ends at the same model, to a point, with and without standardisation inside the graph."""
     host, device = training("cpu", base), training(DEVICE, base)
-    judged = STREAM.features[2000:2200]
-    for first in range(0, 1600, 16):
-        for one in (host, device):
-            feed(one, 16, first)
-        ours, theirs = (one.learner.predict(judged, one.learner.weights()) for one in (device, host))
-        assert np.abs(ours - theirs).max() < 1
-        # From the same state again: rounding tells which side of a ReLU a unit is on, and training amplifies that.
-        device.learner.restore(host.learner.state())
+    learn_alike(host, device)
     assert device.learner.device == DEVICE
     assert device.learner.kind == "TorchLearner"
     assert device.total_steps == host.total_steps > 500
