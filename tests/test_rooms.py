@@ -49,6 +49,10 @@ def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
         ("model", []),
         ("registry", ["model", "runtime.durable", "runtime.locks", "console.mistakes", "data"]),
         ("runtime", ["shm", "config"]),
+        (
+            "artifacts",
+            ["checkpoints", "runtime.durable", "runtime.locks", "runtime.extras", "registry.cli", "console.mistakes"],
+        ),
         ("checkpoints", ["runtime.durable", "runtime.locks", "model", "registry", "config", "console.mistakes"]),
     ],
 )
