@@ -45,6 +45,16 @@ def pull(store: Store, digest: str, trust: Trust | None = None) -> Artifact:
     return Artifact(files, manifest.annotations, manifest.artifact_type)
 
 
+def copy(source: Store, target: Store, digest: str, trust: Trust | None = None) -> Artifact:
+    """Bring an artifact and its signature from one store into another, verified; return it. Raises RegistryFault."""
+    artifact = pull(source, digest, trust)
+    signed = source.pointer(name_of(digest))
+    if signed is not None and signed.digest:
+        _name(target, name_of(digest), _put(target, pull(source, signed.digest)))
+    _put(target, artifact)
+    return artifact
+
+
 def manifest_of(store: Store, digest: str) -> Manifest:
     """Return a manifest, verified. Raises RegistryFault."""
     return read_manifest(_content(store, digest, MANIFEST_LIMIT, is_manifest=True), digest)

@@ -1,0 +1,119 @@
+"""One pass of the publisher: look at pointer and directory, and bring the pointer in line.
+
+Content comes first, under its digest, and is read back; the pointer moves last, and only from where it was seen. So a
+pass can be cut off anywhere and repeated at any time, by any number of publishers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.artifacts.artifact import MODEL_SHA256, Artifact, Manifest, withdrawn
+from pipeline.artifacts.faults import Moved, RegistryFault
+from pipeline.artifacts.published import name_of, of_checkpoint
+from pipeline.artifacts.reference import LATEST_STABLE
+from pipeline.artifacts.signature import Signer
+from pipeline.artifacts.store import Pointer, Store
+from pipeline.artifacts.transfer import manifest_of, pull, push
+from pipeline.checkpoints.catalogue import Digests
+from pipeline.publisher.decision import Step, decide
+from pipeline.publisher.directory import Directory, look
+
+_TRIES = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pass has found and done.
+
+    `pointed` is the digest that the pointer leads to, empty for none; `pushed` what this pass has led it to, of
+    `version`, 0 for none. `healed` is what was wrong in the registry and no longer is.
+    """
+
+    directory: Directory
+    pointed: str = ""
+    pushed: str = ""
+    version: int = 0
+    healed: tuple[RegistryFault, ...] = field(default=())
+
+
+class Pusher:
+    """Brings the registry's pointer in line with a directory."""
+
+    def __init__(self, store: Store, directory: Path, signer: Signer | None = None) -> None:
+        self._store, self._path, self._signer = store, directory, signer
+        self._digests = Digests()
+
+    def run(self, last: str, began: Callable[[Directory], None] = lambda _: None) -> Outcome:
+        """Make a pass. `last` is the digest that was pushed last, `began` is told what the directory holds.
+
+        Raises RegistryFault, OSError or CheckpointError.
+        """
+        for _ in range(_TRIES):
+            seen = self._store.pointer(LATEST_STABLE)
+            here = look(self._path, self._digests)
+            began(here)
+            there, wrong = self._leads_to(seen, last)
+            step = decide(here, there, is_ours=bool(last and seen and seen.digest == last))
+            outcome = Outcome(
+                here, seen.digest if seen else "", healed=(wrong,) if wrong and step is not Step.STAY else ()
+            )
+            if step is Step.STAY:
+                return self._made_whole(outcome)
+            try:
+                return self._move(step, seen, there, outcome)
+            except Moved:
+                continue  # by another publisher: perhaps there is nothing left to do
+        raise RegistryFault("down", f"{LATEST_STABLE} was moved by others {_TRIES} times while it was to be moved here")
+
+    def _leads_to(self, seen: Pointer | None, last: str) -> tuple[Manifest | None, RegistryFault | None]:
+        """Return the manifest that the pointer leads to; None where there is none, with what is wrong, if anything."""
+        if seen is None:
+            return None, RegistryFault("lost", f"{LATEST_STABLE} is gone") if last else None
+        if not seen.digest:
+            return None, RegistryFault("garbage", f"{LATEST_STABLE} held what is no pointer")
+        try:
+            return manifest_of(self._store, seen.digest), None
+        except RegistryFault as fault:
+            if fault.kind != "lost" and not (fault.kind == "garbage" and seen.digest == last):
+                raise
+            return None, fault
+
+    def _move(self, step: Step, seen: Pointer | None, there: Manifest | None, outcome: Outcome) -> Outcome:
+        here, name = outcome.directory, ""
+        if step is Step.PUSH:
+            assert here.stable is not None
+            version = here.stable.version
+            artifact = of_checkpoint(self._path, version)
+            name = name_of(artifact)
+        else:
+            version, artifact = 0, _nothing_instead_of(there)
+        digest = push(self._store, artifact, name, self._signer)
+        self._store.point(LATEST_STABLE, digest, seen)
+        return replace(outcome, pointed=digest, pushed=digest, version=version)
+
+    def _made_whole(self, outcome: Outcome) -> Outcome:
+        """Make sure that what the pointer leads to is all there, where it is this directory's newest."""
+        stable = outcome.directory.stable
+        if stable is None or not outcome.pointed:
+            return outcome
+        try:
+            found = pull(self._store, outcome.pointed)
+        except RegistryFault as fault:
+            if fault.kind not in {"lost", "garbage"}:
+                raise
+            wrong = fault
+        else:
+            ours = found.annotations.get(MODEL_SHA256) == stable.sha256
+            return replace(outcome, version=stable.version if ours else 0)
+        artifact = of_checkpoint(self._path, stable.version)
+        if artifact.digest != outcome.pointed:
+            return outcome  # another directory's
+        push(self._store, artifact, name_of(artifact), self._signer)
+        return replace(outcome, version=stable.version, healed=(*outcome.healed, wrong))
+
+
+def _nothing_instead_of(there: Manifest | None) -> Artifact:
+    return withdrawn(there.annotations.get(MODEL_SHA256, "") if there else "")
