@@ -71,8 +71,8 @@ def test_processes_do_not_import_each_other(role: str) -> None:
 
 
 def test_a_node_stands_on_little() -> None:
-    """What a node embeds knows of the sidecar what the names of checkpoints are; its commands may use more."""
-    files = strangers("node", "checkpoints.names", "model")
+    """What a node embeds knows of the sidecar what names of checkpoints and registries are; its commands use more."""
+    files = strangers("node", "checkpoints.names", "model", "artifacts")
     assert set(files) == {"cli.py", "fake_node.py", "schedule.py"}
 
 

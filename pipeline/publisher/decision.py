@@ -17,6 +17,7 @@ class Step(Enum):
 
     STAY = "the pointer is right"
     PUSH = "lead it to the newest stable version of the directory"
+    BACK = "the same, since what it leads to was withdrawn"
     WITHDRAW = "lead it to nothing: what it leads to was withdrawn, and there is no other"
 
 
@@ -43,5 +44,5 @@ def decide(here: Directory, there: Manifest | None, *, is_ours: bool) -> Step:
         is_newer = newest is not None and created({CREATED: newest.created}) > created(there.annotations)
         return Step.PUSH if is_newer else Step.STAY
     if withdrawn:
-        return Step.PUSH if newest else Step.WITHDRAW
+        return Step.BACK if newest else Step.WITHDRAW
     return Step.PUSH if newest is not None and newest.version > version else Step.STAY

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.artifacts.artifact import MODEL_SHA256, Artifact, Manifest, withdrawn
+from pipeline.artifacts.artifact import MODEL_SHA256, WITHDRAWN, Manifest, withdrawn
 from pipeline.artifacts.faults import Moved, RegistryFault
 from pipeline.artifacts.published import name_of, of_checkpoint
 from pipeline.artifacts.reference import LATEST_STABLE
@@ -82,14 +82,17 @@ class Pusher:
             return None, fault
 
     def _move(self, step: Step, seen: Pointer | None, there: Manifest | None, outcome: Outcome) -> Outcome:
-        here, name = outcome.directory, ""
-        if step is Step.PUSH:
-            assert here.stable is not None
-            version = here.stable.version
-            artifact = of_checkpoint(self._path, version)
-            name = name_of(artifact)
+        nothing = withdrawn(there.annotations.get(MODEL_SHA256, "") if there else "")
+        if step is not Step.PUSH:
+            push(self._store, nothing, _mark(nothing.annotations[WITHDRAWN]))
+        stable = None if step is Step.WITHDRAW else outcome.directory.stable
+        if stable is None:
+            artifact, name, version = nothing, "", 0
+        elif self._store.pointer(_mark(stable.sha256)) is not None:
+            return outcome  # another directory has the same model, and it was withdrawn there
         else:
-            version, artifact = 0, _nothing_instead_of(there)
+            artifact, version = of_checkpoint(self._path, stable.version), stable.version
+            name = name_of(artifact)
         digest = push(self._store, artifact, name, self._signer)
         self._store.point(LATEST_STABLE, digest, seen)
         return replace(outcome, pointed=digest, pushed=digest, version=version)
@@ -115,5 +118,6 @@ class Pusher:
         return replace(outcome, version=stable.version, healed=(*outcome.healed, wrong))
 
 
-def _nothing_instead_of(there: Manifest | None) -> Artifact:
-    return withdrawn(there.annotations.get(MODEL_SHA256, "") if there else "")
+def _mark(sha256: str) -> str:
+    """Return the name that says for ever that a model was withdrawn."""
+    return f"withdrawn-{sha256[:12]}"
