@@ -29,7 +29,9 @@ FILE_LIMIT = 128 << 20
 """The largest manifest and the largest file that are fetched, in bytes."""
 
 TITLE, CREATED, VERSION = (f"org.opencontainers.image.{name}" for name in ("title", "created", "version"))
-MODEL_SHA256, BASE_SHA256, WITHDRAWN = (f"dev.vmafx.{name}" for name in ("model.sha256", "base.sha256", "withdrawn"))
+MODEL_SHA256, BASE_SHA256, WITHDRAWN, ATTEMPT = (
+    f"dev.vmafx.{name}" for name in ("model.sha256", "base.sha256", "withdrawn", "attempt")
+)
 
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"

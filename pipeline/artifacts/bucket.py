@@ -22,7 +22,7 @@ from pipeline.artifacts.reference import Reference
 
 _TIMEOUT_S = 20
 _FULL = re.compile(r"\b507\b|InsufficientStorage|QuotaExceeded|StorageFull|EntityTooLarge")
-_SLOW = re.compile(r"timed? ?out|kind: Timeout", re.IGNORECASE)
+_SLOW = re.compile(r"kind: Timeout|operation timed out")
 
 
 class Bucket:

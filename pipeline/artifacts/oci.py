@@ -6,6 +6,7 @@ OCI has no compare and swap for tags: two that move one at the same moment are t
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 import oras.auth
 import oras.provider
 import requests
-from oras.logger import setup_logger
+from oras.logger import logger
 from requests.adapters import HTTPAdapter
 
 from pipeline.artifacts.artifact import MANIFEST_LIMIT, MANIFEST_TYPE, digest_of
@@ -38,7 +39,7 @@ class OciStore:
         self._where = str(reference.registry)
         host, _, _ = reference.place.partition("/")
         plain = reference.scheme == "oci+http" or host.rpartition(":")[0] in _HERE or host in _HERE
-        setup_logger(quiet=True)
+        logger.set_level(logging.CRITICAL)  # what it prints is in the faults
         self._registry = _Registry(self._where, plain)
         self._container = self._registry.get_container(reference.place)
 
@@ -64,8 +65,13 @@ class OciStore:
     def pointer(self, name: str) -> Pointer | None:
         """Return where a tag leads: the digest of what is under it, whatever that is."""
         url = f"{self._registry.prefix}://{self._container.manifest_url(name)}"
-        with self._told():
-            manifest = self._registry.content(url, {"Accept": f"{MANIFEST_TYPE}, */*"}, MANIFEST_LIMIT)
+        try:
+            with self._told():
+                manifest = self._registry.content(url, {"Accept": f"{MANIFEST_TYPE}, */*"}, MANIFEST_LIMIT)
+        except RegistryFault as fault:
+            if fault.kind == "down" and self._has_tags():
+                return Pointer("", "broken")  # a write that was cut off has left this tag without what it leads to
+            raise
         if manifest is None:
             return None
         return Pointer(digest_of(manifest), digest_of(manifest))
@@ -84,12 +90,17 @@ class OciStore:
 
     def names(self) -> list[str]:
         """Return all tags."""
+        if not self._has_tags():
+            return []
         with self._told():
-            try:
-                tags = self._registry.get_tags(self._container)
-            except _Absent:
-                return []
+            tags = self._registry.get_tags(self._container)
         return sorted(tag for tag in tags if TAG.fullmatch(tag))
+
+    def _has_tags(self) -> bool:
+        """Whether the registry answers, and there is a repository yet."""
+        url = f"{self._registry.prefix}://{self._container.tags_url()}"
+        with self._told():
+            return self._registry.content(url, {}, 1) is not None
 
     def _put_manifest(self, name: str, data: bytes) -> None:
         url = f"{self._registry.prefix}://{self._container.manifest_url(name)}"
@@ -103,17 +114,8 @@ class OciStore:
             raise RegistryFault("slow", f"{self._where}: no answer within {_READ_S:g} s") from None
         except requests.RequestException as error:
             raise RegistryFault("down", f"{self._where}: {_reason(error)}") from None
-        except (
-            ValueError,
-            AttributeError,
-            KeyError,
-            oras.auth.AuthenticationException,
-        ):  # by the library, of an answer
+        except (ValueError, AttributeError, KeyError):  # oras has met an answer that it does not know
             raise RegistryFault("refused", f"{self._where}: no credentials that it takes") from None
-
-
-class _Absent(ValueError):
-    """404: not there."""
 
 
 class _Registry(oras.provider.Registry):  # type: ignore[misc]  # untyped

@@ -67,8 +67,8 @@ class Reference:
         return replace(self, tag="", digest=digest)
 
     def __str__(self) -> str:
-        which = f"@{self.digest}" if self.digest else f":{self.tag}" if self.tag else ""
-        return f"{self.scheme}://{self.place}{which}"
+        tag, digest = f":{self.tag}" if self.tag else "", f"@{self.digest}" if self.digest else ""
+        return f"{self.scheme}://{self.place}{tag}{digest}"
 
 
 def is_url(text: str) -> bool:

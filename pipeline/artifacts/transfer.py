@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipeline.artifacts.artifact import (
+    ATTEMPT,
     FILE_LIMIT,
     MANIFEST_LIMIT,
     TITLE,
@@ -16,6 +19,8 @@ from pipeline.artifacts.reference import Reference
 from pipeline.artifacts.signature import Signer, Trust, name_of
 from pipeline.artifacts.store import Store
 
+_ATTEMPTS = 3
+
 
 def push(store: Store, artifact: Artifact, name: str = "", signer: Signer | None = None) -> str:
     """Store an artifact, its signature, and a name that leads to it for ever; return its digest.
@@ -23,12 +28,11 @@ def push(store: Store, artifact: Artifact, name: str = "", signer: Signer | None
     What is there already is not stored again, so a push that was cut off is finished by another. Raises RegistryFault,
     also where what was stored does not come back as it was.
     """
-    digest = _put(store, artifact)
+    digest = _put_whole(store, artifact)
     if signer is not None:
         _name(store, name_of(digest), _put(store, signer.sign(digest)))
     if name:
         _name(store, name, digest)
-    pull(store, digest)
     return digest
 
 
@@ -70,6 +74,25 @@ def resolve(store: Store, reference: Reference) -> str:
     if not pointer.digest:
         raise RegistryFault("garbage", f"{reference}: what is stored there is no pointer")
     return pointer.digest
+
+
+def _put_whole(store: Store, artifact: Artifact) -> str:
+    """Store an artifact so that it comes back as it was.
+
+    A registry whose disk was full, or that was killed, may keep half a manifest for ever, under the digest of the whole
+    one. Then the same artifact gets another digest, by an annotation more.
+    """
+    for attempt in range(2, _ATTEMPTS + 2):
+        digest = _put(store, artifact)
+        try:
+            pull(store, digest)
+        except RegistryFault as fault:
+            if fault.kind not in {"garbage", "lost", "down"} or attempt > _ATTEMPTS:
+                raise
+            artifact = replace(artifact, annotations={**artifact.annotations, ATTEMPT: str(attempt)})
+        else:
+            break
+    return digest
 
 
 def _put(store: Store, artifact: Artifact) -> str:

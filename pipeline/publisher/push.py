@@ -61,7 +61,10 @@ class Pusher:
                 here, seen.digest if seen else "", healed=(wrong,) if wrong and step is not Step.STAY else ()
             )
             if step is Step.STAY:
-                return self._made_whole(outcome)
+                wrong = self._missing(outcome, there)
+                if wrong is None:
+                    return self._told(outcome, there)
+                step, outcome = Step.PUSH, replace(outcome, healed=(wrong,))
             try:
                 return self._move(step, seen, there, outcome)
             except Moved:
@@ -97,25 +100,28 @@ class Pusher:
         self._store.point(LATEST_STABLE, digest, seen)
         return replace(outcome, pointed=digest, pushed=digest, version=version)
 
-    def _made_whole(self, outcome: Outcome) -> Outcome:
-        """Make sure that what the pointer leads to is all there, where it is this directory's newest."""
-        stable = outcome.directory.stable
-        if stable is None or not outcome.pointed:
-            return outcome
+    def _missing(self, outcome: Outcome, there: Manifest | None) -> RegistryFault | None:
+        """Return what is wrong with what the pointer leads to, where it is this directory's newest."""
+        if not _is_newest(outcome, there):
+            return None
         try:
-            found = pull(self._store, outcome.pointed)
+            pull(self._store, outcome.pointed)
         except RegistryFault as fault:
             if fault.kind not in {"lost", "garbage"}:
                 raise
-            wrong = fault
-        else:
-            ours = found.annotations.get(MODEL_SHA256) == stable.sha256
-            return replace(outcome, version=stable.version if ours else 0)
-        artifact = of_checkpoint(self._path, stable.version)
-        if artifact.digest != outcome.pointed:
-            return outcome  # another directory's
-        push(self._store, artifact, name_of(artifact), self._signer)
-        return replace(outcome, version=stable.version, healed=(*outcome.healed, wrong))
+            return fault
+        return None
+
+    @staticmethod
+    def _told(outcome: Outcome, there: Manifest | None) -> Outcome:
+        stable = outcome.directory.stable
+        return replace(outcome, version=stable.version) if stable and _is_newest(outcome, there) else outcome
+
+
+def _is_newest(outcome: Outcome, there: Manifest | None) -> bool:
+    """Whether a manifest is of the directory's newest stable version."""
+    stable = outcome.directory.stable
+    return stable is not None and there is not None and there.annotations.get(MODEL_SHA256) == stable.sha256
 
 
 def _mark(sha256: str) -> str:
