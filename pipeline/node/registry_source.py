@@ -48,6 +48,10 @@ class RegistrySource:
     def withheld(self) -> None:
         """Return nothing: only stable checkpoints are in a registry."""
 
+    def close(self) -> None:
+        """Remove what was fetched: a model in use is in memory."""
+        self._directory.cleanup()
+
     def _look(self) -> list[Path]:
         if self._store is None:
             self._store = open_store(self._reference)

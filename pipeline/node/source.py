@@ -19,6 +19,10 @@ class Source(Protocol):
         """Return the newest checkpoint, and why it is none to predict with; None where that is not so."""
         ...
 
+    def close(self) -> None:
+        """Give up what is held."""
+        ...
+
 
 class DirectorySource:
     """The directory that a sidecar publishes into."""
@@ -35,6 +39,9 @@ class DirectorySource:
     def withheld(self) -> tuple[Path, str] | None:
         """Return what the policy withholds."""
         return self._policy.withheld(self._directory)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def source_of(where: Path | str, policy: Policy, public_key: Path | str | None) -> Source:

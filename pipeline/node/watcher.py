@@ -94,6 +94,7 @@ class CheckpointWatcher:
         self._closed = True
         self._wake.set()
         self._thread.join()
+        self._source.close()
 
     def _run(self) -> None:
         log.load()
