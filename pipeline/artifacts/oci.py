@@ -1,6 +1,6 @@
 """A store in an OCI registry, by oras.
 
-Credentials come from where oras takes them: Docker's `config.json` with its helpers, or ORAS_USER and ORAS_PASS.
+Credentials come from Docker's `config.json` with its helpers, or from ORAS_USER and ORAS_PASS, as oras takes them.
 OCI has no compare and swap for tags: two that move one at the same moment are told apart by looking again.
 """
 
@@ -153,7 +153,9 @@ class _Registry(oras.provider.Registry):  # type: ignore[misc]  # untyped
         answer = self.session.get(f"{self.prefix}://{host}/v2/", verify=self._tls_verify)
         if answer.headers.get("Www-Authenticate", "").lower().startswith("basic"):
             self.auth = oras.auth.get_auth_backend("basic", self.session, self._plain)
-        self.auth.load_configs(self.get_container(self._where.split("://")[1]))
+        docker = os.environ.get("DOCKER_CONFIG")  # which oras itself does not look at
+        configs = [os.path.join(docker, "config.json")] if docker else None  # noqa: PTH118  # oras takes text
+        self.auth.load_configs(self.get_container(self._where.split("://")[1]), configs)
         self._knows_how = True
 
     def _fault(self, response: requests.Response, *, writes: bool) -> RegistryFault:
