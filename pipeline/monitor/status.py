@@ -40,14 +40,14 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     document: dict[str, Any] = {
         "phase": health.phase,
         "current_samples": min(health.ingest.accepted, _MOST_SAMPLES),
-        "model_version": health.publisher.pushed or model_version(health),
+        "model_version": (health.publishes and health.publisher.pushed) or model_version(health),
         "stable_version": names.stem(health.exporter.stable_version) if health.exporter.stable_version else None,
         "step": health.trainer.step,
         "lag": health.trainer.lag,
     }
     if health.exporter.version:
         document["verdict"] = _verdict(health)
-    if health.publisher.registry:
+    if "publisher" in health.roles:
         document["registry"] = _registry(health.publisher)
     if health.trainer.orders:
         document["orders"] = _few(health.trainer.orders)

@@ -101,6 +101,11 @@ class Health(msgspec.Struct, frozen=True):
         at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
         return "running" if at_work else "initializing"
 
+    @property
+    def publishes(self) -> bool:
+        """Whether a registry is pushed to, in this run."""
+        return "publisher" in self.roles and bool(self.publisher.registry)
+
     def has_problem(self, role: str) -> bool:
         """Whether the process of `role` has a problem, though it may be working."""
         return bool(_problem(self.roles[role]))

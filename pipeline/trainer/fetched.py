@@ -43,5 +43,5 @@ def fetch(process: Process[TrainerReport]) -> Path:
         raise NotFetched(f"the program that fetches it ended with code {program.returncode}") from None
     if "path" not in found:
         raise NotFetched(f"{found['kind']}: {found['reason']}")
-    process.log.info("base_model_fetched", **found)
+    process.log.info("base_model_fetched", path=found["path"], digest=found["digest"], note=found["note"])
     return Path(found["path"])

@@ -11,7 +11,6 @@ import structlog
 from pipeline.artifacts import offer
 from pipeline.artifacts.offer import About, Offer
 from pipeline.checkpoints.names import published
-from pipeline.exporter import offered
 from pipeline.exporter.jobs import Jobs
 from pipeline.runtime import control
 from pipeline.runtime.restore import Saved
@@ -114,7 +113,7 @@ def test_an_exporter_that_died_before_the_order_gives_it_at_its_next_export(
     def refuse(*_: object) -> None:
         raise OSError(5, "as if it had died here")
 
-    monkeypatch.setattr(offered.control, "change", refuse)
+    monkeypatch.setattr(control, "change", refuse)
     jobs = jobs_of(around)
     with pytest.raises(OSError, match="as if"):
         jobs.export()

@@ -72,7 +72,7 @@ def test_without_a_registry_there_is_no_publisher(tmp_path: Path) -> None:
         assert "publisher" not in sidecar.reported().roles
         assert "registry" not in status_of(sidecar)
         with urllib.request.urlopen(f"{sidecar.url()}/metrics", timeout=5) as answer:  # noqa: S310  # of our own
-            assert b"registry" not in answer.read()
+            assert b"\nvmafx_sidecar_registry" not in answer.read()
 
 
 def test_a_base_model_from_a_registry(tmp_path: Path) -> None:
