@@ -55,7 +55,7 @@ def test_problems_do_not_break_the_limit(board: Board, letter: str, count: int) 
 
     now = examine(board)
     health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.monitor)
-    body = status.status.Status().answer(health)
+    body = status.Status().answer(health)
     told = json.loads(body)["problems"]
     assert len(body) < 4096
     assert bool(told) == (count > 0)
@@ -121,7 +121,7 @@ def test_nothing_has_started_yet(instance: str) -> None:
     assert not health.ready
     assert not health.healthy
     assert math.isinf(health.roles["trainer"].heartbeat_age)
-    assert b'"phase":"initializing"' in status.status.Status().answer(health)
+    assert b'"phase":"initializing"' in status.Status().answer(health)
 
 
 def test_probes_tell_which_process_is_silent(get: Get, board: Board) -> None:
