@@ -26,8 +26,8 @@ from benchmarks.sidecar import Sidecar, running
 from benchmarks.traffic import messages
 
 BOUND = (
-    "the scheduler: the publisher shares nothing with ingest and trainer but the processor, and takes some milliseconds "
-    "of it for each version; here the registry's own work is on the same machine, too."
+    "the scheduler: the publisher shares nothing with ingest and trainer but the processor, and takes some "
+    "milliseconds of it for each version; here the registry's own work is on the same machine, too."
 )
 ROUNDS = 9
 RATE, SECONDS, CONNECTIONS = 1000.0, 6.0, 8

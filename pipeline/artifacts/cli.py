@@ -100,18 +100,26 @@ def pull(url: Reference, directory: Path, public_key: Path | None) -> None:
     from pipeline.artifacts.reference import LATEST_STABLE
     from pipeline.artifacts.transfer import pull as transfer
     from pipeline.artifacts.transfer import resolve
-    from pipeline.runtime.durable import write_durably
 
     with _mistakes():
         store = _open(url)
         named = url if url.names_a_model else Reference(url.scheme, url.place, LATEST_STABLE)
         artifact = transfer(store, resolve(store, named), _trust(public_key))
         model, _ = artifact.check()
-        for name, data in artifact.files.items():
-            if name != model:  # which comes last: who sees it finds its digest
-                write_durably(directory / name, data)
-        write_durably(directory / model, artifact.files[model])
+        for name in sorted(artifact.files, key=lambda name: name == model):  # last: who sees it finds its digest
+            _write(directory / name, artifact.files[name])
     click.echo(directory / model)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file; one of that name stays, and has to hold the same."""
+    from pipeline.runtime.durable import write_durably
+
+    try:
+        write_durably(path, data, replace=False)
+    except FileExistsError:
+        if path.read_bytes() != data:
+            raise click.ClickException(f"{path}: is there already, with other content") from None
 
 
 @registry.command("list", epilog="Example: vmafx-sidecar registry list oci://registry.example/vmaf/base")

@@ -55,8 +55,9 @@ class _Publisher:
         self._take_in()
         if not self._thread.busy and self.due_in <= 0:
             self._looked_at = time.monotonic()
-            last, offered = self._process.report.pushed, self._process.report.offered
-            self._thread.start(lambda: self._passes.run(last, offered))
+            report = self._process.report
+            last, version, offered = report.pushed, report.pushed_version, report.offered
+            self._thread.start(lambda: self._passes.run(last, version, offered))
         if self._thread.busy_seconds > _SLOW_S:
             self._fails("slow", f"no answer for {self._thread.busy_seconds:.0f} s")
         self._process.reporter.beat()

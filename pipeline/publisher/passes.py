@@ -13,8 +13,8 @@ from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.reference import Reference
 from pipeline.artifacts.signature import Signer, Trust
 from pipeline.artifacts.store import Store, open_store
+from pipeline.checkpoints import pointers
 from pipeline.config import Settings
-from pipeline.publisher.directory import Directory
 from pipeline.publisher.push import Outcome, Pusher
 
 _INTERVAL_S = 60.0
@@ -34,7 +34,7 @@ class Seen:
 
 
 class Passes:
-    """Everything that one publisher does. `waits`: whether the directory has something that the registry may lack."""
+    """Everything that one publisher does. `waits`: when a pass had failed, the directory had a version to be pushed."""
 
     def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
         self._settings, self._log = settings, log
@@ -44,8 +44,10 @@ class Passes:
         self._asked_at = -_INTERVAL_S
         self.waits = False
 
-    def run(self, last: str, offered: str) -> Seen:
-        """Make a pass if one is due; `last` is the digest that was pushed last, `offered` the one that was offered.
+    def run(self, last: str, version: int, offered: str) -> Seen:
+        """Make a pass if one is due.
+
+        `last` is the digest that was pushed last, of `version`, `offered` the one that was offered.
 
         Raises RegistryFault, OSError or CheckpointError.
         """
@@ -59,8 +61,10 @@ class Passes:
         if self._settings.registry is None:
             outcome = None
         else:
-            outcome = self._open().run(last, self._note)
+            self.waits = self._is_behind(version)
+            outcome = self._open().run(last)
             offered = self._offer(outcome, offered)
+            self.waits = False
         self._stamp, self._asked_at = stamp, time.monotonic()
         if outcome is None:
             return Seen(is_of_registry=True, newer_base=newer_base)
@@ -81,8 +85,10 @@ class Passes:
             self._pusher = Pusher(self._store, settings.checkpoint_dir, signer)
         return self._pusher
 
-    def _note(self, directory: Directory) -> None:
-        self.waits = directory.stable is not None
+    def _is_behind(self, version: int) -> bool:
+        """Whether the newest stable version is not the one that was pushed last."""
+        stable = pointers.pointed(self._settings.checkpoint_dir, pointers.LATEST_STABLE)
+        return stable not in {None, version}
 
     def _offer(self, outcome: Outcome, offered: str) -> str:
         """Hand a sidecar that begins with nothing what the registry has, once; return its digest, empty for none."""

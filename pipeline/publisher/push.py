@@ -6,7 +6,6 @@ pass can be cut off anywhere and repeated at any time, by any number of publishe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,15 +45,14 @@ class Pusher:
         self._store, self._path, self._signer = store, directory, signer
         self._digests = Digests()
 
-    def run(self, last: str, began: Callable[[Directory], None] = lambda _: None) -> Outcome:
-        """Make a pass. `last` is the digest that was pushed last, `began` is told what the directory holds.
+    def run(self, last: str) -> Outcome:
+        """Make a pass. `last` is the digest that was pushed last.
 
         Raises RegistryFault, OSError or CheckpointError.
         """
         for _ in range(_TRIES):
             seen = self._store.pointer(LATEST_STABLE)
             here = look(self._path, self._digests)
-            began(here)
             there, wrong = self._leads_to(seen, last)
             step = decide(here, there, is_ours=bool(last and seen and seen.digest == last))
             outcome = Outcome(

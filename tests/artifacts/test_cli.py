@@ -43,6 +43,19 @@ def test_a_checkpoint_takes_its_card_along(url: str, tmp_path: Path) -> None:
     assert (tmp_path / "here" / "model_v000001.onnx").read_bytes() == file_of(tmp_path, 1).read_bytes()
 
 
+def test_pull_replaces_nothing(tmp_path: Path) -> None:
+    """The same file may be there; another one of that name stays, and is named."""
+    (tmp_path / "share").mkdir()
+    url = f"{(tmp_path / 'share').as_uri()}:v1"
+    run("push", BASE_MODEL, url)
+    assert run("pull", url, tmp_path)[0] == 0
+    assert run("pull", url, tmp_path)[0] == 0
+    (tmp_path / "base_model.onnx").write_bytes(b"mine")
+    status, said = run("pull", url, tmp_path)
+    assert (status, said) == (1, f"Error: {tmp_path}/base_model.onnx: is there already, with other content\n")
+    assert (tmp_path / "base_model.onnx").read_bytes() == b"mine"
+
+
 def test_one_byte_changed_is_refused_by_name(tmp_path: Path) -> None:
     """In each object of the registry, in turn."""
     share = tmp_path / "share"

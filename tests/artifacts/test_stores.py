@@ -84,3 +84,12 @@ def test_something_else_under_a_digest_is_garbage(store: Store) -> None:
     with pytest.raises(RegistryFault, match=r"holds 'application/vnd\.oci\.image\.config") as raised:
         pull(store, digest_of(foreign))
     assert raised.value.kind == "garbage"
+
+
+@pytest.mark.parametrize("name", ["../up.onnx", "/etc/passwd", "a/b.onnx", ".hidden", "", "x" * 200])
+def test_a_file_with_a_path_for_a_name_is_refused(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    """Before anything of it is fetched."""
+    store = open_store(Reference.parse(tmp_path_factory.mktemp("share").as_uri()))
+    with pytest.raises(RegistryFault, match="cannot be taken") as raised:
+        push(store, Artifact({name: b"x"}, {}))
+    assert raised.value.kind == "garbage"
