@@ -118,7 +118,7 @@ class Artifact:
 
 
 def withdrawn(digest: str) -> Artifact:
-    """Return what a pointer leads to where the model `digest` was withdrawn and nothing is there in its place."""
+    """Return what a pointer leads to where there is no model; `digest`: of one that must not come back, or empty."""
     return Artifact({}, {WITHDRAWN: digest}, WITHDRAWN_TYPE)
 
 

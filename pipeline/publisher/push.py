@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.artifacts.artifact import MODEL_SHA256, WITHDRAWN, Manifest, withdrawn
+from pipeline.artifacts.artifact import MODEL_SHA256, Manifest, withdrawn
 from pipeline.artifacts.faults import Moved, RegistryFault
-from pipeline.artifacts.published import name_of, of_checkpoint
+from pipeline.artifacts.published import name_of, of_checkpoint, version_of
 from pipeline.artifacts.reference import LATEST_STABLE
 from pipeline.artifacts.signature import Signer
 from pipeline.artifacts.store import Pointer, Store
@@ -83,9 +83,10 @@ class Pusher:
             return None, fault
 
     def _move(self, step: Step, seen: Pointer | None, there: Manifest | None, outcome: Outcome) -> Outcome:
-        nothing = withdrawn(there.annotations.get(MODEL_SHA256, "") if there else "")
-        if step is not Step.PUSH:
-            push(self._store, nothing, _mark(nothing.annotations[WITHDRAWN]))
+        bad = _rolled_back(outcome.directory, there) if there is not None and step is not Step.PUSH else ""
+        nothing = withdrawn(bad)
+        if bad:
+            push(self._store, nothing, _mark(bad))
         stable = None if step is Step.WITHDRAW else outcome.directory.stable
         if stable is None:
             artifact, name, version = nothing, "", 0
@@ -120,6 +121,12 @@ def _is_newest(outcome: Outcome, there: Manifest | None) -> bool:
     """Whether a manifest is of the directory's newest stable version."""
     stable = outcome.directory.stable
     return stable is not None and there is not None and there.annotations.get(MODEL_SHA256) == stable.sha256
+
+
+def _rolled_back(here: Directory, there: Manifest) -> str:
+    """Return the digest of a model that must not come back; empty where it may, as when its base model does."""
+    known = here.known.get(version_of(there))
+    return known.sha256 if known is not None and known.state != "stable" else ""
 
 
 def _mark(sha256: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from pipeline.artifacts import bucket
 from pipeline.artifacts.artifact import MODEL_SHA256, WITHDRAWN_TYPE, Artifact
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.published import version_of
@@ -21,9 +22,9 @@ from pipeline.checkpoints import commands
 from pipeline.checkpoints.checkpoint import CheckpointError
 from pipeline.checkpoints.names import file_of
 from pipeline.publisher.push import Outcome, Pusher
-from tests.support.checkpoints import publish_one, reconciled
+from tests.support.checkpoints import publish_one, reconciled, small_model
 from tests.support.dying import completes, kill
-from tests.support.registries import DockerRegistry
+from tests.support.registries import S3, DockerRegistry, set_in
 
 
 @pytest.fixture
@@ -86,6 +87,17 @@ def test_a_rolled_back_version_moves_the_pointer_back(store: Store, directory: P
     add(directory, 3)
     pusher.run("")
     assert led_to(store) == 3
+
+
+def test_a_version_comes_back_with_its_base_model(store: Store, directory: Path) -> None:
+    """Another base model retires it, and the first one brings it back: it was not bad."""
+    last = Pusher(store, directory).run("").pushed
+    reconciled(directory, base=small_model(seed=5).digest)
+    Pusher(store, directory).run(last)
+    assert led_to(store) == 0
+    reconciled(directory)
+    Pusher(store, directory).run(last)
+    assert led_to(store) == 1
 
 
 def test_what_the_registry_has_lost_is_pushed_again(directory: Path, tmp_path: Path) -> None:
@@ -248,6 +260,41 @@ def test_killed_between_any_two_requests(
             Pusher(store, directory).run("")
             assert led_to(store) == 2
     assert number > 8
+
+
+def test_killed_between_any_two_puts_to_a_bucket(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for S3."""
+    real = bucket.obstore.put
+    add(directory, 2)
+    first = tmp_path / "first"
+    first.mkdir()
+    add(first, 1)
+    with S3(tmp_path) as server, set_in(server.environment):
+        for number in count():
+            store = open_store(Reference.parse(f"{server.url}-{number}"))
+            Pusher(store, first).run("")
+            puts: list[str] = []
+
+            def put(
+                place: Any, key: str, *rest: Any, puts: list[str] = puts, number: int = number, **options: Any
+            ) -> Any:
+                puts.append(key)
+                if len(puts) == number + 1:
+                    raise Killed
+                return real(place, key, *rest, **options)
+
+            monkeypatch.setattr(bucket.obstore, "put", put)
+            with suppress(Killed):
+                Pusher(store, directory).run("")
+            monkeypatch.setattr(bucket.obstore, "put", real)
+            if len(puts) <= number:
+                break  # that was all
+            assert led_to(store) in {1, 2}
+            Pusher(store, directory).run("")
+            assert led_to(store) == 2
+    assert number > 6
 
 
 class Killed(BaseException):
