@@ -6,15 +6,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.corpus import ffmpeg
-from pipeline.corpus.pairs import Limits, Pair, Rung
+from pipeline.corpus.pairs import PRESETS, Limits, Pair, Rung
 from pipeline.corpus.score import MODELS, Scored, score
-from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
+from pipeline.corpus.table import FEATURES, CorpusError
 from pipeline.runtime.durable import write_durably
 
 
@@ -51,7 +52,9 @@ def write_parquet(path: Path, pairs: Sequence[Pair], scored: Sequence[Scored]) -
 
 def _cached(pair: Pair, limits: Limits, build: str, cache: Path) -> Scored:
     distorted = pair.distorted if isinstance(pair.distorted, Rung) else pair.distorted.identity
-    told = [pair.reference.identity, pair.reference.filter, distorted, limits, build, MODELS]
+    plain = {name: getattr(limits, name) for name in ("frames", "height", "yuv_size")}
+    told: list[Any] = [pair.reference.identity, pair.reference.filter, distorted, plain, build, MODELS]
+    told += [limits.measure] if limits.measure else []
     key = hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
     path = cache / pair.source / f"{pair.label}-{key}.json"
     try:
@@ -75,12 +78,13 @@ def _table(clip: int, pair: Pair, scored: Scored) -> pa.Table:
         "source": pa.array([pair.source] * n),
         "codec": pa.array([rung.codec] * n),
         "crf": pa.array([rung.crf] * n, pa.int16()),
+        "preset": pa.array([PRESETS.get(rung.codec, "")] * n),
         "width": pa.array([scored.width] * n, pa.int16()),
         "height": pa.array([scored.height] * n, pa.int16()),
         "bytes": pa.array([scored.bytes] * n, pa.int64()),
         "frame": pa.array(range(n), pa.int32()),
     }
-    return pa.table(constants | {name: pa.array(scored.columns[name], pa.float32()) for name in (*FEATURES, *TARGETS)})
+    return pa.table(constants | {name: pa.array(values, pa.float32()) for name, values in scored.columns.items()})
 
 
 def default_jobs() -> int:

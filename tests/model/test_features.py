@@ -91,9 +91,7 @@ def test_what_is_missing_is_listed_with_what_there_is() -> None:
     taken = Features.of(["adm2", "psnr_y", "encoder_onehot[libx264]", "encoder_onehot[unknown]", "crf_norm"])
     with pytest.raises(MissingFeatures) as raised:
         taken.columns(["adm2", "vmaf"], "rows.csv")
-    assert str(raised.value) == (
-        "rows.csv: 3 of the 5 features have no column: psnr_y, codec, crf; there is adm2, vmaf"
-    )
+    assert str(raised.value) == ("rows.csv: no column for psnr_y, codec, crf, 3 of 5 features; there is adm2, vmaf")
 
 
 @pytest.mark.parametrize(
