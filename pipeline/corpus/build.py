@@ -50,12 +50,17 @@ def write_parquet(path: Path, pairs: Sequence[Pair], scored: Sequence[Scored]) -
     return rows
 
 
-def _cached(pair: Pair, limits: Limits, build: str, cache: Path) -> Scored:
+def key_of(pair: Pair, limits: Limits, build: str) -> str:
+    """Return what tells this pair's scores, by this build of ffmpeg, from any other."""
     distorted = pair.distorted if isinstance(pair.distorted, Rung) else pair.distorted.identity
     plain = {name: getattr(limits, name) for name in ("frames", "height", "yuv_size")}
     told: list[Any] = [pair.reference.identity, pair.reference.filter, distorted, plain, build, MODELS]
     told += [limits.measure] if limits.measure else []
-    key = hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def _cached(pair: Pair, limits: Limits, build: str, cache: Path) -> Scored:
+    key = key_of(pair, limits, build)
     path = cache / pair.source / f"{pair.label}-{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Scored)

@@ -20,6 +20,7 @@ _SMOKE = ("lavfi:testsrc2=size=128x96", "lavfi:mandelbrot=size=128x96")
 _SMOKE_LADDER = ("libx264:24,44",)
 _SMOKE_FRAMES = 6
 _file = click.Path(path_type=Path, dir_okay=False)
+_corpus_path = click.Path(path_type=Path)
 
 
 def _scale(_context: click.Context, _parameter: click.Parameter, text: str) -> Scale:
@@ -119,7 +120,7 @@ def _build(pairs: Sequence[Pair], limits: Limits, cache: Path, jobs: int | None,
 @corpus.command(
     "pack", epilog="Example: vmafx-sidecar corpus pack frames.parquet --stream bikes,cars --judge plane -o corpus.npz"
 )
-@click.argument("corpus_file", metavar="CORPUS", type=_file)
+@click.argument("corpus_file", metavar="CORPUS", type=_corpus_path)
 @click.option("--stream", required=True, help="Sources to stream, separated by commas.")
 @click.option("--judge", required=True, help="Other sources, to judge on, separated by commas.")
 @click.option("--every", default=2, show_default=True, type=click.IntRange(min=1), help="Keep every n-th frame.")

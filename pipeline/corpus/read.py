@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.corpus.packed import PackedTable
-from pipeline.corpus.table import ABOUT, Corpus, CorpusError, Table, converted, corpus_from, own_features, taken_by
+from pipeline.corpus.table import (
+    ABOUT,
+    Corpus,
+    CorpusError,
+    Table,
+    converted,
+    corpus_from,
+    joined,
+    own_features,
+    taken_by,
+)
 from pipeline.model.features import Features, listed
 from pipeline.model.mos import FIVE_GRADES, SUBJECTIVE, Scale
 from pipeline.runtime.extras import lacking
@@ -34,14 +44,34 @@ def load_corpus(
     targets: Iterable[str] = (),
     mos_range: Scale = FIVE_GRADES,
 ) -> Corpus:
-    """Read `.npz` or `.csv`, or `.parquet`, which needs pyarrow; only the columns that are used. Raises CorpusError.
+    """Read `.npz`, `.csv`, `.parquet`, which needs pyarrow, or a directory of them; only the columns that are used.
 
-    `targets` are scores that are wanted beside those of TARGETS. A subjective one is on the scale `mos_range`.
+    `targets` are scores that are wanted beside those of TARGETS. A subjective one is on the scale `mos_range`. Raises
+    CorpusError.
     """
+    targets = tuple(targets)
+    if path.is_dir():
+        return _load_all(path, choose, targets, mos_range)
     table = open_table(path)
     if "source" not in table.names:
         raise CorpusError(f"{path}: column source is missing; there is {listed(table.names) or 'none'}")
     return corpus_from(table, choose(table), targets, mos_range)
+
+
+def _load_all(directory: Path, choose: Choice, targets: Sequence[str], mos_range: Scale) -> Corpus:
+    """Read the files of a directory as one corpus: all with the features of the first, each with clips of its own."""
+    paths = sorted(path for path in directory.iterdir() if path.suffix in _READERS)
+    if not paths:
+        raise CorpusError(f"{directory}: no file in it is a corpus: {', '.join(_READERS)}")
+    first = Features.of(choose(open_table(paths[0])))
+    parts = [load_corpus(path, of_models([first]), targets, mos_range) for path in paths]
+    for path, part in zip(paths, parts, strict=True):
+        lacking_scores = sorted((set(parts[0].targets) | set(targets)) - set(part.targets))
+        if lacking_scores:
+            raise CorpusError(
+                f"{path}: no score {listed(lacking_scores)}, which {paths[0].name} or the command asks for"
+            )
+    return joined(parts)
 
 
 def of_models(models: Iterable[Features]) -> Choice:
@@ -67,10 +97,11 @@ def by_pattern(patterns: Sequence[str]) -> Choice:
 
 def subjective_target(path: Path) -> str:
     """Return the name of the subjective score that a file has. Raises CorpusError where it has none."""
-    table = open_table(path)
+    first = min((each for each in path.iterdir() if each.suffix in _READERS), default=path) if path.is_dir() else path
+    table = open_table(first)
     found = next((name for name in SUBJECTIVE if name in table.names), None)
     if found is None:
-        raise CorpusError(f"{path}: no column {' or '.join(SUBJECTIVE)}; there is {listed(table.names)}")
+        raise CorpusError(f"{first}: no column {' or '.join(SUBJECTIVE)}; there is {listed(table.names)}")
     return found
 
 
@@ -78,10 +109,9 @@ def open_table(path: Path) -> Table:
     """Look at the columns of a file, without reading the rows. Raises CorpusError."""
     if not path.is_file():
         raise CorpusError(f"{path}: no such file")
-    readers: dict[str, Callable[[Path], Table]] = {".npz": PackedTable, ".csv": _CsvTable, ".parquet": _ParquetTable}
-    if path.suffix not in readers:
+    if path.suffix not in _READERS:
         raise CorpusError(f"{path}: a corpus is a .npz, .parquet or .csv file, not {path.suffix or 'without suffix'}")
-    return readers[path.suffix](path)
+    return _READERS[path.suffix](path)
 
 
 class _CsvTable:
@@ -164,3 +194,7 @@ class _ParquetTable:
             yield
         except (pyarrow.ArrowException, OSError) as error:
             raise CorpusError(f"{self.name}: {str(error).splitlines()[0]}") from error
+
+
+_READERS: dict[str, Callable[[Path], Table]] = {".npz": PackedTable, ".csv": _CsvTable, ".parquet": _ParquetTable}
+"""How a file is read, by its suffix."""

@@ -175,6 +175,23 @@ def corpus_from(table: Table, features: Sequence[str], targets: Iterable[str], m
     )
 
 
+def joined(parts: Sequence[Corpus]) -> Corpus:
+    """Return the rows of all parts, which have the same features and the first one's scores; clips stay apart."""
+    shift = np.cumsum([0, *(1 + int(part.clip.max()) for part in parts[:-1])])
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("features", "source", "frame", "codec", "part")
+    }
+    details = [name for name in _DETAILS if all(name in part.details for part in parts)]
+    return Corpus(
+        **arrays,
+        clip=np.concatenate([part.clip + first for part, first in zip(parts, shift, strict=True)]),
+        targets={name: np.concatenate([part.targets[name] for part in parts]) for name in parts[0].targets},
+        names=parts[0].names,
+        details={name: np.concatenate([part.details[name] for part in parts]) for name in details},
+    )
+
+
 def own_features(table: Table) -> tuple[str, ...]:
     """Return the features that the file names, or else libvmaf's six. Raises CorpusError where one is missing."""
     return tuple(table.features) or taken_by(table, [Features.of(SIX)])

@@ -6,6 +6,7 @@ from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
+from pipeline.ingest.opinions import Opinions
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
@@ -21,7 +22,9 @@ def serve(process: Process[IngestReport]) -> None:
     restored = restore.fill_ring(ring, process.saved)
     process.saved.forget()
     newest, _ = ring.snapshot()
-    admission = Admission(ring, Deduplicator(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
+    opinions = Opinions(settings.mos_range) if settings.target == "ground_truth_score" else None
+    resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
+    admission = Admission(ring, resends, settings.max_line_bytes, opinions)
     listener = obtain(settings)
     server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
     server.wake_for(process.bell)

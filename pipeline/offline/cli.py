@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ASSUMED_CLIPS, _ASSUMED_FRAMES = 4, 2
 _file = click.Path(path_type=Path, dir_okay=False)
+_corpus_path = click.Path(path_type=Path)
 _directory = click.Path(path_type=Path, file_okay=False)
 _target = click.option("--target", default="vmaf", show_default=True, help="Score: a column of CORPUS.")
 _resamples = click.option(
@@ -34,7 +35,7 @@ _resamples = click.option(
 
 
 @click.command(epilog="Example: vmafx-sidecar train frames.parquet --val-source bikes,cars -o models")
-@click.argument("corpus_file", metavar="[CORPUS]", type=_file, required=False)
+@click.argument("corpus_file", metavar="[CORPUS]", type=_corpus_path, required=False)
 @click.option("-o", "--output", required=True, type=_directory, help="Directory of models and reports.")
 @click.option(
     "--arch", "architectures", multiple=True, default=["mlp_small"], show_default=True,
@@ -82,7 +83,7 @@ def train(
     left_out: str, loso: bool, seeds: int, seed: int, epochs: int, batch_size: int, lr: float | None,
     schedule: Literal["cosine", "plateau"], patience: int, resamples: int, assume_dims: str | None,
 ) -> None:  # fmt: skip
-    """Train networks on CORPUS (.parquet, .csv or .npz) and write them as ONNX.
+    """Train networks on CORPUS (.parquet, .csv or .npz, or a directory of them) and write them as ONNX.
 
     A run that was stopped continues when it is started again.
     """
@@ -128,7 +129,7 @@ def train(
     epilog="Example: vmafx-sidecar evaluate ours.onnx theirs.onnx frames.parquet --sources bikes,cars -o report"
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_file)
-@click.argument("corpus_file", metavar="CORPUS", type=_file)
+@click.argument("corpus_file", metavar="CORPUS", type=_corpus_path)
 @click.option("-o", "--output", required=True, type=_directory, help="Directory of the report.")
 @_target
 @mos_range_option
