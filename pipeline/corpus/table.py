@@ -171,7 +171,7 @@ def corpus_from(table: Table, features: Sequence[str], targets: Iterable[str], m
         codec=read.get("codec", np.full(n, "unknown")),
         part=read.get("part", np.full(n, "")),
         names=tuple(features),
-        details={name: read[name] for name in _DETAILS if name in read},
+        details={name: read[name] for name in _DETAILS if name in read and not _says_nothing(read[name])},
     )
 
 
@@ -221,10 +221,12 @@ def _suits_unnamed(taken: Features, names: Sequence[str]) -> bool:
 
 
 def converted(values: npt.NDArray[Any], name: str, kind: type, table: str) -> npt.NDArray[Any]:
-    """Return a column as float32, int64 or str. Raises CorpusError."""
+    """Return a column as float32, int64 or str. Raises CorpusError; a detail that is no number says nothing: NaN."""
     try:
         return values.astype(kind)
     except (TypeError, ValueError, OverflowError) as error:
+        if name in _DETAILS:
+            return np.full(len(values), np.nan, np.float32)
         what = "does not hold whole numbers" if kind is np.int64 else "is not numeric"
         raise CorpusError(f"{table}: column {name} {what}") from error
 
@@ -245,6 +247,10 @@ def _score(name: str, read: Columns, clip: npt.NDArray[np.int64], scale: Scale, 
         return per_clip(read[name].astype(np.float32), clip, scale)
     except ValueError as error:
         raise CorpusError(f"{table}: column {name}, {error}") from None
+
+
+def _says_nothing(detail: npt.NDArray[Any]) -> bool:
+    return detail.dtype == np.float32 and bool(np.isnan(detail).all())
 
 
 def _finite(columns: Columns, name: str, table: str) -> npt.NDArray[np.float32]:

@@ -20,8 +20,8 @@ def taken_by(path: Path) -> Features:
 class OnnxModel:
     """An ONNX Runtime session that takes flat feature vectors and gives flat scores.
 
-    The inputs, (name, width) in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is run
-    row by row.
+    The `inputs`, (name, width) in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is
+    run row by row.
     One thread: these models are too small for two, and the node needs the others.
     """
 

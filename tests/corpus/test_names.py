@@ -96,6 +96,17 @@ def test_a_cache_of_before_is_found() -> None:
     assert key_of(pair, Limits(3, 540, "96x80", ("psnr",)), "ffmpeg version 7") != "8f01e866c574324c"
 
 
+@pytest.mark.parametrize("crf", [["cq20"] * N, [None] * N])
+def test_a_crf_that_is_no_number_is_no_obstacle(tmp_path: Path, crf: list[Any]) -> None:
+    """As for corpora of before, of which it was not read; a model that takes it is told that there is none."""
+    rows = table(SIX)
+    path = written(tmp_path, rows.set_column(rows.column_names.index("crf"), "crf", pa.array(crf)))
+    corpus = load_corpus(path)
+    assert len(corpus) == N
+    with pytest.raises(CorpusError, match=r"m\.onnx: no column for crf, 1 of 2 features; there is adm2"):
+        corpus.inputs(Features.of(["adm2", "crf_norm"], model="m.onnx"))
+
+
 def test_opinions_are_of_clips_and_scaled(tmp_path: Path) -> None:
     """1 to 5 becomes 0 to 100, in all frames of a clip, also those that do not repeat it; another clip has none."""
     nan = float("nan")

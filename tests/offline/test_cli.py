@@ -127,7 +127,7 @@ def test_loso_reports_every_source(corpus: Path, tmp_path: Path) -> None:
         sources = {group["name"] for group in report["groups"] if group["kind"] == "source"}
         assert sources == set(load_corpus(corpus).sources())
     page = (tmp_path / "loso.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 2
+    assert page.count('src="data:image/png;base64,') == 3
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob(".*"))
 
