@@ -22,7 +22,7 @@ class Taker:
     def __init__(self, scale: tuple[float, float] | None) -> None:
         self.ring = Ring.private(16, 2)
         opinions = None if scale is None else Opinions(scale)
-        self.admission = Admission(self.ring, Deduplicator(16, []), 4096, opinions)
+        self.admission = Admission(self.ring, Deduplicator(16, []), 4096, opinions=opinions)
 
     def ask(self, *lines: bytes) -> list[dict[str, Any]]:
         """Send lines in one block; return the answers."""
