@@ -19,7 +19,7 @@ from pipeline.artifacts.share import Share
 from pipeline.artifacts.signature import Trust
 from pipeline.artifacts.store import Store, open_store
 from pipeline.artifacts.transfer import copy, pull, resolve
-from pipeline.runtime.durable import write_durably
+from pipeline.runtime.durable import replace_link, write_durably
 
 CACHE = "registry"
 """The cache's name in the state directory."""
@@ -58,10 +58,16 @@ def fetch(reference: Reference, cache: Path, trust: Trust | None = None, pinned:
     if artifact is None:
         artifact = copy(open_store(reference), kept, digest, trust)
     path = _written(cache, digest, artifact)
+    _link(place(reference, cache), path)
     seen = kept.pointer(_name(reference))
     if seen is None or seen.digest != digest:
         kept.point(_name(reference), digest, seen)
     return Fetched(path, digest, note)
+
+
+def place(reference: Reference, cache: Path) -> Path:
+    """Return a path that leads to the model which was fetched last, with its `.json` beside it, once there is one."""
+    return cache / f"{_name(reference)}.onnx"
 
 
 def newer(reference: Reference, cache: Path) -> str:
@@ -90,6 +96,14 @@ def _cached(kept: Store, digest: str, trust: Trust | None) -> Artifact | None:
         if fault.kind == "unsigned" or fault.kind in {"lost", "garbage"}:  # perhaps it is signed by now
             return None
         raise
+
+
+def _link(place: Path, model: Path) -> None:
+    for link, file in ((place, model), (place.with_suffix(".json"), model.with_suffix(".json"))):
+        if file.is_file():
+            replace_link(link, str(file.relative_to(link.parent)))
+        else:
+            link.unlink(missing_ok=True)
 
 
 def _written(cache: Path, digest: str, artifact: Artifact) -> Path:

@@ -21,7 +21,9 @@ from pipeline.exporter.offered import Offers, Use
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
+from pipeline.exporter.taken import base_path, taken_by_base
 from pipeline.model.errors import UnusableModel
+from pipeline.model.features import Features
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.control import Control, Orders
@@ -118,9 +120,20 @@ class Jobs:
         )
 
     def _publish(self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel) -> Checkpoint:
-        made = self._store.publish(onnx, verdict, step=step, samples=samples, base=(base.name, base.digest))
+        made = self._store.publish(
+            onnx, verdict, step=step, samples=samples, base=(base.name, base.digest), taken=self._taken(base)
+        )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         return made
+
+    def _taken(self, base: BaseModel) -> Features | None:
+        """Return what the base model says that it takes; None where it says nothing, or its file says it no more."""
+        try:
+            taken = taken_by_base(base_path(self._settings), base.n_features)
+        except UnusableModel as error:
+            self._log.warning("feature_names_unknown", reason=str(error))
+            return None
+        return taken if taken.named else None
 
     def _in_force(self) -> Control:
         """Return what operators have ordered. Raises ControlError or OSError where that cannot be known."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.artifact import Artifact
-from pipeline.artifacts.base import fetch, newer
+from pipeline.artifacts.base import fetch, newer, place
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.reference import Reference
 from pipeline.artifacts.signature import Signer, Trust
@@ -32,6 +32,7 @@ def test_a_tag_is_followed_at_each_start_and_kept_while_the_registry_is_away(tmp
     first = tag(store, ONE)
     found = fetch(reference, cache)
     assert (found.path.read_bytes(), found.digest, found.note) == (b"one", first, "")
+    assert place(reference, cache).read_bytes() == b"one"
     assert newer(reference, cache) == ""
     second = tag(store, TWO)
     assert newer(reference, cache) == second

@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 import requests
 
-from pipeline.artifacts import bucket
 from pipeline.artifacts.artifact import MODEL_SHA256, WITHDRAWN_TYPE, Artifact
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.published import version_of
@@ -266,7 +266,7 @@ def test_killed_between_any_two_puts_to_a_bucket(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same for S3."""
-    real = bucket.obstore.put
+    real = obstore.put
     add(directory, 2)
     first = tmp_path / "first"
     first.mkdir()
@@ -285,10 +285,10 @@ def test_killed_between_any_two_puts_to_a_bucket(
                     raise Killed
                 return real(place, key, *rest, **options)
 
-            monkeypatch.setattr(bucket.obstore, "put", put)
+            monkeypatch.setattr(obstore, "put", put)
             with suppress(Killed):
                 Pusher(store, directory).run("")
-            monkeypatch.setattr(bucket.obstore, "put", real)
+            monkeypatch.setattr(obstore, "put", real)
             if len(puts) <= number:
                 break  # that was all
             assert led_to(store) in {1, 2}
