@@ -69,7 +69,8 @@ class Fixture:
             score = corpus.target(self._target)
         except CorpusError as error:
             return None, f"VMAFX_SIDECAR_FIXTURE_TARGET: {self._path}: {error}"
-        source = np.unique(corpus.source, return_inverse=True)[1]
-        rows = GateSet("fixture", corpus.features, score, source)
+        sources, source = np.unique(corpus.source, return_inverse=True)
+        names = {"group": dict(enumerate(map(str, sources)))}
+        rows = GateSet("fixture", corpus.features, score, source, names=names, job=corpus.clip)
         lacking = too_small(rows)
         return (None, f"{where}: {lacking}") if lacking else (rows, "")
