@@ -128,7 +128,10 @@ class _Result:
 
 
 def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float | None) -> Iterator[str]:
-    """Yield the reasons why the candidate is not stable, the most important first; without `delta` none by rank."""
+    """Yield the reasons why the candidate is not stable, the most important first.
+
+    Without `delta` none by correlation or by group: the scores are noise.
+    """
     if not ours.finite:
         yield "predictions are not all finite."
         return
@@ -143,7 +146,8 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
                 f"at least {low:.2g} higher, with {WORSE_CONFIDENCE:.0%} confidence."
             )
     yield from _gain_objections(ours, base, on)
-    yield from _group_objections(ours, base, on)
+    if delta is not None:
+        yield from _group_objections(ours, base, on)
 
 
 def _correlation_objections(ours: _Result, whose: str, reference: _Result, on: GateSet, delta: float) -> Iterator[str]:

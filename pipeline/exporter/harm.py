@@ -1,10 +1,10 @@
 """Which groups a candidate makes worse: no group pays for what the others gain.
 
 Of each group: by how much our mean absolute error is above the base model's, and how far that may be chance. Its noise
-has two parts. Rows of one encode that follow each other are alike, so a group's rows, in the order in which they came,
-are cut into eight batches, and the means of these vary as they do (batch means; Law, Simulation Modeling and Analysis,
-2015, chapter 9). And an encode as a whole is one draw: between two trainings that are as good, its error differs by
-`ENCODE_NOISE`, and a group has the less of it the more encodes it has. As many groups are looked at, each is judged by
+has two parts. Rows of one encode that follow each other are alike, so each encode's rows are cut into batches of eight,
+and the means of these vary about that of the encode (batch means; Law, Simulation Modeling and Analysis, 2015, chapter
+9). And an encode as a whole is one draw: between two trainings that are as good, its error differs by `ENCODE_NOISE`,
+and a group has the less of it the more encodes it has. As many groups are looked at, each is judged by
 Holm's method (Holm 1979): with `CONFIDENCE` none is named by chance.
 
 A group whose scores neither model follows tells nothing: one client's random scores must not stop everybody's training.
@@ -34,10 +34,11 @@ MIN_SPREAD = 1.0
 NEARER = 0.9
 """A model that is no more than a tenth nearer to scores than their own mean may be so by chance."""
 
-_BATCHES = 8
-MIN_ROWS = 3 * _BATCHES
+_BATCH = 8
+MIN_ROWS = 3 * _BATCH
 """Of fewer rows of a group nothing can be told."""
-_ROWS_OF_AN_ENCODE = 8
+MIN_ROWS_OF_AN_ENCODE = 3
+"""Where jobs have fewer on average, a job is no encode."""
 
 Errors = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.integer]
@@ -58,7 +59,7 @@ def harmed(ours: Errors, theirs: Errors, score: Errors, group: Whole, job: Whole
     `ours` and `theirs` are the errors (predicted less true) of two models on the same rows, `job` tells encodes apart,
     and `order` is the order in which the rows came.
     """
-    in_order = np.lexsort((order, group))
+    in_order = np.lexsort((order, job, group))
     ours, theirs, score, group, job = ours[in_order], theirs[in_order], score[in_order], group[in_order], job[in_order]
     _, starts, sizes = np.unique(group, return_index=True, return_counts=True)
     places = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True) if size >= MIN_ROWS]
@@ -81,12 +82,22 @@ def _follows(errors: Errors, score: Errors) -> bool:
     spread = float(score.std())
     if spread < MIN_SPREAD or float(np.sqrt(np.mean(errors**2))) < NEARER * spread:
         return True
-    return plcc(score + errors, score) > 2 / math.sqrt(len(score))
+    return plcc(score + errors, score) > 3 / math.sqrt(len(score))
 
 
 def _chance(difference: Errors, job: Whole) -> float:
-    """Return how likely the mean difference of a group's rows is, were it not above the margin."""
-    means = np.array([batch.mean() for batch in np.array_split(difference, _BATCHES)])
-    encodes = max(1, min(len(np.unique(job)), len(job) // _ROWS_OF_AN_ENCODE))
-    noise = math.sqrt(means.var(ddof=1) / _BATCHES + ENCODE_NOISE**2 / encodes)
+    """Return how likely the mean difference of a group's rows is, were it not above the margin.
+
+    The rows of each job lie together, in the order in which they came.
+    """
+    _, first, sizes = np.unique(job, return_index=True, return_counts=True)
+    if len(difference) < MIN_ROWS_OF_AN_ENCODE * len(sizes):  # a job a frame
+        first, sizes = np.array([0]), np.array([len(difference)])
+    starts = np.concatenate([np.arange(at, at + size, _BATCH) for at, size in zip(first, sizes, strict=True)])
+    batches = np.diff(np.append(np.sort(starts), len(difference)))
+    encode = np.repeat(np.arange(len(first)), -(-sizes[np.argsort(first)] // _BATCH))
+    means = np.add.reduceat(difference, np.sort(starts)) / batches
+    of_encode = (np.bincount(encode, means) / np.bincount(encode))[encode]
+    variance = float(((means - of_encode) ** 2).sum()) / max(1, len(means) - len(first))
+    noise = math.sqrt(variance / len(means) + ENCODE_NOISE**2 / len(first))
     return 0.5 * math.erfc((difference.mean() - MARGIN) / noise / math.sqrt(2))

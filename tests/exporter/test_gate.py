@@ -290,7 +290,12 @@ def with_harm(points: float, encodes: int, groups: int = 20, rows: int = 96) -> 
     base = on.score + 4 * sign
     ours = on.score + np.where(on.group == 7, 4 + points, 1.0) * sign
     named = GateSet(
-        on.name, on.features, on.score, on.group, names={"group": {7: "pan"}}, job=np.arange(len(on.group)) % encodes
+        on.name,
+        on.features,
+        on.score,
+        on.group,
+        names={"group": {7: "pan"}},
+        job=np.arange(len(on.group)) % rows * encodes // rows,
     )
     return judge(lambda _: ours.astype(np.float32), lambda _: base.astype(np.float32), None, [named], DELTA)
 
