@@ -159,9 +159,13 @@ function gate(checkpoint, open) {
   const sets = Object.entries(checkpoint.metrics).map(([name, set]) => {
     const rows = ["candidate", "base", "stable"]
       .filter((who) => set[who])
-      .map((who) => [who, figure(set[who].rmse), figure(set[who].plcc), figure(set[who].srocc)]);
-    return table(`${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`, ["model", "RMSE", "PLCC", "SROCC"], rows);
-  });
+      .map((who) => [who, ...["rmse", "plcc", "srocc", "srocc_under_99"].map((name) => figure(set[who][name]))]);
+    const caption = `${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`;
+    const parts = Object.entries(set.by ?? {}).map(([kind, by]) =>
+      table(`${name}: RMSE by ${kind}`, [kind, "samples", "candidate", "base"],
+        Object.entries(by).map(([who, part]) => [who, integer(part.samples), figure(part.candidate), figure(part.base)])));
+    return [table(caption, ["model", "RMSE", "PLCC", "SROCC", "SROCC under 99"], rows), ...parts];
+  }).flat();
   if (sets.length === 0) return "";
   const details = element("details", { id }, element("summary", {}, "What the gate measured"), ...sets);
   details.open = open.has(id);
