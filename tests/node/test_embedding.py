@@ -64,15 +64,13 @@ def test_features_are_made_as_the_page_says(tmp_path: Path) -> None:
     """From columns by name to what the model takes, in its order and with its scaling."""
     _, program = programs()
     (tmp_path / "m.onnx").write_bytes(BASE_MODEL.read_bytes())
-    says = {
-        "feature_order": ["motion2", "adm2", "a", "b", "c", "d"],
-        "feature_mean": [1.0] * 6,
-        "feature_std": [2.0] * 6,
-    }
+    order = ["motion2", "adm2", "a", "b", "c", "d"]
+    says = {"feature_order": order, "feature_mean": [1.0] * 6, "feature_std": [2.0] * 6}
     (tmp_path / "m.json").write_text(json.dumps(says))
     columns = {name: np.full(3, float(i), np.float32) for i, name in enumerate(sorted(order))}
     known: dict[str, Any] = {"measured": lambda: columns}
-    exec(program.replace("/models/fr_regressor_v2.onnx", str(tmp_path / "m.onnx")), known)  # noqa: S102  the page's own words
+    program = program.replace("/models/fr_regressor_v2.onnx", str(tmp_path / "m.onnx"))
+    exec(program, known)  # noqa: S102  what the page itself says
     assert known["features"].tolist() == [[2.0, 0.0, -0.5, 0.5, 1.0, 1.5]] * 3
 
 
