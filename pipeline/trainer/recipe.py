@@ -44,7 +44,7 @@ class Recipe:
     step_size: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 1e-5
-    prior: float = 18.0
+    prior: float = 5.0
     max_norm: float = 1.0
     warmup_steps: int = 100
     ema_decay: float = 0.999

@@ -72,7 +72,7 @@ function tiles(live) {
     tile("Train step", integer(live.step), `loss ${figure(live.loss)}, on ${live.device || "no device yet"}`),
     tile("Error, RMSE", rmse("ema"), `base model ${rmse("base")}, stable ${rmse("stable")}`),
     tile("Newest model", live.model_version || "none", live.checkpoint_at ? `published ${clock(live.checkpoint_at)}` : "no checkpoint yet"),
-    tile("Drift", integer(live.drift_events), "times that the error rose"),
+    tile("Drift", integer(live.drift_events), `times that the error rose; ${integer(live.target_changes)} changes of the target`),
   ];
 }
 
