@@ -28,6 +28,7 @@ from pipeline.trainer.rollback_policy import RollbackPolicy
 from pipeline.trainer.target_change import TargetChange
 
 _WINDOW = 4096
+_CHOOSE_EVERY = 500
 
 
 class OnlineTraining:
@@ -96,11 +97,18 @@ class OnlineTraining:
             self.excluded += len(rows) - len(wanted)
             if len(wanted):
                 self._observe(wanted, replay=replay)
-            self.cursor += len(rows)
+            self._advance_to(self.cursor + len(rows))
             observed += len(rows)
-            if self._doubt.is_due(self.cursor):
-                self._look_for_change()
         return observed
+
+    def _advance_to(self, cursor: int) -> None:
+        """Note that all rows before `cursor` were observed, and do what is due now and then."""
+        before, self.cursor = self.cursor, cursor
+        if cursor // _CHOOSE_EVERY != before // _CHOOSE_EVERY:
+            held = self._holdout.view()
+            self.learner.choose(held.features, held.score, held.group)
+        if self._doubt.is_due(cursor):
+            self._look_for_change()
 
     def _read(self, at_most: int) -> RowBatch:
         """Return the next rows, none if there are none; count those that were evicted before."""
@@ -253,6 +261,7 @@ class OnlineTraining:
             "rollbacks": self.rollbacks,
             "drift_events": self._drift.detected,
             "target_changes": self.target_changes,
+            "prior": self.learner.prior,
             "prequential_rows": min(self._prequential.count, _WINDOW),
             "rows_trained": self._holdout.trained,
             "rows_held_out": self._holdout.diverted,
