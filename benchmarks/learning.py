@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.learning_by_source import left_out
 from benchmarks.learning_offline import OFFLINE, offline
 from benchmarks.learning_rivals import METHODS, curve
-from benchmarks.learning_scenarios import Figures, burst, from_scratch, gated, noise, one_of_five, poisoned
+from benchmarks.learning_scenarios import Figures, burst, changed, from_scratch, gated, noise, one_of_five, poisoned
 from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, natural_sources, stream_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -142,6 +142,10 @@ def _scenario_tables(pool: ProcessPoolExecutor) -> str:
     memories = {
         memory: [pool.submit(burst, memory, seed) for seed in SEEDS] for memory in ("ring alone", "ring and reservoir")
     }
+    changes = {
+        f"{before} to {after}": [pool.submit(changed, before, after, seed) for seed in SEEDS]
+        for before, after in (("vmaf", "vmaf_phone"), ("vmaf_phone", "vmaf"))
+    }
     gates = {target: [pool.submit(gated, target, seed) for seed in SEEDS] for target in TARGETS}
     poisons = {
         f"{kind}: {target}": [pool.submit(poisoned, kind, target, seed) for seed in SEEDS]
@@ -160,6 +164,7 @@ def _scenario_tables(pool: ProcessPoolExecutor) -> str:
     scratch = {kind: [pool.submit(from_scratch, kind, seed) for seed in SEEDS] for kind in ("uniform", "correlated")}
     sections = (
         ("A burst: 20,000 frames of one source in a row (vmaf_phone, RMSE on the other sources)", "memory", memories),
+        ("The target changes after 20,000 rows (RMSE for the new target)", "change", changes),
         (
             "With the gate (RMSE; `stable` and `worst`: of what a node runs, at the end and at any time)",
             "target",

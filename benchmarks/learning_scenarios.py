@@ -161,6 +161,19 @@ def burst(memory: str, seed: int) -> Figures:
     return {"before": before, "after": stream.error(sidecar.predict(stream.judge_features))}
 
 
+def changed(before: str, after: str, seed: int) -> Figures:
+    """Send 20,000 rows with one target, then 20,000 with another; return the error on the other as these come."""
+    first, second = stream_of(before, seed), stream_of(after, seed)
+    sidecar = Sidecar(Recipe(), base_model(), seed)
+    sidecar.learn(first.features[:20_000], first.score[:20_000], first.group[:20_000])
+    figures = {"at the change": second.error(sidecar.predict(second.judge_features))}
+    for thousand in (5, 10, 20):
+        rows = slice(sidecar.sent, 20_000 + 1000 * thousand)
+        sidecar.learn(second.features[rows], second.score[rows], second.group[rows])
+        figures[f"after {thousand},000"] = second.error(sidecar.predict(second.judge_features))
+    return figures
+
+
 def from_scratch(kind: str, seed: int) -> Figures:
     """Learn a made-up target of 80 features from nothing; the error on new rows after 1,000, 5,000 and 10,000 rows."""
     rng = np.random.default_rng(seed)

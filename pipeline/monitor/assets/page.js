@@ -69,10 +69,10 @@ function tiles(live) {
     tile("Nodes connected", integer(live.clients), rejected ? reasons(live.rejected) : "nothing refused"),
     tile("Replay ring", integer(live.ring), `of ${integer(live.capacity)} samples`, ring),
     tile("Waiting for training", integer(live.lag), `${integer(live.evicted_untrained)} lost untrained`),
-    tile("Train step", integer(live.step), `loss ${figure(live.loss)}, on ${live.device || "no device yet"}`),
+    tile("Train step", integer(live.step), `loss ${figure(live.loss)}, prior ${figure(live.figures.prior)}, on ${live.device || "no device yet"}`),
     tile("Error, RMSE", rmse("ema"), `base model ${rmse("base")}, stable ${rmse("stable")}`),
     tile("Newest model", live.model_version || "none", live.checkpoint_at ? `published ${clock(live.checkpoint_at)}` : "no checkpoint yet"),
-    tile("Drift", integer(live.drift_events), "times that the error rose"),
+    tile("Drift", integer(live.drift_events), `times that the error rose; ${integer(live.target_changes)} changes of the target`),
   ];
 }
 
