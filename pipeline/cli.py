@@ -14,6 +14,7 @@ COMMANDS = {
     "run": ("pipeline.console.run:run", "Run the sidecar in the foreground: what the container runs."),
     "demo": ("pipeline.demo.cli:demo", "Show the whole loop on real frames, in about a minute."),
     "feed": ("pipeline.node.cli:feed", "Play an encoder node: stream a corpus into a sidecar."),
+    "send": ("pipeline.libvmaf.cli:send", "Send libvmaf's logs to a sidecar, or all that appear in a directory."),
     "status": ("pipeline.console.status:status", "Show what each process of a running sidecar is doing."),
     "top": ("pipeline.console.top:top", "Show the same live, with the newest log events."),
     "logs": ("pipeline.console.logs:logs", "Show the newest log events of all processes."),
