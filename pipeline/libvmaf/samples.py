@@ -104,9 +104,8 @@ class LogSamples:
             columns = wanted.features.columns([*names, *self._encoded], str(self.path))
         except MissingFeatures as error:
             lacking, there = listed(error.missing), listed(sorted(names))
-            raise LogError(
-                f"has no {lacking}, which the model takes; it has {there} (a log of another model?)"
-            ) from None
+            hint = "say --codec, --preset, --crf" if set(error.missing) <= set(ENCODED) else "a log of another model?"
+            raise LogError(f"has no {lacking}, which the model takes; it has {there} ({hint})") from None
         self._checks = Checks(self._score, self._problems)
         measured = [name for name in columns if name not in self._encoded]
         return tuple(dict.fromkeys((*measured, *([self._score] if self._score else []))))
