@@ -16,6 +16,7 @@ COMMANDS = {
     "feed": ("pipeline.node.cli:feed", "Play an encoder node: stream a corpus into a sidecar."),
     "send": ("pipeline.libvmaf.cli:send", "Send libvmaf's logs to a sidecar, or all that appear in a directory."),
     "score": ("pipeline.libvmaf.score_cli:score", "Predict the frames of libvmaf's logs, beside their scores."),
+    "encode": ("pipeline.encode.cli:encode", "Be a node: encode, predict, measure with libvmaf, send."),
     "status": ("pipeline.console.status:status", "Show what each process of a running sidecar is doing."),
     "top": ("pipeline.console.top:top", "Show the same live, with the newest log events."),
     "logs": ("pipeline.console.logs:logs", "Show the newest log events of all processes."),

@@ -54,9 +54,16 @@ class Sender:
     """
 
     def __init__(
-        self, socket: Path, wanted: Wanted, naming: Naming, stop: Stop, tell: Callable[[str], None], rate: float = 0.0
+        self,
+        socket: Path,
+        wanted: Wanted,
+        naming: Naming,
+        stop: Stop,
+        tell: Callable[[str], None],
+        rate: float = 0.0,
+        on_checkpoint: Callable[[str], None] = lambda _path: None,
     ) -> None:
-        self.client = FeedbackClient(socket, window=WINDOW, capacity=CAPACITY)
+        self.client = FeedbackClient(socket, window=WINDOW, capacity=CAPACITY, on_checkpoint=on_checkpoint)
         self.counts = Counts()
         self._wanted = wanted
         self._naming = naming

@@ -74,7 +74,7 @@ def test_columns_are_what_send_takes_of_the_same_log(tmp_path: Path) -> None:
     sent = read(tmp_path / "scores.json", "phone")
     built = np.array([scored.columns[name] for name in FEATURES], np.float32).T
     np.testing.assert_array_equal(np.array(sent.features, np.float32), built)
-    np.testing.assert_array_equal(np.float32(sent.scores), np.float32(scored.columns["vmaf_phone"]))
+    np.testing.assert_array_equal(np.array(sent.scores, np.float32), np.array(scored.columns["vmaf_phone"], np.float32))
 
 
 def test_photograph_is_panned_over(tmp_path: Path) -> None:
