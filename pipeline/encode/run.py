@@ -17,7 +17,7 @@ from pipeline.encode.table import Table
 from pipeline.libvmaf.naming import Naming
 from pipeline.libvmaf.options import features_taken
 from pipeline.libvmaf.samples import Wanted
-from pipeline.libvmaf.sender import Sender, Stopped
+from pipeline.libvmaf.sender import Sender, Stopped, silence
 from pipeline.node.watcher import CheckpointWatcher
 from pipeline.runtime.lifecycle import StopFlag
 
@@ -25,6 +25,7 @@ _POLL_S = 5.0
 _CHECKPOINT_S = 8
 _MIN_SAMPLES = 300
 _DRAIN_S = 5.0
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,21 @@ def play(
         encodes = Encodes(setup.limits, setup.target, setup.scratch, setup.logs)
         loop = Loop(encodes, wanted, watcher, setup.base_model, sender)
         try:
+            if sidecar is not None:
+                _wait_until_it_listens(sidecar, setup.socket, stop)
             loop.run(_until(pairs, seconds, stop, sidecar), table.predicted, table.measured)
             sender.drain()
         except (CorpusError, Stopped):
             if not stop.is_set:
                 raise
     return sender
+
+
+def _wait_until_it_listens(sidecar: Sidecar, address: Path, stop: StopFlag) -> None:
+    while silence(address):
+        sidecar.check()
+        if stop.wait(_LOOK_S):
+            raise Stopped
 
 
 def _until(pairs: Sequence[Pair], seconds: float | None, stop: StopFlag, sidecar: Sidecar | None) -> Iterator[Pair]:

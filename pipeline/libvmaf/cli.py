@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as sockets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +56,7 @@ def send(
     from pipeline.console.mistakes import in_one_line
     from pipeline.libvmaf.block import LogError
     from pipeline.libvmaf.naming import same_jobs
-    from pipeline.libvmaf.sender import Refused
+    from pipeline.libvmaf.sender import Refused, silence
     from pipeline.model.errors import UnusableModel
     from pipeline.runtime.lifecycle import StopFlag
 
@@ -72,23 +71,14 @@ def send(
         naming = options.naming(pattern, others, **given)
         if job := same_jobs(logs, naming):
             raise LogError(f"two logs would have the job_id {job!r}: give --file-name, or send them one by one")
-        if not watch:
-            _dial(settings.socket)
+        if not watch and (reason := silence(settings.socket)):
+            raise NoSidecar(f"no sidecar listens at {settings.socket}: {reason}")
         stop = StopFlag()
         with _sender(settings.socket, columns, naming, stop, rate) as sender:
             if watch:
                 _follow(watch, sender, stop, quiet_s)
             else:
                 _send_all(logs, sender)
-
-
-def _dial(path: Path) -> None:
-    """Fail at once where nobody listens: later on, a sidecar that is away is waited for."""
-    with sockets.socket(sockets.AF_UNIX) as dialled:
-        try:
-            dialled.connect(str(path))
-        except OSError as error:
-            raise NoSidecar(f"no sidecar listens at {path}: {error.strerror or error}") from None
 
 
 @contextmanager

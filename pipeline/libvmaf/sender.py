@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,16 @@ class Counts:
     complaints: int = 0
 
 
+def silence(path: Path) -> str:
+    """Return why nobody answers at a socket; empty where somebody listens."""
+    with socket.socket(socket.AF_UNIX) as dialled:
+        try:
+            dialled.connect(str(path))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
 class Sender:
     """A client of a sidecar, at most `rate` samples a second.
 
@@ -55,7 +66,7 @@ class Sender:
 
     def __init__(
         self,
-        socket: Path,
+        address: Path,
         wanted: Wanted,
         naming: Naming,
         stop: Stop,
@@ -63,7 +74,7 @@ class Sender:
         rate: float = 0.0,
         on_checkpoint: Callable[[str], None] = lambda _path: None,
     ) -> None:
-        self.client = FeedbackClient(socket, window=WINDOW, capacity=CAPACITY, on_checkpoint=on_checkpoint)
+        self.client = FeedbackClient(address, window=WINDOW, capacity=CAPACITY, on_checkpoint=on_checkpoint)
         self.counts = Counts()
         self._wanted = wanted
         self._naming = naming
