@@ -24,6 +24,7 @@ def check(instance: str) -> Iterator[Finding]:
     """Look at every region that `instance` has."""
     for region, kind, look in (
         ("ring", ring.KIND, _ring),
+        ("names", regions.MAILBOX_KIND, _decodes(messages.decode_names)),
         ("reservoir", reservoir.KIND, _reservoir),
         ("holdout", reservoir.KIND, _reservoir),
         ("model", regions.MAILBOX_KIND, _decodes(messages.decode_model)),
