@@ -46,7 +46,8 @@ def write_table(model: Path, target: str, scored: Sequence[Scored], each: bool) 
         table.add_column(heading, justify="right")
     for log in (*scored, *([over_all(scored)] if len(scored) > 1 else [])):
         figures = log.figures()
-        table.add_row(escape(log.name), f"{len(log.numbers):,}", *(_shown(name, figures[name]) for name in FIGURES))
+        cells = [_shown(name, figures[name]) for name in FIGURES]
+        table.add_row(escape(Path(log.name).name), f"{len(log.numbers):,}", *cells)
     console.print(table)
 
 
