@@ -69,5 +69,9 @@ def has_grown(path: Path, size: int, entry: Entry) -> bool:
 
 
 def _digest(path: Path, length: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(length)).digest()
+    """Return the digest of a file's first bytes; nothing where they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.sha256(file.read(length)).digest()
+    except OSError:
+        return b""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +23,9 @@ class _Open:
     """A log that may still grow."""
 
     shipment: Shipment
-    size: int
-    changed_ns: int
+    inode: int
+    size: int = 0
+    changed_ns: int = 0
     changed: float = field(default_factory=time.monotonic)
 
 
@@ -68,17 +69,18 @@ class Watch:
         try:
             status = path.stat()
             if stat.S_ISREG(status.st_mode):
-                self._follow(path, status.st_size, status.st_mtime_ns)
+                self._follow(path, status)
         except FileNotFoundError:
             self._open.pop(name, None)
 
-    def _follow(self, path: Path, size: int, changed_ns: int) -> None:
+    def _follow(self, path: Path, status: os.stat_result) -> None:
+        size, changed_ns = status.st_size, status.st_mtime_ns
         log = self._open.get(path.name)
-        if log is None or size < log.size:
+        if log is None or size < log.size or status.st_ino != log.inode:
             shipment = self._begun(path, size, changed_ns)
             if shipment is None:
                 return
-            log = self._open[path.name] = _Open(shipment, 0, 0)
+            log = self._open[path.name] = _Open(shipment, status.st_ino)
         if (size, changed_ns) != (log.size, log.changed_ns):
             log.size, log.changed_ns, log.changed = size, changed_ns, time.monotonic()
             log.shipment.advance()
@@ -107,8 +109,7 @@ class Watch:
         log.shipment.conclude()
         self._sender.drain()
         self._say(f"{name}: {log.shipment.sent:,} samples")
-        with suppress(FileNotFoundError):  # somebody has moved it away
-            self._ledger.record(self._directory / name, log.size, log.changed_ns, log.shipment.sent)
+        self._ledger.record(self._directory / name, log.size, log.changed_ns, log.shipment.sent)
 
     def _until_the_next_is_quiet(self) -> float | None:
         if not self._open:
