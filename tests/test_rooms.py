@@ -60,7 +60,7 @@ def test_a_room_imports_only_what_it_stands_on(room: str, allowed: list[str]) ->
 def test_logs_are_read_without_a_sidecar() -> None:
     """Only what sends, scores or is a command knows of more than of models."""
     files = strangers("libvmaf", "model")
-    assert set(files) == {"cli.py", "options.py", "score.py", "score_cli.py", "sender.py"}
+    assert set(files) == {"cli.py", "score.py", "score_cli.py", "sender.py"}
     assert files["sender.py"] == {"node.feedback.FeedbackClient"}
 
 
