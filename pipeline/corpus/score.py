@@ -1,6 +1,7 @@
 """Encode a reference and score it: libvmaf's features and three scores, in one pass over the frames."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -39,8 +40,8 @@ def score(pair: Pair, limits: Limits, directory: Path) -> Scored:
         encode(pair.distorted, reference, distorted)
     else:
         lossless(pair.distorted, limits, distorted)
-    compare(distorted, reference, (width, height), log)
-    return Scored(_columns(log), width, height, distorted.stat().st_size)
+    compare(distorted, reference, (width, height), log, measure=limits.measure)
+    return Scored(_columns(log, everything=bool(limits.measure)), width, height, distorted.stat().st_size)
 
 
 def lossless(video: Video, limits: Limits, output: Path) -> tuple[int, int]:
@@ -61,30 +62,46 @@ def encode(rung: Rung, reference: Path, output: Path) -> None:
     ffmpeg.run(["-i", str(reference.absolute()), *coding, output.name], output.parent)
 
 
-def compare(distorted: Path, reference: Path, size: tuple[int, int], log: Path, models: str = MODELS) -> None:
+def compare(
+    distorted: Path,
+    reference: Path,
+    size: tuple[int, int],
+    log: Path,
+    models: str = MODELS,
+    measure: Sequence[str] = (),
+) -> None:
     """Run libvmaf at the reference's `size`, width and height, and let it write its log, in JSON.
 
-    First input distorted, second reference. CorpusError where ffmpeg fails.
+    First input distorted, second reference. `measure` is what libvmaf computes beside its models' features. CorpusError
+    where ffmpeg fails.
     """
+    features = f":feature='{'|'.join(f'name={name}' for name in measure)}'" if measure else ""
     clock = "format=yuv420p,settb=AVTB,setpts=N/25/TB"
     graph = (
         f"[0:v]scale={size[0]}:{size[1]}:flags=bicubic,{clock}[d];[1:v]{clock}[r];[d][r]"
-        f"libvmaf=model='{models}':log_fmt=json:log_path={log.name}:n_threads=1:shortest=1"
+        f"libvmaf=model='{models}'{features}:log_fmt=json:log_path={log.name}:n_threads=1:shortest=1"
     )
     inputs = ["-i", str(distorted.absolute()), "-i", str(reference.absolute())]
     ffmpeg.run([*inputs, "-lavfi", graph, "-f", "null", "-"], log.parent)
 
 
-def _columns(log: Path) -> dict[str, list[float]]:
-    """Return every column of a log that ffmpeg has just written; CorpusError where a value is not there."""
+def _columns(log: Path, *, everything: bool) -> dict[str, list[float]]:
+    """Return the usual columns of a log that ffmpeg has just written, and where asked for the others after them.
+
+    CorpusError where a value of the usual ones is not there.
+    """
     problems = Problems()
-    reader = LogReader(log, lambda _: tuple(_METRICS), problems)
+
+    def choose(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*_METRICS, *(names if everything else ()))))
+
+    reader = LogReader(log, choose, problems)
     try:
         blocks = [*reader.blocks(), *reader.close()]
     except LogError as error:
         raise CorpusError(f"libvmaf's log {error}") from None
-    columns = {column: np.concatenate([block.columns[key] for block in blocks]) for key, column in _METRICS.items()}
-    gaps = [name for name, values in columns.items() if not np.isfinite(values).all()]
+    columns = {key: np.concatenate([block.columns[key] for block in blocks]) for key in blocks[0].columns}
+    gaps = [name for name in _METRICS if not np.isfinite(columns[name]).all()]
     if gaps or problems:
         raise CorpusError(f"libvmaf's log lacks values of {', '.join(gaps) or 'some frames'}")
-    return {name: values.tolist() for name, values in columns.items()}
+    return {_METRICS.get(name, name): values.tolist() for name, values in columns.items()}

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +21,8 @@ from numpy.typing import NDArray
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.names import Owner, Owners
-from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
+from pipeline.ingest.opinions import Opinions
+from pipeline.protocol import OpinionSample, Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 
@@ -30,13 +33,23 @@ _MISFIT = (struct.error, OverflowError)
 class Admission:
     """Decodes messages, puts samples into `ring`, and makes the answers."""
 
-    def __init__(self, ring: Ring, resends: Deduplicator, max_line_bytes: int, owners: Owners | None = None) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        resends: Deduplicator,
+        max_line_bytes: int,
+        owners: Owners | None = None,
+        opinions: Opinions | None = None,
+    ) -> None:
+        """Take the true scores of messages, or their subjective ones."""
         self._ring = ring
         self._resends = resends
         self.owners = owners or Owners()
         self._max_line_bytes = max_line_bytes
-        self._decode = msgspec.json.Decoder(sample_of(ring.n_features)).decode
-        self._decode_any = msgspec.json.Decoder(Sample).decode
+        kind = OpinionSample if opinions else Sample
+        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, kind)).decode
+        self._decode_any = msgspec.json.Decoder(kind).decode
+        self._score_of: Callable[[Any], float] = opinions.score if opinions else attrgetter("true_score")
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._keys = SampleKeys(1 + ring.n_features)
         # Of the samples that are taken and not stored yet.
@@ -64,7 +77,7 @@ class Admission:
             return self._refuse(Refusal("too_long", f"message: longer than {self._max_line_bytes} bytes"), None)
         try:
             jobs = self._take(map(self._decode, BytesIO(block)))
-        except (*_UNREADABLE, *_MISFIT):
+        except (*_UNREADABLE, *_MISFIT, Refusal):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
         return accepted(prefix, jobs)
 
@@ -80,13 +93,15 @@ class Admission:
             return accepted(prefix, self._take([sample]))
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
+        except Refusal as unlearnable:
+            return self._refuse(unlearnable, sample.job_id)
 
     def _take(self, samples: Iterable[Sample]) -> list[str]:
         """Take all samples, or none; return their jobs.
 
-        Raises what decoding raises for a line, and what struct raises for a misfit.
+        Raises what decoding raises for a line, what struct raises for a misfit, and Refusal.
         """
-        pack = self._pack
+        pack, score_of = self._pack, self._score_of
         jobs: list[str] = []
         scores: list[float] = []
         features: list[bytes] = []
@@ -96,7 +111,7 @@ class Admission:
         before = len(self._jobs)
         for sample in samples:
             features.append(pack(*sample.features))
-            scores.append(sample.true_score)
+            scores.append(score_of(sample))
             sources.append(sample.source_id)
             node, tenant, codec, height = sample.node_id, sample.tenant_id, sample.codec, sample.height
             if node is not None or tenant is not None or codec is not None or height is not None:

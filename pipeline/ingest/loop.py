@@ -7,6 +7,7 @@ from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
 from pipeline.ingest.names import CAPACITY, Owners
+from pipeline.ingest.opinions import Opinions
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
@@ -26,7 +27,8 @@ def serve(process: Process[IngestReport]) -> None:
     process.saved.forget()
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
-    admission = Admission(ring, resends, settings.max_line_bytes, names.owners)
+    opinions = Opinions(settings.mos_range) if settings.target == "ground_truth_score" else None
+    admission = Admission(ring, resends, settings.max_line_bytes, names.owners, opinions)
     listener = obtain(settings)
     server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
     server.wake_for(process.bell)

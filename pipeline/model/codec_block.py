@@ -2,7 +2,8 @@
 
 It is one-hot over a vocabulary of encoders, then the preset and the CRF, each scaled to 0..1. The numbers are those
 that the platform trains such models with: a preset is its place among ten, from the fastest to the slowest, divided by
-9, and 5/9 where it is not known; a CRF is divided by 63, the largest that any of the encoders takes.
+9, and 5/9 where it is not known; a CRF is divided by 63, the largest that any of the encoders takes, and is 23 where it
+is not known (NaN or negative).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _ALIASES = {
     "vvc": "libvvenc",
     "vp9": "libvpx-vp9",
 }
-_SLOWEST, _USUAL, _LARGEST_CRF = 9, 5, 63
+_SLOWEST, _USUAL = 9, 5
+_LARGEST_CRF, _USUAL_CRF = 63, 23
 _X26X = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
 _NVENC = {"p1": 0, "p2": 2, "p3": 3, "p4": 5, "p5": 6, "p6": 7, "p7": 9}
 _PRESETS: dict[str, Mapping[str, int]] = {
@@ -56,8 +58,8 @@ def block_column(
 ) -> npt.NDArray[np.float64]:
     """Return the values [rows] of one place of the block that `names` hold, from the columns codec, preset and crf."""
     if name == _CRF:
-        crf: npt.NDArray[np.float64] = columns["crf"].astype(np.float64) / _LARGEST_CRF
-        return crf
+        crf = columns["crf"].astype(np.float64)
+        return np.where(crf >= 0, crf, _USUAL_CRF) / _LARGEST_CRF
     if name == _PRESET:
         return _presets(columns, rows)
     vocabulary = [match.group(1) for match in map(_ONE_HOT.fullmatch, names) if match]

@@ -38,7 +38,7 @@ class MissingFeatures(Exception):
     def __init__(self, where: str, taken: int, missing: Sequence[str], there: Iterable[str]) -> None:
         self.missing = tuple(missing)
         super().__init__(
-            f"{where}: {len(missing)} of the {taken} features have no column: {listed(missing)}; "
+            f"{where}: no column for {listed(missing)}, {len(missing)} of {taken} features; "
             f"there is {listed(sorted(there)) or 'none'}"
         )
 
@@ -51,17 +51,19 @@ class Features:
     mean    float64[n] to subtract from the measured value, and
     std     float64[n] to divide by then; 0 and 1 where the graph standardises itself
     named   whether the model has said the names; False: they were made of its width
+    model   what messages call the model
     """
 
     names: tuple[str, ...]
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
     named: bool
+    model: str = ""
 
     @classmethod
-    def of(cls, names: Sequence[str], *, named: bool = True) -> Features:
+    def of(cls, names: Sequence[str], *, named: bool = True, model: str = "") -> Features:
         """Return features that are taken as they were measured."""
-        return cls(tuple(names), np.zeros(len(names)), np.ones(len(names)), named)
+        return cls(tuple(names), np.zeros(len(names)), np.ones(len(names)), named, model)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,7 +87,7 @@ class Features:
         return inputs
 
     def _measured(self, name: str, columns: Columns, rows: int) -> npt.NDArray[np.float64]:
-        column = _column_named(name, columns)
+        column = column_named(name, columns)
         if column is None:
             return block_column(name, self.names, columns, rows)
         return columns[column].astype(np.float64)
@@ -107,7 +109,7 @@ def features_of(model: Path, inputs: Sequence[tuple[str, int]]) -> Features:
     if names and len(names) != width:
         shape = " + ".join(f"{name}[{each}]" for name, each in inputs)
         raise _Said.unfit(model, f"{len(names)} features; the graph takes {width} ({shape})")
-    scaling = Features.of(names or _unnamed(inputs), named=bool(names))
+    scaling = Features.of(names or _unnamed(inputs), named=bool(names), model=model.name)
     for name, found in (("feature_mean", said.feature_mean), ("feature_std", said.feature_std)):
         if found and len(found) not in (inputs[0][1], width):
             raise _Said.unfit(model, f"{name} of {len(found)} features; the graph takes {width}")
@@ -162,14 +164,15 @@ def _unnamed(inputs: Sequence[tuple[str, int]]) -> tuple[str, ...]:
     return (*SIX, *default_names(width)[len(SIX) :]) if first == len(SIX) else default_names(width)
 
 
-def _column_named(name: str, there: Iterable[str]) -> str | None:
+def column_named(name: str, there: Iterable[str]) -> str | None:
+    """Return which column of a table holds a feature: its name, with or without `integer_`; None where none does."""
     known = there if isinstance(there, Mapping | set) else set(there)
     return next((each for each in (name, INTEGER + name, name.removeprefix(INTEGER)) if each in known), None)
 
 
 def _columns_for(name: str, there: set[str]) -> tuple[str, ...] | None:
     """Return the columns that a feature is made of; None where one is not there."""
-    column = _column_named(name, there)
+    column = column_named(name, there)
     if column is not None:
         return (column,)
     source = column_for(name)

@@ -7,8 +7,14 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from pipeline.model.errors import UnusableModel
+from pipeline.model.features import Features, features_of
 
 _ERROR = 3  # severity from which ONNX Runtime logs
+
+
+def taken_by(path: Path) -> Features:
+    """Return what the model at `path` takes; raises UnusableModel."""
+    return features_of(path, OnnxModel(path).inputs)
 
 
 class OnnxModel:

@@ -61,14 +61,14 @@ def test_a_vocabulary_alone_lays_out_the_block(tmp_path: Path) -> None:
 
 
 def test_the_codec_block_is_the_platforms(shared_models: Path) -> None:
-    """Worked out by hand: medium of x265 is 5 of 9; an encoder that is not in the vocabulary is `unknown`."""
+    """Worked out by hand: medium of x265 is 5 of 9; what is not known is `unknown`, 5 of 9, 23."""
     path = shared_models / "fr_regressor_v2.onnx"
     taken = features_of(path, TWO)
     columns: dict[str, Any] = {name: taken.mean[i] + taken.std[i] * np.arange(4.0) for i, name in enumerate(SIX)}
     columns |= {
         "codec": np.array(["libx265", "H264", "libsvtav1", "prores"]),
         "preset": np.array(["medium", "placebo", "12", "medium"]),
-        "crf": np.array([63, 0, 21, 42]),
+        "crf": np.array([63, 0, 21, -1]),
     }
     inputs = taken.matrix(columns, "here")
     np.testing.assert_allclose(inputs[:, :6], np.repeat(np.arange(4.0), 6).reshape(4, 6), atol=1e-5)
@@ -76,7 +76,7 @@ def test_the_codec_block_is_the_platforms(shared_models: Path) -> None:
         f"encoder_onehot[{name}]" for name in ("libx265", "libx264", "libsvtav1", "unknown")
     ]
     assert inputs[:, 6:18].sum(axis=1).tolist() == [1, 1, 1, 1]
-    np.testing.assert_allclose(inputs[:, 18:], np.array([[5 / 9, 1], [1, 0], [1, 1 / 3], [5 / 9, 2 / 3]]), rtol=1e-6)
+    np.testing.assert_allclose(inputs[:, 18:], np.array([[5 / 9, 1], [1, 0], [1, 1 / 3], [5 / 9, 23 / 63]]), rtol=1e-6)
 
 
 def test_fixed_point_features_have_the_same_names() -> None:
@@ -91,9 +91,7 @@ def test_what_is_missing_is_listed_with_what_there_is() -> None:
     taken = Features.of(["adm2", "psnr_y", "encoder_onehot[libx264]", "encoder_onehot[unknown]", "crf_norm"])
     with pytest.raises(MissingFeatures) as raised:
         taken.columns(["adm2", "vmaf"], "rows.csv")
-    assert str(raised.value) == (
-        "rows.csv: 3 of the 5 features have no column: psnr_y, codec, crf; there is adm2, vmaf"
-    )
+    assert str(raised.value) == ("rows.csv: no column for psnr_y, codec, crf, 3 of 5 features; there is adm2, vmaf")
 
 
 @pytest.mark.parametrize(
