@@ -92,7 +92,14 @@ def by_pattern(patterns: Sequence[str]) -> Choice:
             found |= dict.fromkeys(matching)
         return list(found)
 
-    return choose if patterns else own_features
+    return choose if patterns else _own_or_said
+
+
+def _own_or_said(table: Table) -> Sequence[str]:
+    try:
+        return own_features(table)
+    except CorpusError as error:
+        raise CorpusError(f"{error}; --features names others") from None
 
 
 def subjective_target(path: Path) -> str:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
-from operator import attrgetter
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -49,7 +47,7 @@ class Admission:
         kind = OpinionSample if opinions else Sample
         self._decode = msgspec.json.Decoder(sample_of(ring.n_features, kind)).decode
         self._decode_any = msgspec.json.Decoder(kind).decode
-        self._score_of: Callable[[Any], float] = opinions.score if opinions else attrgetter("true_score")
+        self._opinions = opinions
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._keys = SampleKeys(1 + ring.n_features)
         # Of the samples that are taken and not stored yet.
@@ -101,7 +99,9 @@ class Admission:
 
         Raises what decoding raises for a line, what struct raises for a misfit, and Refusal.
         """
-        pack, score_of = self._pack, self._score_of
+        if self._opinions:
+            samples = list(samples)
+        pack = self._pack
         jobs: list[str] = []
         scores: list[float] = []
         features: list[bytes] = []
@@ -111,13 +111,15 @@ class Admission:
         before = len(self._jobs)
         for sample in samples:
             features.append(pack(*sample.features))
-            scores.append(score_of(sample))
+            scores.append(sample.true_score)
             sources.append(sample.source_id)
             node, tenant, codec, height = sample.node_id, sample.tenant_id, sample.codec, sample.height
             if node is not None or tenant is not None or codec is not None or height is not None:
                 owned.append(before + len(jobs))
                 owners.append((node, tenant, codec, height))
             jobs.append(sample.job_id)
+        if self._opinions:
+            scores = self._opinions.scores(samples)
         self._jobs += jobs
         self._scores += scores
         self._features += features

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline.protocol import OpinionSample, Refusal
+from collections.abc import Iterable
+from typing import cast
+
+from pipeline.protocol import OpinionSample, Refusal, Sample
 
 
 class Opinions:
@@ -17,9 +20,11 @@ class Opinions:
         self._low, self._high = scale
         self._expected = f"expected a number from {self._low:g} to {self._high:g}"
 
-    def score(self, sample: OpinionSample) -> float:
-        """Return the score from 0 to 100. Raises Refusal where there is none, or one outside the scale."""
-        grade = sample.ground_truth_score
+    def scores(self, samples: Iterable[Sample]) -> list[float]:
+        """Return the scores of samples, which are OpinionSamples, from 0 to 100. Raises Refusal where one has none."""
+        return [self._score(cast(OpinionSample, sample).ground_truth_score) for sample in samples]
+
+    def _score(self, grade: float | None) -> float:
         if grade is None:
             why = "VMAFX_SIDECAR_TARGET says that it is learned"
             raise Refusal("no_ground_truth", f"ground_truth_score: missing, {self._expected}: {why}")

@@ -141,6 +141,8 @@ def test_a_pattern_without_a_match_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, table(("x",)))
     with pytest.raises(CorpusError, match=r"rows.parquet: no column f\*; there is x, source"):
         load_corpus(path, by_pattern(["f*"]))
+    with pytest.raises(CorpusError, match=r"no column for adm2.*; there is .*x; --features names others"):
+        load_corpus(path, by_pattern([]))
 
 
 def test_a_directory_is_one_corpus(tmp_path: Path) -> None:
