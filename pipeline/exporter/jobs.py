@@ -115,9 +115,8 @@ class Jobs:
         return True
 
     def _verdict(self, candidate: OnnxModel, base: BaseModel, before: Overview, control: Control) -> Verdict:
-        return self._gate_inputs.verdict(
-            candidate, base, before.stable, self._sources.holdout(base.digest), before.incomparable, control
-        )
+        holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
+        return self._gate_inputs.verdict(candidate, base, before.stable, holdout, before.incomparable, control, names)
 
     def _publish(self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel) -> Checkpoint:
         made = self._store.publish(
