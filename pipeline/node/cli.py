@@ -12,7 +12,6 @@ from pipeline.model.mos import SUBJECTIVE
 from pipeline.node.policy import Policy
 
 if TYPE_CHECKING:
-    from pipeline.config import Settings
     from pipeline.node.fake_node import Counts
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -81,7 +80,7 @@ def feed(
     Exits with 0 when stopped or when every frame was accepted, else with 1.
     """
     from pipeline import config
-    from pipeline.artifacts.faults import RegistryFault
+    from pipeline.console.target import base_model_of
     from pipeline.corpus.read import load_corpus, of_models
     from pipeline.corpus.table import CorpusError
     from pipeline.model.errors import UnusableModel
@@ -95,7 +94,7 @@ def feed(
         options = NodeOptions(
             socket=socket or settings.socket,
             checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
-            base_model=base_model or _fetched(settings) or BASE_MODEL,
+            base_model=base_model or base_model_of(settings) or BASE_MODEL,
             policy=policy,
             connections=connections,
             window=window,
@@ -106,24 +105,13 @@ def feed(
         corpus = load_corpus(corpus_file, taken, filter(None, (target, ground_truth)), settings.mos_range)
         logs.configure(settings)
         node = FakeNode(corpus.only("stream") if "stream" in corpus.part else corpus, target, options)
-    except (config.ConfigError, CorpusError, UnusableModel, RegistryFault) as error:
+    except (config.ConfigError, CorpusError, UnusableModel) as error:
         raise click.ClickException(str(error)) from None
     stop = StopFlag()
     with node:
         node.stream(stop, rate=rate, samples=samples, loop=loop)
         node.drain(stop)
     _conclude(node.counts(), stopped=bool(stop))
-
-
-def _fetched(settings: Settings) -> Path | None:
-    """Return the base model of the settings, fetched into the user's cache where a registry has it."""
-    from pipeline.artifacts.base import fetch
-    from pipeline.artifacts.signature import Trust
-
-    if settings.base_model is None or isinstance(settings.base_model, Path):
-        return settings.base_model
-    cache = Path(click.get_app_dir("vmafx-sidecar"))
-    return fetch(settings.base_model, cache, Trust.of(settings.registry_public_key)).path
 
 
 def _conclude(counts: Counts, *, stopped: bool) -> None:
