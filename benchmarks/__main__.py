@@ -22,6 +22,7 @@ QUESTIONS = (
     "memory",
     "start",
     "idle",
+    "registry",
 )
 
 

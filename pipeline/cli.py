@@ -46,7 +46,10 @@ COMMANDS = {
     "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
     "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),
     "evaluate": ("pipeline.offline.cli:evaluate", "Evaluate models on a corpus."),
-    "registry": ("pipeline.registry.cli:registry", "List, add to and verify a model registry."),
+    "registry": (
+        "pipeline.artifacts.cli:registry",
+        "Index the models of a directory; push to a registry, and pull.",
+    ),
     "correct": ("pipeline.correction.cli:correct", "Correct the bias of a predictor that cannot be retrained."),
 }
 

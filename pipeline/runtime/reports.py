@@ -17,7 +17,7 @@ from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 
-ROLES = ("ingest", "trainer", "exporter", "monitor")
+ROLES = ("ingest", "trainer", "exporter", "publisher", "monitor")
 KIND = "reports"
 UNTRAINED = "untrained network"
 """What `TrainerReport.base_model` is where the settings name no file."""
@@ -118,6 +118,28 @@ class ExporterReport(Report, kw_only=True):
     state_save_seconds: float = 0.0
 
 
+class PublisherReport(Report, kw_only=True):
+    """What the publisher reports: what it has pushed to the registry, and what is wrong with that, by kind.
+
+    `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to.
+    `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
+    for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
+    """
+
+    registry: str = ""
+    pushed: str = ""
+    pushed_version: int = 0
+    pushed_at: float = 0.0
+    pushes: int = 0
+    pointed: str = ""
+    waiting_since: float = 0.0
+    failing: str = ""
+    failing_since: float = 0.0
+    failures: dict[str, int] = {}
+    offered: str = ""
+    newer_base: str = ""
+
+
 class MonitorReport(Report, kw_only=True):
     """What the monitor reports: where it answers HTTP in this life, and restarts by role."""
 
@@ -130,6 +152,7 @@ _TYPES: dict[str, type[Report]] = {
     "ingest": IngestReport,
     "trainer": TrainerReport,
     "exporter": ExporterReport,
+    "publisher": PublisherReport,
     "monitor": MonitorReport,
 }
 
@@ -201,6 +224,10 @@ class Board:
     def exporter(self) -> ExporterReport:
         """Return the exporter's latest report."""
         return self.read("exporter", ExporterReport)
+
+    def publisher(self) -> PublisherReport:
+        """Return the publisher's latest report."""
+        return self.read("publisher", PublisherReport)
 
     def monitor(self) -> MonitorReport:
         """Return the monitor's latest report."""
