@@ -58,7 +58,7 @@ def _supervise(settings: Settings) -> int:
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     # Matrices are small here: more threads would only take cores from the encoder.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if problem := _fixture_problem(settings):
+    if problem := _fixture_problem(settings) or _archive_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
@@ -90,6 +90,13 @@ def _fixture_problem(settings: Settings) -> str:
     return Fixture(settings.fixture, settings.fixture_target, settings.n_features).problem()
 
 
+def _archive_problem(settings: Settings) -> str:
+    """Say what is missing for an archive."""
+    from pipeline.runtime.extras import lacking
+
+    return lacking("archive", "VMAFX_SIDECAR_ARCHIVE_DIR") if settings.archive_dir is not None else ""
+
+
 def _made_private(directory: Path) -> bool:
     """Make a directory that only this user can enter; return whether it is one, had it been there before."""
     with contextlib.suppress(FileExistsError):
@@ -109,7 +116,9 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         options.on_end = self._on_end
 
     def add_process_group(self, config: Any) -> bool:
-        """Add a program; ingest is one that gets the socket."""
+        """Add a program; ingest is one that gets the socket, and there is an archive only where there is a place."""
+        if config.name == "archive" and self._settings.archive_dir is None:
+            return False
         added: bool = super().add_process_group(config)
         if config.name == "ingest" and self._listener is not None:
             group = self.process_groups[config.name]

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
@@ -27,14 +28,24 @@ _MISFIT = (struct.error, OverflowError)
 
 
 class Admission:
-    """Decodes messages, puts samples into `ring`, and makes the answers."""
+    """Decodes messages, puts samples into `ring`, and makes the answers.
 
-    def __init__(self, ring: Ring, resends: Deduplicator, max_line_bytes: int) -> None:
-        self._ring = ring
+    Takes samples of `tenants` only, where there are any; stores through `copies`, likewise.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        resends: Deduplicator,
+        max_line_bytes: int,
+        tenants: tuple[str, ...] = (),
+        copies: Copies | None = None,
+    ) -> None:
+        self._ring, self._copies = ring, copies
         self._resends = resends
         self._max_line_bytes = max_line_bytes
-        self._decode = msgspec.json.Decoder(sample_of(ring.n_features)).decode
-        self._decode_any = msgspec.json.Decoder(Sample).decode
+        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, tenants)).decode
+        self._decode_any = msgspec.json.Decoder(sample_of(tenants=tenants)).decode
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._keys = SampleKeys(1 + ring.n_features)
         # Of the samples that are taken and not stored yet.
@@ -43,6 +54,7 @@ class Admission:
         self._features: list[bytes] = []
         self._sources: list[str | None] = []
         self._nodes: list[object] = []
+        self._lines: list[bytes] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
 
@@ -63,6 +75,7 @@ class Admission:
             jobs = self._take(map(self._decode, BytesIO(block)))
         except (*_UNREADABLE, *_MISFIT):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
+        self._lines.append(block)
         return accepted(prefix, jobs)
 
     def _admit_line(self, line: bytes, prefix: bytes) -> bytes:
@@ -74,9 +87,11 @@ class Admission:
         except _UNREADABLE as error:
             return self._refuse(refusal(error), job_id_of(line))
         try:
-            return accepted(prefix, self._take([sample]))
+            jobs = self._take([sample])
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
+        self._lines.append(line)
+        return accepted(prefix, jobs)
 
     def _take(self, samples: Iterable[Sample]) -> list[str]:
         """Take all samples, or none; return their jobs.
@@ -119,8 +134,11 @@ class Admission:
         if are_new is not None:
             self.resent += are_new.count(False)
             rows = rows.select(np.array(are_new, np.bool_))
-        self._ring.extend(rows)
-        for taken in (self._jobs, self._scores, self._features, self._sources, self._nodes):
+        if self._copies is None:
+            self._ring.extend(rows)
+        else:
+            self._copies.extend(rows, self._lines, are_new)
+        for taken in (self._jobs, self._scores, self._features, self._sources, self._nodes, self._lines):
             taken.clear()
 
     def _misfit(self, features: Sequence[float]) -> Refusal:

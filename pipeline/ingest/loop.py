@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
+from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
+from pipeline.shm.ring import Ring
 
 _DRAIN_S = 2.0
 
@@ -21,9 +23,12 @@ def serve(process: Process[IngestReport]) -> None:
     restored = restore.fill_ring(ring, process.saved)
     process.saved.forget()
     newest, _ = ring.snapshot()
-    admission = Admission(ring, Deduplicator(settings.replay_capacity, newest.key.tolist()), settings.max_line_bytes)
+    resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
+    answers = AnswerPrefix(process.board, settings.checkpoint_dir)
+    copies = _copies(process, ring, answers)
+    admission = Admission(ring, resends, settings.max_line_bytes, settings.tenants, copies)
     listener = obtain(settings)
-    server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
+    server = Server(settings, listener, admission, answers)
     server.wake_for(process.bell)
     process.own(opened.segment, listener)
     report = process.report
@@ -46,6 +51,19 @@ def serve(process: Process[IngestReport]) -> None:
     server.drain(_DRAIN_S)
     count.report(ring.head)
     process.log.info("drained", samples=ring.head)
+
+
+def _copies(process: Process[IngestReport], ring: Ring, answers: AnswerPrefix) -> Copies | None:
+    """Open the ring of bytes where there is an archive; else let none lie about."""
+    settings = process.settings
+    process.report.archiving = settings.archive_dir is not None
+    if settings.archive_dir is None:
+        regions.remove_lines(settings)
+        return None
+    lines, opened = regions.own_lines(settings)
+    process.own(opened.segment)
+    archive = regions.bell(settings, process.board, "archive")
+    return Copies(lines, ring, answers.moment, archive.ring_if_waiting)
 
 
 class _Counts:

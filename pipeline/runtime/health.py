@@ -12,6 +12,7 @@ from pipeline.runtime import kernel
 from pipeline.runtime.reports import (
     ROLES,
     UNTRAINED,
+    ArchiveReport,
     Board,
     ExporterReport,
     IngestReport,
@@ -60,12 +61,13 @@ class RoleHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The whole sidecar at one moment."""
+    """The whole sidecar at one moment; `roles` has the archive only where there is one."""
 
     roles: dict[str, RoleHealth]
     ingest: IngestReport
     trainer: TrainerReport
     exporter: ExporterReport
+    archive: ArchiveReport
     monitor: MonitorReport
 
     @property
@@ -108,9 +110,11 @@ class Health(msgspec.Struct, frozen=True):
 
 def examine(board: Board) -> Health:
     """Read all reports and judge them."""
-    reports = (board.ingest(), board.trainer(), board.exporter(), board.monitor())
-    restarts = reports[3].restarts
+    reports = (board.ingest(), board.trainer(), board.exporter(), board.archive(), board.monitor())
+    restarts = reports[-1].restarts
     roles = {role: _judge(report, restarts.get(role, 0)) for role, report in zip(ROLES, reports, strict=True)}
+    if not (reports[0].archiving or roles["archive"].alive):
+        del roles["archive"]
     trainer = roles["trainer"]
     if trainer.progressing and not trainer.problem:
         roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))

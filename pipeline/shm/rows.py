@@ -69,6 +69,10 @@ class RowBatch:
         """Return the first `n_rows` rows; views, not copies."""
         return RowBatch.over(self.words[:n_rows], self.n_features)
 
+    def between(self, start: int, end: int) -> RowBatch:
+        """Return the rows from `start` to before `end`; views, not copies."""
+        return RowBatch.over(self.words[start:end], self.n_features)
+
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> RowBatch:
         """Return a copy of the rows that a mask or an index array chooses."""
         return RowBatch.over(self.words[chosen], self.n_features)
