@@ -24,7 +24,11 @@ class Sample(msgspec.Struct, gc=False):
     features: Sequence[float]
     true_score: Score
     source_id: str | None = None
-    node_id: Any = None  # counts where it is a string; whatever else a node sends there never did any harm
+    # These count where they are a string, or an integer; whatever else a node sends there never did any harm.
+    node_id: Any = None
+    tenant_id: Any = None
+    codec: Any = None
+    height: Any = None
 
 
 def sample_of(n_features: int | None = None, tenants: tuple[str, ...] = ()) -> type[Sample]:

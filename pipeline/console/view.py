@@ -90,8 +90,9 @@ def _ingest(health: Health) -> str:
     report = health.ingest
     refused = sum(report.rejected.values())
     fill = min(report.accepted, report.capacity)
+    clients = "1 client" if report.connections == 1 else f"{report.connections} clients"
     return (
-        f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {report.connections} clients\n"
+        f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {clients}\n"
         f"ring {fill:,} of {report.capacity:,}"
     )
 

@@ -1,6 +1,6 @@
 """A candidate: the base model's graph with the trainer's EMA weights, proven to say what the trainer says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ class Refused(Exception):
 class Candidate:
     """A model to publish: its file, and the same loaded in ONNX Runtime."""
 
-    onnx: bytes
+    onnx: bytes = field(repr=False)
     model: OnnxModel
 
 

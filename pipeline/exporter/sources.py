@@ -51,6 +51,7 @@ class Sources:
         }
         self._weights: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "weights"))
         self._model: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "model"))
+        self._names: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "names"))
         self._base: BaseModel | None = None
 
     def marks(self) -> tuple[int, int]:
@@ -89,6 +90,10 @@ class Sources:
             return None if payload is None else (messages.decode_snapshot(payload), payload)
         except msgspec.MsgspecError:  # of another release of this program
             return None
+
+    def names(self) -> bytes:
+        """Copy what ingest knows of the names behind hashes: messages.Names, encoded; empty while there are none."""
+        return _payload(self._names.get()) or b""
 
     def base_model(self) -> BaseModel | None:
         """Return the base model that the trainer serves."""

@@ -72,7 +72,9 @@ class StateWriter:
         if trained is None or ring is None:
             return None
         rows, identity = ring
-        return replace(trained, regions={**trained.regions, "ring": rows}, reports=self._reports(), ring=identity)
+        regions = {**trained.regions, "ring": rows}
+        names = self._sources.names()
+        return replace(trained, regions=regions, reports=self._reports(), ring=identity, names=names)
 
     def _trained(self) -> SavedState | None:
         """Copy the trainer's part; that of the state before as long as the trainer has published nothing.

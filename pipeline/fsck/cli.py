@@ -19,12 +19,12 @@ _PAUSE_S = 0.5
 
 @click.command(
     epilog="Exit code: 0 everything is sound, 1 something is not, 3 nothing to check. "
-    "Example: vmafx-sidecar fsck --dir /mnt/vmafx-models/online"
+    "Example: vmafx-sidecar fsck --directory /mnt/vmafx-models/online"
 )
 @socket_option
 @click.option(
+    "--directory",
     "--dir",
-    "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Checkpoint directory.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]",
 )

@@ -27,6 +27,7 @@ def check(instance: str) -> Iterator[Finding]:
     for region, kind, look in (
         ("ring", ring.KIND, _ring),
         ("lines", byte_ring.KIND, _lines),
+        ("names", regions.MAILBOX_KIND, _decodes(messages.decode_names)),
         ("reservoir", reservoir.KIND, _reservoir),
         ("holdout", reservoir.KIND, _reservoir),
         ("model", regions.MAILBOX_KIND, _decodes(messages.decode_model)),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
+from pipeline.ingest.names import Owner, Owners
 from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
@@ -38,11 +39,14 @@ class Admission:
         ring: Ring,
         resends: Deduplicator,
         max_line_bytes: int,
+        owners: Owners | None = None,
+        *,
         tenants: tuple[str, ...] = (),
         copies: Copies | None = None,
     ) -> None:
         self._ring, self._copies = ring, copies
         self._resends = resends
+        self.owners = owners or Owners()
         self._max_line_bytes = max_line_bytes
         self._decode = msgspec.json.Decoder(sample_of(ring.n_features, tenants)).decode
         self._decode_any = msgspec.json.Decoder(sample_of(tenants=tenants)).decode
@@ -53,7 +57,8 @@ class Admission:
         self._scores: list[float] = []
         self._features: list[bytes] = []
         self._sources: list[str | None] = []
-        self._nodes: list[object] = []
+        self._owned: list[int] = []
+        self._owners: list[Owner] = []
         self._lines: list[bytes] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
@@ -103,18 +108,24 @@ class Admission:
         scores: list[float] = []
         features: list[bytes] = []
         sources: list[str | None] = []
-        nodes: list[object] = []
+        owned: list[int] = []
+        owners: list[Owner] = []
+        before = len(self._jobs)
         for sample in samples:
             features.append(pack(*sample.features))
             scores.append(sample.true_score)
             sources.append(sample.source_id)
-            nodes.append(sample.node_id)
+            node, tenant, codec, height = sample.node_id, sample.tenant_id, sample.codec, sample.height
+            if node is not None or tenant is not None or codec is not None or height is not None:
+                owned.append(before + len(jobs))
+                owners.append((node, tenant, codec, height))
             jobs.append(sample.job_id)
         self._jobs += jobs
         self._scores += scores
         self._features += features
         self._sources += sources
-        self._nodes += nodes
+        self._owned += owned
+        self._owners += owners
         return jobs
 
     def _store(self) -> None:
@@ -126,9 +137,9 @@ class Admission:
         rows.score[:] = self._scores
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
-        rows.group[:] = jobs
-        _name(rows.group, self._sources)
-        _name(rows.node, self._nodes)
+        rows.group[:] = rows.job[:] = jobs
+        _regroup(rows.group, self._sources)
+        self._say_whose(rows)
         rows.key[:] = self._keys.keys(rows.content, jobs)
         are_new = self._resends.admit(rows.key.tolist())
         if are_new is not None:
@@ -138,8 +149,15 @@ class Admission:
             self._ring.extend(rows)
         else:
             self._copies.extend(rows, self._lines, are_new)
-        for taken in (self._jobs, self._scores, self._features, self._sources, self._nodes, self._lines):
+        for taken in (self._jobs, self._scores, self._features, self._sources, self._owned, self._owners, self._lines):
             taken.clear()
+
+    def _say_whose(self, rows: RowBatch) -> None:
+        """Put into the rows what their samples say of themselves, as far as they do."""
+        if self._owners:
+            which = slice(None) if len(self._owned) == len(rows) else np.array(self._owned)
+            columns = self.owners.cells(self._owners).T
+            rows.node[which], rows.tenant[which], rows.codec[which], rows.height[which] = columns
 
     def _misfit(self, features: Sequence[float]) -> Refusal:
         expected = self._ring.n_features
@@ -152,8 +170,8 @@ class Admission:
         return refused(str(refusal), job_id)
 
 
-def _name(column: NDArray[np.uint64], names: Sequence[object]) -> None:
-    """Put the hashes of those names that are strings into their rows of a column uint64[n]."""
-    if names.count(None) < len(names):
-        named = {i: name for i, name in enumerate(names) if isinstance(name, str)}
-        column[list(named)] = name_hashes(list(named.values()))
+def _regroup(group: NDArray[np.uint64], sources: Sequence[str | None]) -> None:
+    """Put the hashes of the sources that are named into the groups uint64[n] of their rows."""
+    if sources.count(None) < len(sources):
+        named = {i: name for i, name in enumerate(sources) if name is not None}
+        group[list(named)] = name_hashes(list(named.values()))

@@ -7,11 +7,14 @@ from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
+from pipeline.ingest.names import CAPACITY, Owners
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
+from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.ring import Ring
+from pipeline.shm.segment import Segment
 
 _DRAIN_S = 2.0
 
@@ -21,16 +24,18 @@ def serve(process: Process[IngestReport]) -> None:
     settings = process.settings
     ring, opened = regions.own_ring(settings)
     restored = restore.fill_ring(ring, process.saved)
+    names, names_region = _own_names(process)
     process.saved.forget()
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
     answers = AnswerPrefix(process.board, settings.checkpoint_dir)
     copies = _copies(process, ring, answers)
-    admission = Admission(ring, resends, settings.max_line_bytes, settings.tenants, copies)
+    tenants = settings.tenants
+    admission = Admission(ring, resends, settings.max_line_bytes, names.owners, tenants=tenants, copies=copies)
     listener = obtain(settings)
     server = Server(settings, listener, admission, answers)
     server.wake_for(process.bell)
-    process.own(opened.segment, listener)
+    process.own(opened.segment, names_region, listener)
     report = process.report
     report.socket, report.n_features, report.capacity = str(settings.socket), settings.n_features, ring.capacity
     count = _Counts(process, server, admission, ring.head)
@@ -44,11 +49,13 @@ def serve(process: Process[IngestReport]) -> None:
         if ring.head != head:
             trainer.ring_if_waiting()
         if process.reporter.due:
+            names.publish()
             count.report(ring.head)
             unreported = False
         process.look_after()
     process.phase("draining")
     server.drain(_DRAIN_S)
+    names.publish()
     count.report(ring.head)
     process.log.info("drained", samples=ring.head)
 
@@ -64,6 +71,34 @@ def _copies(process: Process[IngestReport], ring: Ring, answers: AnswerPrefix) -
     process.own(opened.segment)
     archive = regions.bell(settings, process.board, "archive")
     return Copies(lines, ring, answers.moment, archive.ring_if_waiting)
+
+
+class _Names:
+    """The region `names`, and the names that are published in it."""
+
+    def __init__(self, mailbox: Mailbox, saved: bytes) -> None:
+        self._mailbox, self.owners = mailbox, Owners(saved)
+
+    def publish(self) -> None:
+        """Publish the names, if there are new ones."""
+        if self.owners.is_news or not self._mailbox.version:
+            self._mailbox.publish(self.owners.encoded())
+
+
+def _own_names(process: Process[IngestReport]) -> tuple[_Names, Segment]:
+    """Open the region `names`; where it is new, what the saved state has of it is its content."""
+    mailbox, opened = regions.own_mailbox(process.settings, "names", CAPACITY)
+    names = _Names(mailbox, process.saved.state.names if opened.is_new else _content(mailbox))
+    names.publish()
+    return names, opened.segment
+
+
+def _content(mailbox: Mailbox) -> bytes:
+    try:
+        letter = mailbox.read()
+    except Torn:
+        return b""
+    return b"" if letter is None else letter.payload
 
 
 class _Counts:

@@ -1,7 +1,8 @@
-"""What trainer and exporter send each other in shared memory, each message as msgpack in its own mailbox.
+"""What the processes send each other in shared memory, each message as msgpack in its own mailbox.
 
 The trainer: the base model, and whole versions of its weights, from which a restarted trainer also resumes and which
-the saved state holds byte for byte. The exporter: the weights of the last stable checkpoint.
+the saved state holds byte for byte. The exporter: the weights of the last stable checkpoint. Ingest: what the hashes in
+rows are the hashes of.
 """
 
 from __future__ import annotations
@@ -76,6 +77,14 @@ class StableWeights(msgspec.Struct, kw_only=True):
         return np.frombuffer(self.weights, np.float32)
 
 
+class Names(msgspec.Struct, kw_only=True):
+    """Names by their hashes, as many of each kind as ingest has room for; a row's hash may be of none of them."""
+
+    node: dict[int, str] = {}
+    tenant: dict[int, str] = {}
+    codec: dict[int, str] = {}
+
+
 def lineage_of(base_digest: str) -> int:
     """Return the number by which reservoirs know the base model's training, above 0."""
     return int(base_digest[:15], 16) + 1
@@ -86,7 +95,7 @@ def pack_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[str, bytes]]
     return {name: (array.dtype.str, array.tobytes()) for name, array in arrays.items()}
 
 
-def encode(value: ServedModel | TrainerSnapshot | StableWeights) -> bytes:
+def encode(value: ServedModel | TrainerSnapshot | StableWeights | Names) -> bytes:
     """Return the bytes that go into the mailbox."""
     return msgspec.msgpack.encode(value)
 
@@ -104,3 +113,8 @@ def decode_snapshot(payload: bytes) -> TrainerSnapshot:
 def decode_stable(payload: bytes) -> StableWeights:
     """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
     return msgspec.msgpack.decode(payload, type=StableWeights)
+
+
+def decode_names(payload: bytes) -> Names:
+    """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
+    return msgspec.msgpack.decode(payload, type=Names)

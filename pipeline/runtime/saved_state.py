@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.runtime import messages, state_file
 from pipeline.runtime.durable import sync_directory
 from pipeline.runtime.state_file import Rejected, Saved, Section, StateFileError
-from pipeline.shm.rows import row_words, with_node
+from pipeline.shm.rows import of_this_layout
 
 BEFORE_RESET = "before-reset"
 KEPT_BASES = 4
@@ -39,7 +39,8 @@ class SavedState:
     """One saved state; a part that did not exist is None.
 
     `regions` holds `ring`, `reservoir` and `holdout` by name, `snapshot` the bytes of a messages.TrainerSnapshot made
-    from the base model `base_digest`, `reports` the bytes of each role's last report, `ring` the ring's identity.
+    from the base model `base_digest`, `reports` the bytes of each role's last report, `ring` the ring's identity,
+    `names` the bytes of messages.Names.
     """
 
     n_features: int
@@ -48,6 +49,7 @@ class SavedState:
     snapshot: bytes | None = None
     reports: dict[str, bytes] = field(default_factory=dict)
     ring: int = 0
+    names: bytes = b""
 
     def trained(self) -> messages.TrainerSnapshot | None:
         """Return the snapshot, decoded; None where there is none. Raises msgspec.MsgspecError where it is none."""
@@ -64,6 +66,8 @@ def save(directory: Path, state: SavedState) -> list[Path]:
     sections |= {f"report {role}": report for role, report in state.reports.items()}
     if state.snapshot is not None:
         sections["snapshot"] = state.snapshot
+    if state.names:
+        sections["names"] = state.names
     meta = {
         "n_features": state.n_features,
         "base_digest": state.base_digest,
@@ -145,7 +149,8 @@ def parse(saved: Saved) -> SavedState:
         }
         snapshot = bytes(sections["snapshot"]) if "snapshot" in sections else None
         ring = int(meta.get("ring", 0))
-        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports, ring)
+        names = bytes(sections.get("names", b""))
+        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports, ring, names)
     except (LookupError, TypeError, ValueError) as error:
         raise StateFileError(f"{saved.path}: not a state of this version: {error!r}") from None
 
@@ -179,8 +184,8 @@ def _is_further(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _rows(section: Any, n_features: int) -> NDArray[np.float32]:
     rows: NDArray[np.float32] = section
-    if rows.dtype == np.float32 and rows.ndim == 2 and rows.shape[1] == row_words(n_features) - 2:
-        return with_node(rows)
-    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] != row_words(n_features):
-        raise ValueError(f"rows of shape {rows.shape} for {n_features} features")
-    return rows
+    if rows.dtype == np.float32 and rows.ndim == 2:
+        converted = of_this_layout(rows, n_features)
+        if converted is not None:
+            return converted
+    raise ValueError(f"rows of shape {rows.shape} for {n_features} features")

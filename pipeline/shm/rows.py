@@ -1,7 +1,8 @@
 """Samples as rows of shared memory.
 
-A row is `sequence i64, arrival f64, group u64, key u64, node u64, checksum u32, score f32, features f32[n]`, padded to
-eight bytes. The checksum is the CRC-32 of the row with the checksum field at zero.
+A row is `sequence i64, arrival f64, group u64, key u64, node u64, job u64, tenant u64, codec u64, height u32, checksum
+u32, score f32, features f32[n]`, padded to eight bytes. The checksum is the CRC-32 of the row with the checksum field
+at zero.
 """
 
 from __future__ import annotations
@@ -12,43 +13,70 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-_NODE_WORD = 8
-_CHECKSUM_OFFSET = 40
-_CHECKSUM_WORD = _CHECKSUM_OFFSET // 4
+_WIDE = ("sequence", "arrival", "group", "key", "node", "job", "tenant", "codec")
+"""The fields of eight bytes, in their order."""
+_HEIGHT_WORD = 2 * len(_WIDE)
+_CHECKSUM_WORD = _HEIGHT_WORD + 1
+_CHECKSUM_OFFSET = 4 * _CHECKSUM_WORD
 _SCORE_WORD = _CHECKSUM_WORD + 1
-PREFIX_WORDS = _SCORE_WORD + 1
+_WIDE_BEFORE = (5, 4)
+"""How many of these fields rows had in earlier layouts, which had no height: up to the node, and up to the key."""
 _U32 = struct.Struct("<I")
 
 
 def row_words(n_features: int) -> int:
     """Return the length of a row in 4-byte words; even, so that its 8-byte fields are aligned."""
-    return PREFIX_WORDS + n_features + n_features % 2
+    return _even(_SCORE_WORD + 1 + n_features)
+
+
+def _even(words: int) -> int:
+    return words + words % 2
 
 
 class RowBatch:
     """A reusable block of `n_rows` rows, with typed views of its columns.
 
     features float32[n_rows, n_features], score float32[n_rows], sequence int64[n_rows], arrival float64[n_rows]
-    (Unix seconds), group uint64[n_rows], key uint64[n_rows], node uint64[n_rows] (0: not named); content
-    float32[n_rows, 1 + n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they
-    lie in shared memory.
+    (Unix seconds), group, key, node, job, tenant and codec uint64[n_rows], hashes of names (0: not named; jobs of rows
+    saved by an older release are not), height uint32[n_rows] (lines; 0: not known); content float32[n_rows, 1 +
+    n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they lie in shared
+    memory.
     """
 
-    __slots__ = ("arrival", "content", "features", "group", "key", "node", "score", "sequence", "words")
+    __slots__ = (
+        "arrival",
+        "codec",
+        "content",
+        "features",
+        "group",
+        "height",
+        "job",
+        "key",
+        "node",
+        "score",
+        "sequence",
+        "tenant",
+        "words",
+    )
 
     def __init__(self, n_rows: int, n_features: int) -> None:
         self._set_columns(np.zeros((n_rows, row_words(n_features)), dtype=np.float32), n_features)
 
     def _set_columns(self, words: NDArray[np.float32], n_features: int) -> None:
         self.words = words
+        wide = words.view(np.uint64)
         self.sequence: NDArray[np.int64] = words.view(np.int64)[:, 0]
         self.arrival: NDArray[np.float64] = words.view(np.float64)[:, 1]
-        self.group: NDArray[np.uint64] = words.view(np.uint64)[:, 2]
-        self.key: NDArray[np.uint64] = words.view(np.uint64)[:, 3]
-        self.node: NDArray[np.uint64] = words.view(np.uint64)[:, 4]
+        self.group: NDArray[np.uint64] = wide[:, 2]
+        self.key: NDArray[np.uint64] = wide[:, 3]
+        self.node: NDArray[np.uint64] = wide[:, 4]
+        self.job: NDArray[np.uint64] = wide[:, 5]
+        self.tenant: NDArray[np.uint64] = wide[:, 6]
+        self.codec: NDArray[np.uint64] = wide[:, 7]
+        self.height: NDArray[np.uint32] = words.view(np.uint32)[:, _HEIGHT_WORD]
         self.score = words[:, _SCORE_WORD]
-        self.content = words[:, _SCORE_WORD : PREFIX_WORDS + n_features]
-        self.features = words[:, PREFIX_WORDS : PREFIX_WORDS + n_features]
+        self.content = words[:, _SCORE_WORD : _SCORE_WORD + 1 + n_features]
+        self.features = self.content[:, 1:]
 
     @classmethod
     def over(cls, words: NDArray[np.float32], n_features: int) -> RowBatch:
@@ -78,12 +106,26 @@ class RowBatch:
         return RowBatch.over(self.words[chosen], self.n_features)
 
 
-def with_node(words: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return rows that were saved before rows had a node, float32[n, row_words - 2], as rows of no named node."""
-    rows = np.insert(words, [_NODE_WORD, _NODE_WORD], np.float32(0), axis=1)
+def of_this_layout(words: NDArray[np.float32], n_features: int) -> NDArray[np.float32] | None:
+    """Return saved rows float32[n, words of a row] as rows of this layout; None where they are of no known one.
+
+    What an earlier layout did not hold is zero: not named.
+    """
+    if words.shape[1] == row_words(n_features):
+        return words
+    for wide in (2 * fields for fields in _WIDE_BEFORE):
+        if words.shape[1] == _even(wide + 2 + n_features):
+            rows = np.zeros((len(words), row_words(n_features)), np.float32)
+            rows[:, :wide] = words[:, :wide]
+            rows[:, _SCORE_WORD : _SCORE_WORD + 1 + n_features] = words[:, wide + 1 : wide + 2 + n_features]
+            _seal_all(rows)
+            return rows
+    return None
+
+
+def _seal_all(rows: NDArray[np.float32]) -> None:
     for row in rows:
         seal(memoryview(row).cast("B"))
-    return rows
 
 
 def seal(row: memoryview) -> None:

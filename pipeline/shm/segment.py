@@ -19,7 +19,7 @@ from pipeline.runtime import locks
 
 SHM_DIR = Path("/dev/shm")  # noqa: S108  where Linux keeps POSIX shared memory
 MAGIC = b"VMAFXSHM"
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 HEADER_SIZE = 128
 _HEADER = struct.Struct("<8sI16s4xQ6Q")
 

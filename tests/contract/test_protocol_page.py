@@ -33,7 +33,7 @@ def rows(name: str) -> list[list[str]]:
 def admission(tenants: tuple[str, ...] = ()) -> tuple[Admission, Settings]:
     """Take samples of 6 features, with the default limits."""
     settings = load({"VMAFX_SIDECAR_N_FEATURES": "6"})
-    return Admission(Ring.private(100, 6), Deduplicator(100, []), settings.max_line_bytes, tenants), settings
+    return Admission(Ring.private(100, 6), Deduplicator(100, []), settings.max_line_bytes, tenants=tenants), settings
 
 
 def answers(taker: Admission, settings: Settings, *lines: bytes, prefix: bytes = b"") -> list[dict[str, object]]:

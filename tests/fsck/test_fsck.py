@@ -18,6 +18,7 @@ from pipeline.runtime import control, messages, regions, saved_state
 from pipeline.runtime.control import Control, Order, Withdrawn, withdrawn_model
 from pipeline.runtime.saved_state import SavedRows, SavedState
 from pipeline.shm.ring import Ring
+from pipeline.shm.rows import RowBatch
 from tests.support.checkpoints import publish_one, reconciled, small_model
 from tests.support.rows import append
 
@@ -177,11 +178,11 @@ def test_damaged_memory_is_found(settings: config.Settings, instance: str) -> No
     ring.rows.view(np.int64)[5000 % ring.slots, 0] = 17
     assert memory_findings(instance)["ring"].endswith("are missing")
     ring.rows.view(np.int64)[5000 % ring.slots, 0] = 5000
-    ring.rows[6000 % ring.slots, -1] = np.nan
+    RowBatch.over(ring.rows, ring.n_features).features[6000 % ring.slots, -1] = np.nan
     assert "1 rows have non-finite features or a score outside 0 to 100" in memory_findings(instance)["ring"]
     reservoir, _ = regions.own_reservoir(settings, "reservoir", 64)
     reservoir.restore(ring.snapshot()[0].words[:10], 10, 1)
-    reservoir.rows[3, 12] += 1
+    RowBatch.over(reservoir.rows, 6).features[3, 0] += 1
     assert memory_findings(instance)["reservoir"] == "1 of 10 rows are incomplete"
     weights, _ = regions.own_mailbox(settings, "weights", 1000)
     weights.publish(b"no snapshot")

@@ -15,7 +15,7 @@ PREFIX = b'{"ok":true,"job_id":'
 
 def admission(stream: Stream, *tenants: str) -> Admission:
     """Take samples into the ring of a training."""
-    return Admission(stream.ring, Deduplicator(stream.ring.capacity, []), 65536, tenants)
+    return Admission(stream.ring, Deduplicator(stream.ring.capacity, []), 65536, tenants=tenants)
 
 
 def line(tenant: object, row: int, **more: object) -> bytes:

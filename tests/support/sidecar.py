@@ -190,7 +190,7 @@ class Sidecar:
 
     def fsck(self) -> list[str]:
         """Return what the verifier finds unsound."""
-        done = self.command("fsck", "--json", "--dir", str(self.checkpoints))
+        done = self.command("fsck", "--json", "--directory", str(self.checkpoints))
         assert done.returncode in {0, 1}, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         assert report["sound"] == (done.returncode == 0)
