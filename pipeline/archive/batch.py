@@ -50,12 +50,17 @@ class Batch:
     def add(self, record: Record) -> None:
         """Add the lines of a record."""
         if self._parser is None:
-            self._parser = Parser(record.lines[0])
+            line = next((line for line in record.lines if not line.isspace()), None)
+            if line is None:
+                return
+            self._parser = Parser(line)
             self.n_features = self._parser.n_features
             self._began = time.monotonic()
         origin = record.origin
         parse = self._parser.parse
         for sequence, line in enumerate(record.lines, origin.first):
+            if line.isspace():
+                continue  # forgotten
             parsed = parse(line)
             samples = self._samples(parsed.row.tenant_id, origin.arrival)
             samples.origins.append(origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,26 @@ _REQUIRED = {"job_id", "true_score"}
 
 def parquet(samples: Samples, n_features: int) -> memoryview:
     """Return samples as the bytes of a Parquet file."""
+    return _encoded(_table(samples, n_features))
+
+
+def owners(path: Path) -> Iterator[tuple[str, str | None, str | None, float]]:
+    """Yield job, tenant, source and Unix time of arrival of each sample in a file."""
+    found = pq.read_table(path, columns=["job_id", "tenant_id", "source_id", "arrival"])
+    arrival = found["arrival"].cast(pa.int64()).to_numpy() / 1e6
+    names = (found[name].to_pylist() for name in ("job_id", "tenant_id", "source_id"))
+    return zip(*names, arrival.tolist(), strict=True)
+
+
+def without(path: Path, keeps: list[bool]) -> memoryview:
+    """Return a file's bytes without the samples that are not to be kept."""
+    return _encoded(pq.read_table(path).filter(pa.array(keeps)))
+
+
+def _encoded(whole: Any) -> memoryview:
     sink = pa.BufferOutputStream()
     pq.write_table(
-        _table(samples, n_features),
+        whole,
         sink,
         compression="zstd",
         use_dictionary=[name for name in FIELDS if name not in _TYPES or name == "job_id"],

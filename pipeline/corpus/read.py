@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.corpus.archived import read_archive
 from pipeline.corpus.packed import read_npz
 from pipeline.corpus.table import COLUMNS, Corpus, CorpusError, corpus_from_columns
 from pipeline.runtime.extras import lacking
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def load_corpus(path: Path) -> Corpus:
-    """Read `.npz` or `.csv`, or `.parquet`, which needs pyarrow. Raises CorpusError."""
+    """Read `.npz` or `.csv`; `.parquet` or a sidecar's archive, a directory, need pyarrow. Raises CorpusError."""
+    if path.is_dir():
+        return read_archive(path)
     if not path.is_file():
         raise CorpusError(f"{path}: no such file")
     if path.suffix == ".npz":

@@ -39,10 +39,10 @@ def _fault(part: Part) -> str:
         return ""
     except (OSError, ValueError) as error:
         return f"{part.path.name}: {error}"
-    named = (part.ring, part.first, part.last)
-    return (
-        "" if found == named else f"{part.path.name}: holds samples {found[1]:,} to {found[2]:,} of ring {found[0]:x}"
-    )
+    ring, first, last = found
+    if ring == part.ring and part.first <= first <= last <= part.last:  # some may have been forgotten
+        return ""
+    return f"{part.path.name}: holds samples {first:,} to {last:,} of ring {ring:x}"
 
 
 def _overlaps(parts: list[Part]) -> Iterator[str]:

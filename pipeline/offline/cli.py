@@ -17,6 +17,7 @@ from pipeline.runtime.extras import lacking
 
 _ASSUMED_CLIPS, _ASSUMED_FRAMES = 4, 2
 _file = click.Path(path_type=Path, dir_okay=False)
+_corpus_path = click.Path(path_type=Path)
 _directory = click.Path(path_type=Path, file_okay=False)
 _target = click.option("--target", default="vmaf", show_default=True, type=click.Choice(TARGETS), help="Score.")
 _resamples = click.option(
@@ -29,7 +30,7 @@ _resamples = click.option(
 
 
 @click.command(epilog="Example: vmafx-sidecar train frames.parquet --val-source bikes,cars -o models")
-@click.argument("corpus_file", metavar="[CORPUS]", type=_file, required=False)
+@click.argument("corpus_file", metavar="[CORPUS]", type=_corpus_path, required=False)
 @click.option("-o", "--output", required=True, type=_directory, help="Directory of models and reports.")
 @click.option(
     "--arch", "architectures", multiple=True, default=["mlp_small"], show_default=True,
@@ -69,7 +70,7 @@ def train(
     target: str, left_out: str, loso: bool, seeds: int, seed: int, epochs: int, batch_size: int, lr: float | None,
     schedule: Literal["cosine", "plateau"], patience: int, resamples: int, assume_dims: str | None,
 ) -> None:  # fmt: skip
-    """Train networks on CORPUS (.parquet, .csv or .npz) and write them as ONNX.
+    """Train networks on CORPUS (.parquet, .csv, .npz, or a sidecar's archive) and write them as ONNX.
 
     A run that was stopped continues when it is started again.
     """
@@ -113,7 +114,7 @@ def train(
     epilog="Example: vmafx-sidecar evaluate ours.onnx theirs.onnx frames.parquet --sources bikes,cars -o report"
 )
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_file)
-@click.argument("corpus_file", metavar="CORPUS", type=_file)
+@click.argument("corpus_file", metavar="CORPUS", type=_corpus_path)
 @click.option("-o", "--output", required=True, type=_directory, help="Directory of the report.")
 @_target
 @click.option("--sources", default="", help="Only these sources, separated by commas.")

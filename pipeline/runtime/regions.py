@@ -38,10 +38,10 @@ MAILBOX_KIND = "mailbox"
 NAMES = (KIND, "journal", "ring", "lines", "names", "reservoir", "holdout", "weights", "model", "stable", "control")
 """Every region that an instance may have."""
 
-RUN = "run"
+RUN, STILL = "run", "still"
 _ENTRY = re.compile(
     rf"{PREFIX}(?P<instance>[A-Za-z0-9_-]+)-(?:"
-    rf"(?P<part>{'|'.join((*NAMES, RUN))})(?:\.lock|\.\d+\.new)?|(?:{'|'.join(ROLES)})\.(?:role\.lock|bell))"
+    rf"(?P<part>{'|'.join((*NAMES, RUN, STILL))})(?:\.lock|\.\d+\.new)?|(?:{'|'.join(ROLES)})\.(?:role\.lock|bell))"
 )
 
 
@@ -220,6 +220,11 @@ def _entries() -> Iterator[tuple[str, str, str]]:
 def role_lock(instance: str, role: str) -> str:
     """Return the name of the lock that the process of `role` has for as long as it lives."""
     return f"{name(instance, role)}.role"
+
+
+def still_lock(instance: str) -> str:
+    """Return the name of the lock that keeps every process but the monitor from starting."""
+    return name(instance, STILL)
 
 
 def run_lock(instance: str) -> str:

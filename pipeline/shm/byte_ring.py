@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import struct
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeline.shm.atomics import CACHE_LINE, STORES_IN_ORDER, AtomicInt64
@@ -134,6 +135,23 @@ class ByteRing:
     def commit(self) -> None:
         """Let the prepared record be seen."""
         self._head.store(self._prepared.load())
+
+    def blank(self, chosen: Callable[[bytes, Origin], bool]) -> int:
+        """Put spaces in the place of lines that `chosen` says yes to, and zeros where no record is; return how many."""
+        count, position = 0, self.oldest
+        while records := self.read(position, 1):
+            (record,) = records
+            size = sum(map(len, record.lines)) + len(record.lines) - 1
+            found = [chosen(line, record.origin) for line in record.lines]
+            lines = [b" " * len(line) if gone else line for line, gone in zip(record.lines, found, strict=True)]
+            self._write(position + _HEADER.size, b"\n".join(lines))
+            self._write(position + _HEADER.size + size, bytes(record.end - position - _HEADER.size - size))
+            if self._sealing.load():
+                self._seal(position, record.end)
+            count, position = count + sum(found), record.end
+        self._write(position, bytes(self.capacity - (position - self.oldest)))
+        self._prepared.store(self._head.load())
+        return count
 
     def _make_room(self, end: int) -> None:
         oldest = before = self._oldest.load()
