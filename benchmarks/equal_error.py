@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.alternatives import ALTERNATIVES
 from benchmarks.figures import Figure, at_least, not_measured
 from pipeline import data
-from pipeline.corpus.packed import read_npz
+from pipeline.corpus.read import load_corpus
 from pipeline.model.accuracy import rmse
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
@@ -126,7 +126,7 @@ def _rows(stream: Stream, chosen: slice) -> RowBatch:
 
 def _corpus() -> Stream:
     """Return the shipped corpus, clips in random order, three of its sources to judge by."""
-    corpus = read_npz(data.CORPUS)
+    corpus = load_corpus(data.CORPUS)
     rng = np.random.default_rng(0)
     sources = np.unique(corpus.source)
     judged = np.isin(corpus.source, rng.choice(sources, 3, replace=False))

@@ -143,6 +143,19 @@ def _address(text: str) -> tuple[str, int] | None:
         raise expected from None
 
 
+def parse_scale(text: str) -> tuple[float, float]:
+    """Read the ends of a scale; ValueError says what was expected."""
+    low, dash, high = text.partition("-")
+    expected = _Expected("a scale LOW-HIGH such as 1-5 or 0-100")
+    try:
+        ends = _number(0, 1e6)(low), _number(0, 1e6)(high)
+    except _Expected:
+        raise expected from None
+    if not (dash and ends[0] < ends[1]):
+        raise expected
+    return ends
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     names = tuple(sorted({part.strip().lower().rstrip(".") for part in text.split(",") if part.strip()}))
     if not all(name and name.replace("-", "").replace("_", "").replace(".", "").isalnum() for name in names):
@@ -251,6 +264,18 @@ class Settings:
     )
     fixture_target: str = _setting(
         "VMAFX_SIDECAR_FIXTURE_TARGET", "vmaf", _name, "column of the fixture with the true score"
+    )
+    target: str = _setting(
+        "VMAFX_SIDECAR_TARGET",
+        "true_score",
+        _choice("true_score", "ground_truth_score"),
+        "which score of a sample is learned; without a ground_truth_score, a sample is counted and not learned",
+    )
+    mos_range: tuple[float, float] = _setting(
+        "VMAFX_SIDECAR_MOS_RANGE",
+        "1-5",
+        parse_scale,
+        "scale of ground_truth_score, and of a fixture's mos; its ends become 0 and 100",
     )
     state_interval_s: float = _setting(
         "VMAFX_SIDECAR_STATE_INTERVAL_S",

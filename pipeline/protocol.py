@@ -31,8 +31,14 @@ class Sample(msgspec.Struct, gc=False):
     height: Any = None
 
 
-def sample_of(n_features: int | None = None, tenants: tuple[str, ...] = ()) -> type[Sample]:
-    """Return the kind of Sample that has `n_features`, and is of one of `tenants` where there are any.
+class OpinionSample(Sample, gc=False):
+    """A sample whose subjective score is read too."""
+
+    ground_truth_score: float | None = None
+
+
+def sample_of(n_features: int | None, kind: type[Sample] = Sample, tenants: tuple[str, ...] = ()) -> type[Sample]:
+    """Return a kind of Sample that has `n_features`, and is of one of `tenants` where there are any.
 
     The features are a tuple then: msgspec decodes a tuple of known length faster.
     """
@@ -41,7 +47,7 @@ def sample_of(n_features: int | None = None, tenants: tuple[str, ...] = ()) -> t
         fields.append(("features", GenericAlias(tuple, (float,) * n_features)))
     if tenants:
         fields.append(("tenant_id", Literal[tenants]))
-    return cast(type[Sample], msgspec.defstruct("Sample", fields, bases=(Sample,), gc=False, kw_only=True))
+    return cast(type[Sample], msgspec.defstruct("Sample", fields, bases=(kind,), gc=False, kw_only=True))
 
 
 class _JobOnly(msgspec.Struct):
@@ -54,6 +60,7 @@ EXPECTED = {
     "true_score": "a number from 0 to 100",
     "source_id": "a string",
     "tenant_id": "a tenant whose samples are taken here",
+    "ground_truth_score": "a number",
 }
 _decode_job = msgspec.json.Decoder(_JobOnly).decode
 _encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines

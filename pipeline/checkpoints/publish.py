@@ -12,6 +12,7 @@ from pipeline.checkpoints import checkpoint as sidecar
 from pipeline.checkpoints import counter
 from pipeline.checkpoints.checkpoint import Checkpoint, CheckpointError, Verdict
 from pipeline.checkpoints.names import HIGHEST, file_of, stem, version_of_identifier, versions
+from pipeline.model.features import Features
 from pipeline.registry import registry
 from pipeline.runtime.durable import write_durably
 
@@ -43,9 +44,12 @@ def publish(
     samples: int,
     created: str,
     base: tuple[str, str],
+    taken: Features | None = None,
     floor: int = 0,
 ) -> Checkpoint:
     """Publish `model` under the next version and return its sidecar; `base` is the base model's name and digest.
+
+    `taken` is what the base model says that it takes.
 
     The caller holds the directory (`locks.locked`). Raises OSError when the disk refuses; the directory then says
     whether the model got there. Raises CheckpointError where no version is left above `floor`.
@@ -64,6 +68,9 @@ def publish(
         state=verdict.state,
         reason=verdict.reason,
         metrics=verdict.metrics,
+        features=taken.names if taken else (),
+        feature_mean=tuple(taken.mean.tolist()) if taken else (),
+        feature_std=tuple(taken.std.tolist()) if taken else (),
     )
     write_durably(file_of(directory, version, ".onnx.sha256"), f"{digest}\n".encode(), replace=False)
     write_durably(file_of(directory, version, ".json"), sidecar.encode(checkpoint), replace=False)

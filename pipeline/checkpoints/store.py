@@ -11,6 +11,7 @@ from pipeline.checkpoints.catalogue import Digests
 from pipeline.checkpoints.checkpoint import Checkpoint, State, Verdict
 from pipeline.checkpoints.publish import publish
 from pipeline.checkpoints.reconcile import NOT_KNOWN_TO_BE_BAD, Overview, reconcile
+from pipeline.model.features import Features
 from pipeline.runtime.locks import Claim, locked
 
 _NOT_OURS = frozenset({"state"})
@@ -64,7 +65,16 @@ class Store:
             self._seen = seen
         return self.overview
 
-    def publish(self, model: bytes, verdict: Verdict, *, step: int, samples: int, base: tuple[str, str]) -> Checkpoint:
+    def publish(
+        self,
+        model: bytes,
+        verdict: Verdict,
+        *,
+        step: int,
+        samples: int,
+        base: tuple[str, str],
+        taken: Features | None = None,
+    ) -> Checkpoint:
         """Publish a model; `in_line` then does what follows from it.
 
         Raises OSError, or CheckpointError where no version is left.
@@ -79,6 +89,7 @@ class Store:
                 samples=samples,
                 created=created,
                 base=base,
+                taken=taken,
                 floor=self._floor,
             )
         self._floor = max(self._floor, made.version)

@@ -87,7 +87,8 @@ def _fixture_problem(settings: Settings) -> str:
         return ""
     from pipeline.exporter.fixture import Fixture
 
-    return Fixture(settings.fixture, settings.fixture_target, settings.n_features).problem()
+    fixture = Fixture.of(settings)
+    return fixture.problem() if fixture else ""
 
 
 def _archive_problem(settings: Settings) -> str:

@@ -6,15 +6,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline.corpus import ffmpeg
-from pipeline.corpus.pairs import Limits, Pair, Rung
+from pipeline.corpus.pairs import PRESETS, Limits, Pair, Rung
 from pipeline.corpus.score import MODELS, Scored, score
-from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
+from pipeline.corpus.table import FEATURES, CorpusError
 from pipeline.runtime.durable import write_durably
 
 
@@ -49,10 +50,17 @@ def write_parquet(path: Path, pairs: Sequence[Pair], scored: Sequence[Scored]) -
     return rows
 
 
-def _cached(pair: Pair, limits: Limits, build: str, cache: Path) -> Scored:
+def key_of(pair: Pair, limits: Limits, build: str) -> str:
+    """Return what tells this pair's scores, by this build of ffmpeg, from any other."""
     distorted = pair.distorted if isinstance(pair.distorted, Rung) else pair.distorted.identity
-    told = [pair.reference.identity, pair.reference.filter, distorted, limits, build, MODELS]
-    key = hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+    plain = {name: getattr(limits, name) for name in ("frames", "height", "yuv_size")}
+    told: list[Any] = [pair.reference.identity, pair.reference.filter, distorted, plain, build, MODELS]
+    told += [limits.measure] if limits.measure else []
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def _cached(pair: Pair, limits: Limits, build: str, cache: Path) -> Scored:
+    key = key_of(pair, limits, build)
     path = cache / pair.source / f"{pair.label}-{key}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Scored)
@@ -75,12 +83,13 @@ def _table(clip: int, pair: Pair, scored: Scored) -> pa.Table:
         "source": pa.array([pair.source] * n),
         "codec": pa.array([rung.codec] * n),
         "crf": pa.array([rung.crf] * n, pa.int16()),
+        "preset": pa.array([PRESETS.get(rung.codec, "")] * n),
         "width": pa.array([scored.width] * n, pa.int16()),
         "height": pa.array([scored.height] * n, pa.int16()),
         "bytes": pa.array([scored.bytes] * n, pa.int64()),
         "frame": pa.array(range(n), pa.int32()),
     }
-    return pa.table(constants | {name: pa.array(scored.columns[name], pa.float32()) for name in (*FEATURES, *TARGETS)})
+    return pa.table(constants | {name: pa.array(values, pa.float32()) for name, values in scored.columns.items()})
 
 
 def default_jobs() -> int:

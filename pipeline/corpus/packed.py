@@ -5,7 +5,7 @@ Names are an index into a table of names.
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.corpus.table import FEATURES, Corpus, CorpusError, corpus_from_columns
+from pipeline.corpus.table import Corpus, CorpusError, converted
+from pipeline.model.features import default_names
 
-_NAMES = ("source", "codec", "part")
+_TEXTS = ("source", "codec", "part")
+_NAMES = "_names"  # what the array of the names of a text is called after it
 
 
 def pack(corpus: Corpus, stream: Sequence[str], judge: Sequence[str], every: int, seed: int) -> Corpus:
@@ -42,34 +44,70 @@ def _order(corpus: Corpus, random: np.random.Generator) -> np.ndarray[tuple[int]
 def write_npz(path: Path, corpus: Corpus) -> None:
     """Write `corpus`, compressed."""
     arrays: dict[str, npt.NDArray[Any]] = {"features": corpus.features, **corpus.targets}
-    for name in _NAMES:
-        names, index = np.unique(getattr(corpus, name), return_inverse=True)
-        arrays |= {name: index.astype(np.uint16), f"{name}_names": names}
+    texts = {name: getattr(corpus, name) for name in _TEXTS}
+    if "preset" in corpus.details:
+        texts["preset"] = corpus.details["preset"]
+    for name, values in texts.items():
+        names, index = np.unique(values, return_inverse=True)
+        arrays |= {name: index.astype(np.uint16), f"{name}{_NAMES}": names}
+    if "crf" in corpus.details:
+        arrays["crf"] = corpus.details["crf"]
     arrays |= {"clip_id": corpus.clip.astype(np.uint32), "frame": corpus.frame.astype(np.uint32)}
+    arrays["feature_names"] = np.array(corpus.names, np.str_)
     np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
-def read_npz(path: Path) -> Corpus:
-    """Read what `write_npz` wrote, with pickles refused. Raises CorpusError."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise CorpusError(f"{path}: not a corpus in .npz format: {error}") from error
-    return corpus_from_columns(_columns(arrays, path), path)
+class PackedTable:
+    """What `write_npz` wrote, with pickles refused.
 
+    Without `feature_names`, as files were before, six features are libvmaf's and others are counted.
+    """
 
-def _columns(arrays: dict[str, npt.NDArray[Any]], path: Path) -> dict[str, npt.NDArray[Any]]:
-    features = arrays.pop("features", np.empty(0))
-    if features.ndim != 2 or features.shape[1] != len(FEATURES):
-        raise CorpusError(f"{path}: features has shape {features.shape}, expected (rows, {len(FEATURES)})")
-    names = {name: arrays.pop(f"{name}_names", np.empty(0)) for name in _NAMES}
-    for name, array in arrays.items():
-        if array.shape != (len(features),):
-            raise CorpusError(f"{path}: {name} has shape {array.shape}, expected ({len(features)},)")
-    for name in _NAMES:
+    scaled = True
+
+    def __init__(self, path: Path) -> None:
+        """Read the file. Raises CorpusError."""
+        self.name = str(path)
         try:
-            arrays[name] = names[name][arrays[name]]
-        except (KeyError, IndexError) as error:
-            raise CorpusError(f"{path}: {name} does not index {name}_names") from error
-    return arrays | dict(zip(FEATURES, features.T, strict=True))
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                self._arrays = dict(archive)
+        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            raise CorpusError(f"{path}: not a corpus in .npz format: {error}") from error
+        self._matrix = self._arrays.pop("features", np.empty(0))
+        if self._matrix.ndim != 2:
+            raise CorpusError(f"{path}: features has shape {self._matrix.shape}, expected (rows, features)")
+        width = self._matrix.shape[1]
+        names = self._arrays.pop(f"feature{_NAMES}", np.array(default_names(width), np.str_))
+        self.features = tuple(map(str, names.tolist())) if names.ndim == 1 else ()
+        if len(set(self.features)) != width:
+            raise CorpusError(f"{path}: features has {width} columns, feature_names {len(set(self.features))} names")
+        self._texts = {name: self._arrays.pop(f"{name}{_NAMES}") for name in self._texts_there()}
+        for name, array in self._arrays.items():
+            if array.shape != (len(self._matrix),):
+                raise CorpusError(f"{path}: {name} has shape {array.shape}, expected ({len(self._matrix)},)")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The features, then the other arrays."""
+        return (*self.features, *(name for name in self._arrays if name not in self.features))
+
+    def read(self, kinds: Mapping[str, type]) -> dict[str, npt.NDArray[Any]]:
+        """Return columns by name, each as float32, int64 or str. Raises CorpusError."""
+        return {name: converted(self._column(name), name, kind, self.name) for name, kind in kinds.items()}
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        if name in self.features:
+            column: npt.NDArray[Any] = self._matrix[:, self.features.index(name)]
+            return column
+        array = self._arrays[name]
+        if name not in self._texts:
+            values: npt.NDArray[Any] = array
+            return values
+        try:
+            text: npt.NDArray[Any] = self._texts[name][array]
+        except IndexError as error:
+            raise CorpusError(f"{self.name}: {name} does not index {name}{_NAMES}") from error
+        return text
+
+    def _texts_there(self) -> list[str]:
+        return [name for name in (*_TEXTS, "preset") if f"{name}{_NAMES}" in self._arrays]

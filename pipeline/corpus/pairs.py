@@ -38,6 +38,8 @@ class Limits:
     height: int
     yuv_size: str
     """WIDTHxHEIGHT of raw YUV (yuv420p), which does not say it itself."""
+    measure: tuple[str, ...] = ()
+    """What libvmaf computes beside its model's features."""
 
 
 @dataclass(frozen=True)

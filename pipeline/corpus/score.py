@@ -1,6 +1,7 @@
 """Encode a reference and score it: libvmaf's features and three scores, in one pass over the frames."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def score(pair: Pair, limits: Limits, directory: Path) -> Scored:
     else:
         distorted = directory / "distorted.mkv"
         _lossless(pair.distorted, limits, distorted)
-    columns = _compare(distorted, width, height, directory)
+    columns = _compare(distorted, width, height, limits.measure, directory)
     return Scored(columns, width, height, distorted.stat().st_size)
 
 
@@ -59,15 +60,23 @@ def _encode(rung: Rung, directory: Path) -> Path:
     return output
 
 
-def _compare(distorted: Path, width: int, height: int, directory: Path) -> dict[str, list[float]]:
-    """Run libvmaf: first input distorted, second reference, both at the reference's size."""
+def _compare(
+    distorted: Path, width: int, height: int, measure: Sequence[str], directory: Path
+) -> dict[str, list[float]]:
+    """Run libvmaf: first input distorted, second reference, both at the reference's size.
+
+    Where it is to measure more, all that it logs beside the usual columns follows them, under its own names.
+    """
     clock = "format=yuv420p,settb=AVTB,setpts=N/25/TB"
+    features = f":feature='{'|'.join(f'name={name}' for name in measure)}'" if measure else ""
     graph = (
         f"[0:v]scale={width}:{height}:flags=bicubic,{clock}[d];[1:v]{clock}[r];[d][r]"
-        f"libvmaf=model='{MODELS}':log_fmt=json:log_path=scores.json:n_threads=1:shortest=1"
+        f"libvmaf=model='{MODELS}'{features}:log_fmt=json:log_path=scores.json:n_threads=1:shortest=1"
     )
     ffmpeg.run(["-i", distorted.name, "-i", "reference.mkv", "-lavfi", graph, "-f", "null", "-"], directory)
     frames: list[dict[str, Any]] = msgspec.json.decode((directory / "scores.json").read_bytes())["frames"]
     if not frames:
         raise CorpusError("libvmaf scored no frame")
-    return {column: [frame["metrics"][key] for frame in frames] for key, column in _METRICS.items()}
+    logged = [key for key in frames[0]["metrics"] if key not in _METRICS] if measure else []
+    columns = _METRICS | {key: key for key in logged}
+    return {column: [frame["metrics"][key] for frame in frames] for key, column in columns.items()}

@@ -18,7 +18,9 @@ from pipeline.exporter.gate_inputs import GateInputs
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
+from pipeline.exporter.taken import taken_by_base
 from pipeline.model.errors import UnusableModel
+from pipeline.model.features import Features
 from pipeline.model.graph import BaseModel
 from pipeline.runtime.control import Control, Orders
 from pipeline.runtime.messages import TrainerSnapshot
@@ -92,12 +94,22 @@ class Jobs:
             step=snapshot.step,
             samples=snapshot.samples,
             base=(base.name, base.digest),
+            taken=self._taken(base),
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         try:
             return self.upkeep()
         except (OSError, TimeoutError) as error:
             return replace(self._store.overview, problems=(error,))
+
+    def _taken(self, base: BaseModel) -> Features | None:
+        """Return what the base model says that it takes; None where it says nothing, or its file says it no more."""
+        try:
+            taken = taken_by_base(self._settings.base_model, base.n_features)
+        except UnusableModel as error:
+            self._log.warning("feature_names_unknown", reason=str(error))
+            return None
+        return taken if taken.named else None
 
     def _in_force(self) -> Control:
         """Return what operators have ordered. Raises ControlError or OSError where that cannot be known."""

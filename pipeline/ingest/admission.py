@@ -20,7 +20,8 @@ from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.names import Owner, Owners
-from pipeline.protocol import Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
+from pipeline.ingest.opinions import Opinions
+from pipeline.protocol import OpinionSample, Refusal, Sample, accepted, job_id_of, refusal, refused, sample_of
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 
@@ -40,16 +41,20 @@ class Admission:
         resends: Deduplicator,
         max_line_bytes: int,
         owners: Owners | None = None,
+        opinions: Opinions | None = None,
         *,
         tenants: tuple[str, ...] = (),
         copies: Copies | None = None,
     ) -> None:
+        """Take the true scores of messages, or their subjective ones."""
         self._ring, self._copies = ring, copies
         self._resends = resends
         self.owners = owners or Owners()
         self._max_line_bytes = max_line_bytes
-        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, tenants)).decode
-        self._decode_any = msgspec.json.Decoder(sample_of(tenants=tenants)).decode
+        kind = OpinionSample if opinions else Sample
+        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, kind, tenants)).decode
+        self._decode_any = msgspec.json.Decoder(sample_of(None, kind, tenants)).decode
+        self._opinions = opinions
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._keys = SampleKeys(1 + ring.n_features)
         # Of the samples that are taken and not stored yet.
@@ -78,7 +83,7 @@ class Admission:
             return self._refuse(Refusal("too_long", f"message: longer than {self._max_line_bytes} bytes"), None)
         try:
             jobs = self._take(map(self._decode, BytesIO(block)))
-        except (*_UNREADABLE, *_MISFIT):
+        except (*_UNREADABLE, *_MISFIT, Refusal):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
         self._lines.append(block)
         return accepted(prefix, jobs)
@@ -95,14 +100,18 @@ class Admission:
             jobs = self._take([sample])
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
+        except Refusal as unlearnable:
+            return self._refuse(unlearnable, sample.job_id)
         self._lines.append(line)
         return accepted(prefix, jobs)
 
     def _take(self, samples: Iterable[Sample]) -> list[str]:
         """Take all samples, or none; return their jobs.
 
-        Raises what decoding raises for a line, and what struct raises for a misfit.
+        Raises what decoding raises for a line, what struct raises for a misfit, and Refusal.
         """
+        if self._opinions:
+            samples = list(samples)
         pack = self._pack
         jobs: list[str] = []
         scores: list[float] = []
@@ -120,6 +129,8 @@ class Admission:
                 owned.append(before + len(jobs))
                 owners.append((node, tenant, codec, height))
             jobs.append(sample.job_id)
+        if self._opinions:
+            scores = self._opinions.scores(samples)
         self._jobs += jobs
         self._scores += scores
         self._features += features

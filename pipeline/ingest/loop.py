@@ -8,6 +8,7 @@ from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
 from pipeline.ingest.names import CAPACITY, Owners
+from pipeline.ingest.opinions import Opinions
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
@@ -28,10 +29,17 @@ def serve(process: Process[IngestReport]) -> None:
     process.saved.forget()
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
+    opinions = Opinions(settings.mos_range) if settings.target == "ground_truth_score" else None
     answers = AnswerPrefix(process.board, settings.checkpoint_dir)
-    copies = _copies(process, ring, answers)
-    tenants = settings.tenants
-    admission = Admission(ring, resends, settings.max_line_bytes, names.owners, tenants=tenants, copies=copies)
+    admission = Admission(
+        ring,
+        resends,
+        settings.max_line_bytes,
+        names.owners,
+        opinions,
+        tenants=settings.tenants,
+        copies=_copies(process, ring, answers),
+    )
     listener = obtain(settings)
     server = Server(settings, listener, admission, answers)
     server.wake_for(process.bell)

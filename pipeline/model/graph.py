@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from pipeline.model.signature import input_widths, output_name
 from pipeline.model.trainable import trained_tensors
 
 __all__ = ["BaseModel", "Parameter", "UnusableModel", "load_base_model", "parse_base_model"]
+
+_TARGET = "vmafx_sidecar_target"
 
 MAX_BYTES = 64 << 20
 """Largest model file that is read. The tiny models have 2 to 40 kB."""
@@ -78,6 +81,12 @@ class BaseModel:
     def vector(self) -> npt.NDArray[np.float32]:
         """Return a copy of the base model's own weights, float32[n_parameters]."""
         return self._vector.copy()
+
+    def aimed_at(self, target: str) -> Self:
+        """Return the same graph and weights with a note of what they learn: another base model, by its digest."""
+        proto = ModelProto.FromString(self.serialized)
+        proto.metadata_props.add(key=_TARGET, value=target)
+        return type(self)(proto, self.name)
 
     def with_weights(self, vector: npt.ArrayLike) -> bytes:
         """Return the ONNX file with these weights, float32[n_parameters]; all other bytes are those of `serialized`."""

@@ -7,14 +7,21 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from pipeline.model.errors import UnusableModel
+from pipeline.model.features import Features, features_of
 
 _ERROR = 3  # severity from which ONNX Runtime logs
+
+
+def taken_by(path: Path) -> Features:
+    """Return what the model at `path` takes; raises UnusableModel."""
+    return features_of(path, OnnxModel(path).inputs)
 
 
 class OnnxModel:
     """An ONNX Runtime session that takes flat feature vectors and gives flat scores.
 
-    The inputs, in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is run row by row.
+    The `inputs`, (name, width) in graph order, are slices of the feature vector; a model whose batch is fixed at 1 is
+    run row by row.
     One thread: these models are too small for two, and the node needs the others.
     """
 
@@ -33,7 +40,7 @@ class OnnxModel:
         if any(len(value.shape) != 2 or not isinstance(value.shape[1], int) for value in inputs):
             shapes = ", ".join(f"{value.name} {value.shape}" for value in inputs)
             raise UnusableModel(name, f"inputs {shapes}; expected (batch, n_features)")
-        self._names = [value.name for value in inputs]
+        self.inputs: tuple[tuple[str, int], ...] = tuple((value.name, value.shape[1]) for value in inputs)
         self._bounds = np.cumsum([value.shape[1] for value in inputs])
         self._one_by_one = any(value.shape[0] == 1 for value in inputs)
 
@@ -59,6 +66,6 @@ class OnnxModel:
 
     def _run(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         parts = np.split(features, self._bounds[:-1], axis=1)
-        feed = {name: np.ascontiguousarray(part) for name, part in zip(self._names, parts, strict=True)}
+        feed = {name: np.ascontiguousarray(part) for (name, _), part in zip(self.inputs, parts, strict=True)}
         output: npt.NDArray[np.float32] = self._session.run(None, feed)[0]
         return output.reshape(len(features))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.data import BASE_MODEL, CORPUS
+from pipeline.model.mos import SUBJECTIVE
 from pipeline.node.policy import Policy
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @click.option("--corpus", "corpus_file", type=_FILE, default=CORPUS, help="Scored frames.  [default: the bundled ones]")
 @click.option("--target", default="vmaf_phone", show_default=True, help="The corpus's column to send as true score.")
 @click.option(
+    "--ground-truth", default="", type=click.Choice(["", *SUBJECTIVE]), show_choices=False,
+    help="Column to send as ground_truth_score where it is known: mos or ground_truth_score, on the scale "
+    "VMAFX_SIDECAR_MOS_RANGE.",
+)  # fmt: skip
+@click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), default=100.0, show_default=True, help="Frames a second."
 )
 @click.option("--samples", type=_POSITIVE, help="Stop after so many frames.  [default: the whole corpus]")
@@ -56,6 +62,7 @@ def feed(
     base_model: Path | None,
     corpus_file: Path,
     target: str,
+    ground_truth: str,
     rate: float,
     samples: int | None,
     loop: bool,
@@ -65,22 +72,24 @@ def feed(
 ) -> None:
     """Send scored frames as an encoder node does, and use the checkpoints that come of it.
 
+    The columns that the base model's .json names are sent, as it takes them.
+
     Of a corpus with a part to judge by, only the part to stream is sent. Where the sidecar is slower, or away, it
     waits. Ctrl-C or SIGTERM stops it.
 
     Exits with 0 when stopped or when every frame was accepted, else with 1.
     """
     from pipeline import config
-    from pipeline.corpus.read import load_corpus
+    from pipeline.corpus.read import load_corpus, of_models
     from pipeline.corpus.table import CorpusError
     from pipeline.model.errors import UnusableModel
+    from pipeline.model.runtime import taken_by
     from pipeline.node.fake_node import FakeNode, NodeOptions
     from pipeline.runtime import logs
     from pipeline.runtime.lifecycle import StopFlag
 
     try:
         settings = config.load()
-        corpus = load_corpus(corpus_file)
         options = NodeOptions(
             socket=socket or settings.socket,
             checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
@@ -88,7 +97,11 @@ def feed(
             policy=policy,
             connections=connections,
             window=window,
+            ground_truth=ground_truth,
+            mos_range=settings.mos_range,
         )
+        taken = of_models([taken_by(options.base_model)])
+        corpus = load_corpus(corpus_file, taken, filter(None, (target, ground_truth)), settings.mos_range)
         logs.configure(settings)
         node = FakeNode(corpus.only("stream") if "stream" in corpus.part else corpus, target, options)
     except (config.ConfigError, CorpusError, UnusableModel) as error:

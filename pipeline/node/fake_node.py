@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
-from pipeline.corpus.table import Corpus
+from pipeline.corpus.table import Corpus, CorpusError
 from pipeline.model.accuracy import rmse
 from pipeline.model.errors import UnusableModel
+from pipeline.model.features import features_of
+from pipeline.model.mos import FIVE_GRADES, Scale, from_hundred
 from pipeline.node.feedback import LOCK_STEP, FeedbackClient
 from pipeline.node.model import NodeModel
 from pipeline.node.policy import LATEST_STABLE
@@ -39,6 +42,8 @@ class NodeOptions:
     policy: str = LATEST_STABLE
     connections: int = 1
     window: int = LOCK_STEP
+    ground_truth: str = ""
+    mos_range: Scale = FIVE_GRADES
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,15 @@ class Counts:
 class FakeNode:
     """One client per connection, one watcher, and the frames of ``corpus`` with their scores of ``target``.
 
-    Raises `CorpusError` where the corpus has no such target, `UnusableModel` where the base model cannot be used.
+    Raises `CorpusError` where the corpus has no such target, or not what the base model takes, and `UnusableModel`
+    where the base model cannot be used.
     """
 
     def __init__(self, corpus: Corpus, target: str, options: NodeOptions) -> None:
-        self._corpus = corpus
+        self._corpus = corpus = corpus.with_score(target)
         self._scores = corpus.target(target)
+        self._opinions = corpus.target(options.ground_truth) if options.ground_truth else np.full(len(corpus), np.nan)
+        self._mos_range = options.mos_range
         self._target = target
         self._lanes = options.connections
         self._run = uuid.uuid4().hex[:12]
@@ -71,7 +79,7 @@ class FakeNode:
         self.watcher = CheckpointWatcher(
             options.checkpoint_dir, options.base_model, options.policy, on_swap=self._note_swap
         )
-        self._check_width(options.base_model)
+        self._inputs = self._made_for(options.base_model)
         self._clients = [
             FeedbackClient(options.socket, window=options.window, on_checkpoint=self.watcher.hint)
             for _ in range(options.connections)
@@ -119,14 +127,21 @@ class FakeNode:
             client.close(max(0.0, give_up - time.monotonic()))
         self.watcher.close()
 
-    def _check_width(self, base_model: Path) -> None:
-        expected, found = self._corpus.features.shape[1], self.watcher.model.session.n_features
-        if found != expected:
+    def _made_for(self, base_model: Path) -> npt.NDArray[np.float32]:
+        """Return what the model takes of each frame, which is what a sidecar is sent."""
+        try:
+            return self._corpus.inputs(features_of(base_model, self.watcher.model.session.inputs))
+        except (CorpusError, UnusableModel):
             self.watcher.close()
-            raise UnusableModel(str(base_model), f"takes {found} features, the corpus has {expected}")
+            raise
+
+    def _opinion(self, row: int) -> float | None:
+        """Return the clip's subjective score on its own scale; None where it has none."""
+        opinion = float(self._opinions[row])
+        return None if np.isnan(opinion) else from_hundred(opinion, self._mos_range)
 
     def _send(self, client: FeedbackClient, row: int) -> None:
-        features = self._corpus.features[row : row + 1]
+        features = self._inputs[row : row + 1]
         self._sent += 1
         client.send(
             features[0],
@@ -134,6 +149,7 @@ class FakeNode:
             job_id=f"{self._run}-{self._sent}",
             predicted_score=float(self.watcher.predict(features)[0]),
             source_id=f"{self._corpus.source[row]}/{self._corpus.clip[row]}",
+            ground_truth_score=self._opinion(row),
             codec=str(self._corpus.codec[row]),
             vmaf_model=self._target,
             node_id="fake-node",
@@ -156,4 +172,4 @@ class FakeNode:
     def _error(self, model: NodeModel, rows: list[int]) -> float | None:
         if not rows:
             return None
-        return round(rmse(model.predict(np.ascontiguousarray(self._corpus.features[rows])), self._scores[rows]), 3)
+        return round(rmse(model.predict(np.ascontiguousarray(self._inputs[rows])), self._scores[rows]), 3)

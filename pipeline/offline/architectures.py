@@ -1,9 +1,7 @@
-"""The networks that can be trained: six features in, ReLU layers, one score out."""
+"""The networks that can be trained: features in, ReLU layers, one score out."""
 
 import math
 from itertools import pairwise
-
-from pipeline.corpus.table import FEATURES
 
 ARCHITECTURES: dict[str, tuple[int, ...]] = {
     "linear": (),
@@ -16,16 +14,16 @@ ARCHITECTURES: dict[str, tuple[int, ...]] = {
 """Hidden widths by name. The first three are those of the platform's record ADR-0203, the others of ADR-0685."""
 
 
-def widths(architecture: str) -> tuple[int, ...]:
+def widths(architecture: str, n_features: int) -> tuple[int, ...]:
     """Return the widths of all layers, input and output included."""
-    return (len(FEATURES), *ARCHITECTURES[architecture], 1)
+    return (n_features, *ARCHITECTURES[architecture], 1)
 
 
-def n_parameters(architecture: str) -> int:
+def n_parameters(architecture: str, n_features: int) -> int:
     """Return how many weights and biases train."""
-    return sum(before * after + after for before, after in pairwise(widths(architecture)))
+    return sum(before * after + after for before, after in pairwise(widths(architecture, n_features)))
 
 
 def learning_rate(architecture: str) -> float:
     """Return a first learning rate for Adam: 0.01 up to 16 wide, then falling with the root of the width."""
-    return 0.01 * min(1.0, math.sqrt(16 / max(widths(architecture)[1:])))
+    return 0.01 * min(1.0, math.sqrt(16 / max((*ARCHITECTURES[architecture], 1))))

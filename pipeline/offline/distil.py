@@ -21,7 +21,7 @@ _WATCHED = 4096  # rows, drawn apart, by which students are compared
 
 @dataclass(frozen=True)
 class Lessons:
-    """What students learn from: features float32[n, 6] and scores float32[n]."""
+    """What students learn from: features float32[n, k] and scores float32[n]."""
 
     features: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ def lessons(committee: Fit, members: Sequence[Member], corpus_features: npt.NDAr
 
 
 def _mixtures(seen: npt.NDArray[np.float32], n: int, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return [n, 6] of points between two rows each, with noise, so that some lie a little outside of all rows."""
+    """Return [n, k] of points between two rows each, with noise, so that some lie a little outside of all rows."""
     one, other = seen[random.integers(len(seen), size=(2, n))]
     share, spread = random.random((2, n, 1))
     noise = _SPREAD * spread * seen.std(axis=0) * random.standard_normal((n, seen.shape[1]))
@@ -64,7 +64,7 @@ def _mixtures(seen: npt.NDArray[np.float32], n: int, random: np.random.Generator
 
 @torch.no_grad()
 def _asked(committee: Fit, members: slice, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return float32[n] for rows [n, 6]: the mean of what some members say, without the lowest and highest quarter."""
+    """Return float32[n] for rows [n, k]: the mean of what some members say, without the lowest and highest quarter."""
     said, _ = committee.predict(members, torch.from_numpy(rows)).sort(0)
     quarter = len(said) // 4
     middle: npt.NDArray[np.float32] = (SCALE * said[quarter : len(said) - quarter].mean(0)).float().numpy()

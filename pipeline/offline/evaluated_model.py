@@ -2,33 +2,22 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.corpus.table import FEATURES, Corpus
-from pipeline.model.errors import UnusableModel
+from pipeline.corpus.table import Corpus
+from pipeline.model.features import features_of
 from pipeline.model.runtime import OnnxModel
 
 if TYPE_CHECKING:
     from pipeline.offline.trained_model import Trained
 
 _WARM_UP, _TIMED = 200, 2000
-
-_six = msgspec.Meta(min_length=len(FEATURES), max_length=len(FEATURES))
-_Six = Annotated[list[float], _six]
-_SixPositive = Annotated[list[Annotated[float, msgspec.Meta(gt=0)]], _six]
-
-
-class _Scaling(msgspec.Struct):
-    """What a sidecar may say of standardisation that is left to the caller (absent: the graph does it)."""
-
-    feature_mean: _Six = msgspec.field(default_factory=lambda: [0.0] * len(FEATURES))
-    feature_std: _SixPositive = msgspec.field(default_factory=lambda: [1.0] * len(FEATURES))
+_ROWS_AT_A_TIME = 65536  # so that a model's inputs never double the memory of a large corpus
 
 
 @dataclass(frozen=True)
@@ -43,19 +32,14 @@ class EvaluatedModel:
 
 
 def run(path: Path, corpus: Corpus) -> EvaluatedModel:
-    """Run the model at `path` over `corpus`; raises UnusableModel.
-
-    Where the `.json` beside it has `feature_mean` and `feature_std`, features are standardised first.
-    """
+    """Run the model at `path` over `corpus`, on its features by name; raises UnusableModel or CorpusError."""
     model = OnnxModel(path)
-    if model.n_features != len(FEATURES):
-        raise UnusableModel(path.name, f"takes {model.n_features} features; a corpus has {len(FEATURES)}")
-    scaling = _scaling(path)
-    features = (corpus.features - np.array(scaling.feature_mean)) / np.array(scaling.feature_std)
+    taken = features_of(path, model.inputs)
     external = path.with_name(path.name + ".data")
     size = path.stat().st_size + (external.stat().st_size if external.exists() else 0)
-    predicted = model.predict(features.astype(np.float32))
-    return EvaluatedModel(path.stem, predicted, *_latency(model, corpus.features[:1]), size)
+    blocks = (corpus.rows(slice(i, i + _ROWS_AT_A_TIME)) for i in range(0, len(corpus), _ROWS_AT_A_TIME))
+    predicted = np.concatenate([model.predict(block.inputs(taken)) for block in blocks])
+    return EvaluatedModel(path.stem, predicted, *_latency(model, corpus.rows(slice(1)).inputs(taken)), size)
 
 
 def out_of_fold(name: str, folds: "Sequence[Trained]", corpus: Corpus) -> EvaluatedModel:
@@ -73,8 +57,23 @@ def out_of_fold(name: str, folds: "Sequence[Trained]", corpus: Corpus) -> Evalua
     )
 
 
+def by_clip(models: Sequence[EvaluatedModel], corpus: Corpus, target: str) -> tuple[list[EvaluatedModel], Corpus]:
+    """Return models and corpus with one row for each clip whose score is known: the mean prediction of its frames."""
+    _, first = np.unique(corpus.clip, return_index=True)
+    known = np.isfinite(corpus.target(target)[first])
+    pooled = [replace(model, predicted=mean_by_clip(model.predicted, corpus.clip)[known]) for model in models]
+    return pooled, corpus.rows(first[known])
+
+
+def mean_by_clip(values: npt.NDArray[np.float32], clip: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the mean of the values [n] of each clip, in the order of the clips' numbers."""
+    _, number = np.unique(clip, return_inverse=True)
+    means: npt.NDArray[np.float32] = (np.bincount(number, values) / np.bincount(number)).astype(np.float32)
+    return means
+
+
 def _latency(model: OnnxModel, row: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Return the median and the 95th percentile of the time for one row [1, 6], in microseconds."""
+    """Return the median and the 95th percentile of the time for one row [1, n], in microseconds."""
     taken = np.empty(_WARM_UP + _TIMED)
     for i in range(len(taken)):
         started = time.perf_counter_ns()
@@ -82,13 +81,3 @@ def _latency(model: OnnxModel, row: npt.NDArray[np.float32]) -> tuple[float, flo
         taken[i] = time.perf_counter_ns() - started
     p50, p95 = np.quantile(taken[_WARM_UP:], [0.5, 0.95]) / 1000
     return float(p50), float(p95)
-
-
-def _scaling(path: Path) -> _Scaling:
-    sidecar = path.with_suffix(".json")
-    try:
-        return msgspec.json.decode(sidecar.read_bytes(), type=_Scaling)
-    except FileNotFoundError:
-        return _Scaling()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UnusableModel(path.name, f"{sidecar.name} beside it: {error}") from None

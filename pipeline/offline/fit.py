@@ -43,6 +43,15 @@ class Recipe:
     """Epochs without a better validation error, after which a member stops."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: weights [members, parameters], mean and standard deviation [members, k] of features."""
+
+    weights: Tensor
+    mean: Tensor
+    std: Tensor
+
+
 class Adam:
     """Adam with decoupled weight decay (Kingma & Ba 2015, Loshchilov & Hutter 2019), a rate for each member."""
 
@@ -71,14 +80,19 @@ class Fit:
         features: npt.NDArray[np.float32],
         scores: npt.NDArray[np.float32],
         recipe: Recipe,
+        begin: Start | None = None,
     ) -> None:
-        """Prepare to train on features [n, 6] and scores [n]; the members' rows index both."""
+        """Prepare to train on features [n, k] and scores [n], which the members' rows index, from random weights.
+
+        Or from the weights of `begin`, one row a member, with the standardisation that they were trained with.
+        """
         self._ensemble, self._members, self._recipe = ensemble, members, recipe
-        self.mean, self.std = (torch.stack(side) for side in zip(*map(_moments(features), members), strict=True))
+        moments = zip(*map(_moments(features), members), strict=True)
+        self.mean, self.std = (begin.mean, begin.std) if begin else (torch.stack(side) for side in moments)
         self._features, self._scores = torch.from_numpy(features), torch.from_numpy(scores).double() / SCALE
         self._watched = self._draw([member.validation for member in members], 0, _VALIDATION_ROWS)
         self._steps = max(1, max(len(member.training) for member in members) // recipe.batch_size)
-        self.weights = ensemble.initial([member.seed for member in members])
+        self.weights = begin.weights.clone() if begin else ensemble.initial([member.seed for member in members])
         self.best = self.weights.clone()
         self.error = torch.full((len(members),), torch.inf, dtype=torch.float64)
         self.waited = torch.zeros(len(members))
@@ -97,7 +111,7 @@ class Fit:
         return {**own, "first": self.adam.first, "second": self.adam.second}
 
     def predict(self, members: slice, features: Tensor) -> Tensor:
-        """Return float64 [members, n]: the scores / SCALE that some members' best weights give to features [n, 6]."""
+        """Return float64 [members, n]: the scores / SCALE that some members' best weights give to features [n, k]."""
         inputs = (features - self.mean[members, None]) / self.std[members, None]
         return self._ensemble.predict(self.best[members], inputs)
 
@@ -149,7 +163,7 @@ class Fit:
 
 
 def _moments(features: npt.NDArray[np.float32]) -> Callable[[Member], tuple[Tensor, Tensor]]:
-    """Return a function from a member to mean and standard deviation [6] of its training rows."""
+    """Return a function from a member to mean and standard deviation [k] of its training rows."""
 
     def moments(member: Member) -> tuple[Tensor, Tensor]:
         own = features[member.training].astype(np.float64)

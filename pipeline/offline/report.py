@@ -95,8 +95,8 @@ def _with_intervals(
     order = np.argsort(clip[rows], kind="stable")
     clips = np.split(order, np.flatnonzero(np.diff(clip[rows][order])) + 1)
     random = np.random.default_rng(seed)
-    drawn = [_redraw(clips, random) for _ in range(resamples)]
     values = agreement(predicted, score, FIGURES)
+    drawn = (_redraw(clips, random) for _ in range(resamples if len(clips) > 1 else 0))  # one clip tells no spread
     samples = [agreement(predicted[index], score[index], FIGURES) for index in drawn]
     return {name: _figure(value, np.array([sample[name] for sample in samples])) for name, value in values.items()}
 

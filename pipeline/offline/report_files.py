@@ -47,9 +47,14 @@ def write_report(
     pictures = {
         "scatter": _scatter(models, corpus, target),
         "bands": _error_by_band(models, corpus, target),
+        "sources": _correlation_by_source(reports),
     }
     _write_json(output / f"{name}.json", reports)
-    shown = {"predictions against scores": pictures["scatter"], "error by band of the score": pictures["bands"]}
+    shown = {
+        "predictions against scores": pictures["scatter"],
+        "error by band of the score": pictures["bands"],
+        "correlation by source, with its 95 % interval": pictures["sources"],
+    }
     title = f"{target}: {', '.join(model.name for model in models)}"
     write_durably(output / f"{name}.html", _page(title, reports, shown).encode())
     for picture, png in pictures.items():
@@ -159,6 +164,22 @@ def _error_by_band(models: Sequence[EvaluatedModel], corpus: Corpus, target: str
     panel.set(
         xlabel=target, ylabel="RMSE", yscale="log", xticks=np.arange(len(names)) + 0.4 - width / 2, xticklabels=names
     )
+    panel.legend()
+    return _png(figure)
+
+
+def _correlation_by_source(reports: Sequence[Report]) -> bytes:
+    """Draw PLCC within each source, and its interval, a point for each model."""
+    figure = Plot(figsize=(7, 3.4), layout="constrained")
+    panel = figure.subplots()
+    for i, report in enumerate(reports):
+        sources = [group for group in report.groups if group.kind == "source"]
+        places = np.arange(len(sources)) + 0.6 * (i + 0.5) / len(reports)
+        found = [group.figures["plcc"] for group in sources]
+        panel.vlines(places, [each.low for each in found], [each.high for each in found], f"C{i % 10}", linewidth=1)
+        panel.plot(places, [each.value for each in found], "o", color=f"C{i % 10}", markersize=3, label=report.model)
+        panel.set(ylabel="PLCC", xticks=np.arange(len(sources)) + 0.3)
+        panel.set_xticklabels([group.name for group in sources], rotation=60, ha="right")
     panel.legend()
     return _png(figure)
 

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from pipeline.corpus.table import FEATURES, Corpus
+from pipeline.corpus.table import Corpus
 from pipeline.model.accuracy import FIGURES, agreement
+from pipeline.model.mos import SUBJECTIVE
 from pipeline.model.operators import IR_VERSION, OPSET
 from pipeline.model.runtime import OnnxModel
+from pipeline.offline.evaluated_model import mean_by_clip
 from pipeline.offline.fit import Recipe
 from pipeline.runtime.durable import write_durably
 
@@ -55,7 +57,7 @@ class Origin:
 def mlp(layers: Sequence[tuple[Array, Array]], mean: Array, std: Array, output: str) -> ModelProto:
     """Build (features - mean) / std, then a Gemm per layer with a Relu between, squeezed to shape (batch,).
 
-    `layers` are weights [in, out] and biases [out]; `mean` and `std` are [6]; `output` names the result.
+    `layers` are weights [in, out] and biases [out]; `mean` and `std` are [in]; `output` names the result.
     """
     nodes = [
         helper.make_node("Sub", ["features", "mean"], ["centred"], "centre"),
@@ -74,7 +76,7 @@ def mlp(layers: Sequence[tuple[Array, Array]], mean: Array, std: Array, output: 
     graph = helper.make_graph(
         nodes,
         "mlp",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", len(FEATURES)])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", len(mean)])],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch"])],
         [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()],
     )
@@ -94,11 +96,11 @@ def write_models(
     """Write each architecture's first model, called `name` or after its architecture; yield the paths."""
     for architecture, (model, *_) in trained.items():
         path = directory / f"{name or architecture}.onnx"
-        _write(path, model, _training(model, architecture, recipes[architecture], origin), _metrics(model, origin))
+        _write(path, model, _training(model, architecture, recipes[architecture], origin), origin)
         yield path
 
 
-def _write(path: Path, trained: Trained, training: dict[str, Any], metrics: dict[str, Any]) -> None:
+def _write(path: Path, trained: Trained, training: dict[str, Any], origin: Origin) -> None:
     """Write the `.sha256`, the ONNX and the `.json`, each durably, in this order."""
     data = trained.model.SerializeToString()
     digest = hashlib.sha256(data).hexdigest()
@@ -111,20 +113,20 @@ def _write(path: Path, trained: Trained, training: dict[str, Any], metrics: dict
         "opset": OPSET,
         "sha256": digest,
         "input_name": "features",
-        "input_shape": [-1, len(FEATURES)],
+        "input_shape": [-1, len(origin.corpus.names)],
         "output_name": trained.model.graph.output[0].name,
         "output_shape": [-1],
-        "features": FEATURES,
+        "features": origin.corpus.names,
         "input_mean": trained.mean.tolist(),
         "input_std": trained.std.tolist(),
         "training": training,
-        "metrics": metrics,
+        "metrics": _metrics(trained, origin),
     }
     write_durably(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(sidecar), indent=2) + b"\n")
 
 
 def _training(trained: Trained, architecture: str, recipe: Recipe, origin: Origin) -> dict[str, Any]:
-    seen = ~origin.corpus.mask_of(trained.left_out)
+    seen = ~origin.corpus.mask_of(trained.left_out) & np.isfinite(origin.corpus.target(origin.target))
     return {
         "command": origin.command,
         "corpus": Path(origin.corpus_name).name,
@@ -140,9 +142,11 @@ def _training(trained: Trained, architecture: str, recipe: Recipe, origin: Origi
 
 
 def _metrics(trained: Trained, origin: Origin) -> dict[str, Any]:
-    """Return how the model does on the sources that it never saw."""
-    unseen = origin.corpus.rows(origin.corpus.mask_of(trained.left_out))
+    """Return how the model does on the sources that it never saw: by frame, or by clip where the score is a clip's."""
+    unseen = origin.corpus.rows(origin.corpus.mask_of(trained.left_out)).with_score(origin.target)
     if not len(unseen):
         return {"rows": 0}
-    predicted = trained.runtime().predict(unseen.features)
-    return {"rows": len(unseen), **agreement(predicted, unseen.target(origin.target), FIGURES)}
+    predicted, score = trained.runtime().predict(unseen.features), unseen.target(origin.target)
+    if origin.target in SUBJECTIVE:
+        predicted, score = (mean_by_clip(values, unseen.clip) for values in (predicted, score))
+    return {"rows": len(score), **agreement(predicted, score, FIGURES)}

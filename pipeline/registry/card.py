@@ -10,8 +10,10 @@ from pipeline.registry.registry import RegistryError
 from pipeline.runtime.durable import write_durably
 
 _LIMITS = """\
-It imitates libvmaf and inherits its errors. Features outside the range it was trained on are extrapolated, and a
+It imitates {teacher} and inherits {errors}. Features outside the range it was trained on are extrapolated, and a
 prediction may lie outside 0 to 100. The figures hold for content like the sources named here."""
+_OF_A_SCORE = {"teacher": "libvmaf", "errors": "its errors"}
+_OF_A_MOS = {"teacher": "viewers' mean opinion of whole clips, from 0 to 100,", "errors": "what moved them"}
 
 
 class Training(msgspec.Struct):
@@ -75,12 +77,12 @@ def _card(model: Path, sidecar: Sidecar) -> str:
     training = sidecar.training
     parts = {
         f"# {model.stem}": f"`{model.name}`, opset {sidecar.opset}, SHA-256 `{sidecar.sha256}`. Input: "
-        f"{', '.join(sidecar.features)}, as libvmaf reports them; the standardisation is in the graph. "
+        f"{', '.join(sidecar.features)}, as they are measured; the standardisation is in the graph. "
         f"Output: {training.target}.",
         "## Data": f"{training.rows} frames of {training.corpus}, sources: {', '.join(training.sources)}. "
         f"Left out: {', '.join(training.left_out) or 'none'}.",
         "## Agreement on the sources left out": _metrics(sidecar),
-        "## Limits": _LIMITS,
+        "## Limits": _LIMITS.format(**(_OF_A_MOS if training.target in ("mos", "ground_truth_score") else _OF_A_SCORE)),
         "## How to make it again": _indented(training.command),
     }
     return "\n\n".join(f"{heading}\n\n{text}" for heading, text in parts.items()) + "\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.config import Settings
 from pipeline.model.default_network import from_state_dict, two_layer
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, load_base_model
@@ -27,11 +28,14 @@ _STATE_DICT_SUFFIXES = {".pt", ".pth"}
 def obtain(process: Process[TrainerReport]) -> BaseModel | None:
     """Return the base model of the settings, waiting for its file; None when told to stop first.
 
+    A base model that learns subjective scores is another one than it was for libvmaf's: nothing of the one is used for
+    the other.
+
     Raises Ending for a model that cannot be used, or does not take the configured number of features.
     """
     settings = process.settings
     if settings.base_model is None:
-        return BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED)
+        return _aimed(BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED), settings)
     wait, warn_at = 0.25, time.monotonic()
     while not process.should_stop():
         try:
@@ -48,8 +52,12 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
         except UnusableModel as error:
             raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
         _check_features(base, settings.n_features)
-        return base
+        return _aimed(base, settings)
     return None
+
+
+def _aimed(base: BaseModel, settings: Settings) -> BaseModel:
+    return base if settings.target == "true_score" else base.aimed_at(settings.target)
 
 
 def _read(path: Path) -> BaseModel:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.corpus import ffmpeg
 from pipeline.corpus.cli import corpus
-from pipeline.corpus.read import load_corpus
+from pipeline.corpus.read import by_pattern, load_corpus
 from pipeline.corpus.table import TARGETS, CorpusError
 
 
@@ -148,3 +148,20 @@ def test_references_of_one_name_are_refused(tmp_path: Path) -> None:
     status, message = build(TINY, "lavfi:testsrc2=size=64x64", "-o", tmp_path / "corpus.parquet")
     assert status == 1
     assert "references of the same name: testsrc2" in message
+
+
+def test_more_features_are_measured_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that libvmaf logs then becomes columns; one cache serves corpora with and without them."""
+    monkeypatch.setenv("VMAF_TINY_AI_CACHE", str(tmp_path / "cache"))
+    plain, wide = tmp_path / "plain.parquet", tmp_path / "wide.parquet"
+    assert build(TINY, "--ladder", "libx264:30", "-o", plain)[0] == 0
+    assert build(TINY, "--ladder", "libx264:30", "--measure", "psnr", "--measure", "float_ssim", "-o", wide)[0] == 0
+    assert len(list((tmp_path / "cache").glob("testsrc2/*.json"))) == 2
+    assert not list(tmp_path.glob("*.cache"))
+    asked = by_pattern(["psnr_y", "float_ssim", "adm2", "integer_adm_scale?"])
+    corpus = load_corpus(wide, asked)
+    assert corpus.names[:3] == ("psnr_y", "float_ssim", "adm2")
+    assert len(corpus.names) == 7
+    assert corpus.details["preset"].tolist() == ["veryfast"] * 3
+    with pytest.raises(CorpusError, match=r"plain\.parquet: no column psnr_y"):
+        load_corpus(plain, asked)

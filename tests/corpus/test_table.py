@@ -88,9 +88,12 @@ def test_a_csv_is_read_without_pyarrow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "column adm2, .* is missing"),
+        ("", "column source is missing; there is none"),
         (as_csv(line="0.5,0.5"), "line 6 has 2 values, the heading 12 names"),
-        (as_csv(heading=",".join(columns()).replace("motion2", "motion")), "column motion2 is missing"),
+        (
+            as_csv(heading=",".join(columns()).replace("motion2", "motion")),
+            "no column for motion2, 1 of 6 features; there is adm2, ",
+        ),
         (as_csv(rows=0), "no rows"),
         (as_csv().replace("0.6,0.6", "0.6,", 1), "column vif_scale0 is not numeric"),
         (as_csv().replace("0.6,0.6", "0.6,nan", 1), "column vif_scale0, row 1: nan is not a finite number"),
@@ -114,7 +117,7 @@ def write_parquet(path: Path, **changes: list[object] | None) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"adm2": None, "motion2": None}, "column adm2, motion2 is missing"),
+        ({"adm2": None, "motion2": None}, "no column for adm2, motion2, 2 of 6 features; there is clip_id"),
         ({"vmaf": None, "vmaf_neg": None, "vmaf_phone": None}, "no score"),
         ({"vif_scale1": [0.1, float("nan"), 0.1, 0.1]}, "column vif_scale1, row 1"),
         ({"vmaf": ["x"] * 4}, "column vmaf is not numeric"),

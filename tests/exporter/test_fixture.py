@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,9 +61,9 @@ def test_a_broken_file_is_read_again_when_it_changes_or_after_a_while(
     path.write_bytes(whole[:1000])
     reads: list[Path] = []
 
-    def counted(path: Path) -> Corpus:
+    def counted(path: Path, *how: Any) -> Corpus:
         reads.append(path)
-        return load_corpus(path)
+        return load_corpus(path, *how)
 
     monkeypatch.setattr("pipeline.exporter.fixture.load_corpus", counted)
     fixture = Fixture(path, "vmaf", 6)
@@ -80,7 +81,7 @@ def test_a_broken_file_is_read_again_when_it_changes_or_after_a_while(
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     """The setting, the file, and what was expected."""
     assert Fixture(CORPUS, "vmaf", 80).problem() == (
-        f"VMAFX_SIDECAR_FIXTURE: {CORPUS}: rows of 6 features, VMAFX_SIDECAR_N_FEATURES is 80"
+        f"VMAFX_SIDECAR_FIXTURE: {CORPUS}: rows of 6 features; the model takes 80"
     )
     assert Fixture(CORPUS, "mos", 6).problem() == (
         f"VMAFX_SIDECAR_FIXTURE_TARGET: {CORPUS}: no target 'mos' in this corpus; it has vmaf, vmaf_neg, vmaf_phone"

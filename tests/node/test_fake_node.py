@@ -193,4 +193,4 @@ def test_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
     """A base model that does not take the corpus's features is a clear error."""
     (tmp_path / "wide.onnx").write_bytes(constant_model(1.0, n_features=80))
     result = CliRunner().invoke(feed, ["--base-model", str(tmp_path / "wide.onnx")])
-    assert "takes 80 features, the corpus has 6" in result.output
+    assert "rows of 6 features; wide.onnx takes 80" in result.output

@@ -47,7 +47,7 @@ def test_smoke_makes_a_model_that_verifies(tmp_path: Path, architecture: str) ->
     assert status == 0, output
     model = tmp_path / f"{architecture}.onnx"
     assert all(check.passed for check in verify(model))
-    assert load_base_model(model).n_parameters == n_parameters(architecture)
+    assert load_base_model(model).n_parameters == n_parameters(architecture, 6)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{architecture}.json", f"{architecture}.onnx", f"{architecture}.onnx.sha256",
     ]  # fmt: skip
@@ -127,7 +127,7 @@ def test_loso_reports_every_source(corpus: Path, tmp_path: Path) -> None:
         sources = {group["name"] for group in report["groups"] if group["kind"] == "source"}
         assert sources == set(load_corpus(corpus).sources())
     page = (tmp_path / "loso.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 2
+    assert page.count('src="data:image/png;base64,') == 3
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert not list(tmp_path.glob(".*"))
 
@@ -157,10 +157,10 @@ def test_shipped_models_of_the_platform_are_evaluated(shared_models: Path, tmp_p
 
 
 def test_model_of_another_width_is_refused(shared_models: Path, tmp_path: Path) -> None:
-    """A model that takes a codec block too is refused by name."""
+    """A model that takes a codec block is refused where the corpus does not know the CRF of its encodes."""
     status, output = run(evaluate, shared_models / "fr_regressor_v2.onnx", data.CORPUS, "-o", tmp_path)
     assert status == 1
-    assert "fr_regressor_v2.onnx: takes 20 features; a corpus has 6" in output
+    assert "corpus.npz, for fr_regressor_v2.onnx: no column for crf, 1 of 20 features; there is adm2, clip_id" in output
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,7 @@ def test_clips_are_drawn_whole() -> None:
     predicted = np.repeat(np.float32([0, 10]), n)  # type: ignore[arg-type]
     figure = by_group(predicted, corpus, "vmaf", resamples=100)[0].figures["mae"]
     assert (figure.low, figure.value, figure.high) == (0, 5, 10)
+    alone = corpus.rows(slice(0, n))
+    figure = by_group(predicted[:n], alone, "vmaf", resamples=100)[0].figures["mae"]
+    assert figure.value == 0
+    assert np.isnan(figure.low), "one clip tells no spread"

@@ -131,7 +131,7 @@ def test_an_archive_is_a_corpus(archived: tuple[Path, str], tmp_path: Path) -> N
     assert found.source.tolist() == frames.source[:ROWS].tolist()
     assert set(found.codec) == {"h264"}
     assert len(np.unique(found.clip)) == ROWS
-    with pytest.raises(CorpusError, match="no samples"):
+    with pytest.raises(CorpusError, match="no file in it is a corpus"):
         load_corpus(tmp_path)
     done = CliRunner().invoke(
         cli, ["train", str(archived[0]), "-o", str(tmp_path / "models"), "--epochs", "1", "--seeds", "2"]
