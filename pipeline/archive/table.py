@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.archive.batch import Samples
 from pipeline.archive.wire import FIELDS
@@ -54,17 +55,43 @@ def parquet(samples: Samples, n_features: int) -> memoryview:
     return _encoded(_table(samples, n_features))
 
 
-def owners(path: Path) -> Iterator[tuple[str, str | None, str | None, float]]:
-    """Yield job, tenant, source and Unix time of arrival of each sample in a file."""
-    found = pq.read_table(path, columns=["job_id", "tenant_id", "source_id", "arrival"])
-    arrival = found["arrival"].cast(pa.int64()).to_numpy() / 1e6
-    names = (found[name].to_pylist() for name in ("job_id", "tenant_id", "source_id"))
-    return zip(*names, arrival.tolist(), strict=True)
+def chosen(path: Path, names: dict[str, str | None], group: str | None, before: float | None) -> NDArray[np.bool_]:
+    """Tell which samples of a file have these names by column, are of a group and arrived before a Unix time, bool[n].
+
+    None is any. A group is the source, or without one the job. What the file says of its columns may be enough.
+    """
+    file = pq.ParquetFile(path, read_dictionary=["job_id", "tenant_id", "source_id"])
+    wanted = {name: value for name, value in names.items() if value is not None}
+    found = np.ones(file.metadata.num_rows, np.bool_)
+    if any(_is_outside(file, name, value) for name, value in wanted.items()):
+        return ~found
+    for name, value in wanted.items():
+        found &= _equal(file.read([name])[name], value)
+    if group is not None:
+        both = file.read(["source_id", "job_id"])
+        nameless = both["source_id"].is_null().to_numpy()
+        found &= np.where(nameless, _equal(both["job_id"], group), _equal(both["source_id"], group))
+    if before is not None:
+        found &= file.read(["arrival"])["arrival"].cast(pa.int64()).to_numpy() < before * 1e6
+    return found
 
 
-def without(path: Path, keeps: list[bool]) -> memoryview:
-    """Return a file's bytes without the samples that are not to be kept."""
-    return _encoded(pq.read_table(path).filter(pa.array(keeps)))
+def _is_outside(file: Any, name: str, value: str) -> bool:
+    """Whether the smallest and the largest value of a column leave this one out."""
+    place = file.schema_arrow.get_field_index(name)
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    known = [group.column(place).statistics for group in groups]
+    return all(each is not None and each.has_min_max and not each.min <= value <= each.max for each in known)
+
+
+def _equal(column: Any, value: str) -> NDArray[np.bool_]:
+    equal: NDArray[np.bool_] = pc.fill_null(pc.equal(column, value), fill_value=False).to_numpy()
+    return equal
+
+
+def without(path: Path, gone: NDArray[np.bool_]) -> memoryview:
+    """Return a file's bytes without some of its samples, bool[n]."""
+    return _encoded(pq.read_table(path).filter(pa.array(~gone)))
 
 
 def _encoded(whole: Any) -> memoryview:

@@ -36,14 +36,16 @@ def _remove(root: Path, selection: Selection, *, only_count: bool) -> Removed:
         for directory in root.glob(names.PARTS):
             remove_leftovers(directory, "part-*")
     for part in names.parts(root):
-        keeps = [not selection.sample(*owner) for owner in table.owners(part.path)]
-        if all(keeps):
+        chosen = table.chosen(
+            part.path, {"job_id": selection.job, "tenant_id": selection.tenant}, selection.group, selection.before
+        )
+        if not chosen.any():
             continue
-        samples, files, emptied = samples + keeps.count(False), files + 1, emptied + (not any(keeps))
+        samples, files, emptied = samples + int(chosen.sum()), files + 1, emptied + bool(chosen.all())
         if only_count:
             continue
-        if any(keeps):
-            write_durably(part.path, table.without(part.path, keeps), mode=0o600)
+        if not chosen.all():
+            write_durably(part.path, table.without(part.path, chosen), mode=0o600)
         else:
             part.path.unlink()
             sync_directory(part.path.parent)
