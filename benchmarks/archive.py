@@ -1,7 +1,8 @@
 """The archive: what it costs ingest, what it keeps up with, and what a sample takes on disk.
 
-Two real sidecars, one with an archive, take turns; rates are by processor time of ingest alone, p99 by the clock of a
-lock-step client. What the archive keeps up with is by its own processor time, over what it has written.
+Admission in one process, with copies of lines and without. Two real sidecars, one with an archive, take turns; rates
+are by processor time of ingest alone, p99 by the clock of a lock-step client. What the archive keeps up with is by its
+own processor time, over what it has written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from benchmarks.figures import Figure, at_least, at_most
 from benchmarks.ingest import CONNECTIONS, MESSAGES, ingest_rates
 from benchmarks.sidecar import Sidecar, running
 from benchmarks.traffic import messages
+from pipeline.ingest.admission import Admission
+from pipeline.ingest.copies import Copies
+from pipeline.ingest.dedup import Deduplicator
+from pipeline.shm.byte_ring import ByteRing
+from pipeline.shm.ring import Ring
 
 BOUND = (
     "decoding every field, and zstd over the features. A sample cannot be smaller than its features' entropy, which "
@@ -28,6 +34,8 @@ BOUND = (
 )
 ROUNDS = 7
 SECONDS = 2.0
+_ROUND_BYTES = 1 << 18
+_REMEMBERED = 10_000
 
 
 def figures() -> list[Figure]:
@@ -49,12 +57,37 @@ def _compare(n_features: int) -> list[Figure]:
     raw = sum(map(len, lines)) / len(lines)
     limit = _entropy_limit(lines, n_features)
     return [
+        at_least(
+            "admission with copies of lines", "without", f"{n_features} features", _admission(lines, n_features), 0.95
+        ),
         at_least("ingest with an archive, by processor time", "without", setting, tuple(rates), 0.95),
         at_most("p99 of answers with an archive", "without", f"{n_features} features, lock-step", tuple(waits), 1.1),
         at_least("archive, samples a second of half a core", "20,000", setting, tuple(r / 40_000 for r in archived), 1),
         Figure("bytes a sample in the archive", "raw JSON", setting, (sizes / raw,)),
         Figure("bytes a sample in the archive", "features as float32, deflated", setting, (sizes / limit,)),
     ]
+
+
+def _admission(lines: list[bytes], n_features: int) -> tuple[float, ...]:
+    """Return how many samples are admitted with copies, over those without, round by round, by processor time."""
+    a_round = max(1, _ROUND_BYTES // len(lines[0]))
+    blocks = [b"".join(lines[i : i + a_round])[:-1] for i in range(0, len(lines), a_round)]
+    without, with_copies = _admits(n_features, copying=False), _admits(n_features, copying=True)
+
+    def seconds(admission: Admission) -> float:
+        began = time.process_time()
+        for block in blocks:
+            admission.admit([[block]], b"{")
+        return time.process_time() - began
+
+    seconds(without), seconds(with_copies)
+    return tuple(seconds(without) / seconds(with_copies) for _ in range(2 * ROUNDS + 1))
+
+
+def _admits(n_features: int, *, copying: bool) -> Admission:
+    ring = Ring.private(_REMEMBERED, n_features)
+    copies = Copies(ByteRing.private(1 << 26), ring, lambda: (1, 2), lambda: None) if copying else None
+    return Admission(ring, Deduplicator(_REMEMBERED, []), 1 << 18, copies=copies)
 
 
 @contextmanager
