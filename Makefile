@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
+.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,7 +18,7 @@ install: $(VENV)/.installed  ## the environment, in .venv, with the vmafx-sideca
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,all]'
-	touch $(VENV)/.runnable $@
+	touch $(VENV)/.runnable $(VENV)/.live $@
 
 # What the demo needs, without torch; `make install` adds the rest to the same environment.
 $(VENV)/.runnable: pyproject.toml constraints.txt | $(BIN)/python
@@ -31,6 +31,14 @@ $(BIN)/python:
 
 run: $(VENV)/.runnable  ## the whole loop on real frames: about a minute
 	$(BIN)/vmafx-sidecar demo
+
+# What ffmpeg with libvmaf comes with, where the system's has none.
+$(VENV)/.live: $(VENV)/.runnable
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[corpus]'
+	touch $@
+
+live: $(VENV)/.live  ## a real node: video that ffmpeg generates, encoded, predicted, measured, learned from: about two minutes
+	$(BIN)/vmafx-sidecar encode --own-sidecar --target vmaf_phone --seconds 110
 
 test: lint types pytest  ## lint, type-check, test
 

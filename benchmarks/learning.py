@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.learning_by_source import left_out
 from benchmarks.learning_offline import OFFLINE, offline
 from benchmarks.learning_rivals import METHODS, curve
-from benchmarks.learning_scenarios import Figures, burst, from_scratch, gated, poisoned
+from benchmarks.learning_scenarios import Figures, burst, changed, from_scratch, gated, noise, one_of_five, poisoned
 from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, natural_sources, stream_of
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -30,6 +30,7 @@ REPEATED = ("default recipe", "adam", "adr-0781", "adam in torch")
 TRAININGS = 3
 """Trainings on each stream: where one ends differs by a tenth of a point from the next."""
 THOUSANDS = (1, 2, 3, 5, 10, 20, 40)
+NOISE_STREAMS = 200
 POISONS = ("a tenth random", "one client of four", "same wrong score")
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
@@ -117,9 +118,23 @@ def _means(futures: list[Future[Figures]]) -> Figures:
     return {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
 
 
+def _sums(futures: list[Future[Figures]]) -> Figures:
+    figures = [future.result() for future in futures]
+    return {name: sum(each[name] for each in figures) for name in figures[0]}
+
+
 def _figures_table(first: str, rows: dict[str, Figures]) -> str:
     names = list(next(iter(rows.values())))
-    cells = [[label, *(f"{figures[name]:.2f}" for name in names)] for label, figures in rows.items()]
+    cells = [
+        [
+            label,
+            *(
+                f"{figures[name]:.4g}" if float(figures[name]).is_integer() else f"{figures[name]:.2f}"
+                for name in names
+            ),
+        ]
+        for label, figures in rows.items()
+    ]
     return _table([first, *names], cells)
 
 
@@ -127,28 +142,44 @@ def _scenario_tables(pool: ProcessPoolExecutor) -> str:
     memories = {
         memory: [pool.submit(burst, memory, seed) for seed in SEEDS] for memory in ("ring alone", "ring and reservoir")
     }
+    changes = {
+        f"{before} to {after}": [pool.submit(changed, before, after, seed) for seed in SEEDS]
+        for before, after in (("vmaf", "vmaf_phone"), ("vmaf_phone", "vmaf"))
+    }
     gates = {target: [pool.submit(gated, target, seed) for seed in SEEDS] for target in TARGETS}
     poisons = {
         f"{kind}: {target}": [pool.submit(poisoned, kind, target, seed) for seed in SEEDS]
         for kind in POISONS
         for target in ("vmaf", "vmaf_phone")
     }
+    fifth = {
+        f"nodes {named}: {target}": [pool.submit(one_of_five, named, target, seed) for seed in SEEDS]
+        for named in ("named", "not named")
+        for target in ("vmaf", "vmaf_phone")
+    }
+    noises = {
+        kind: [pool.submit(noise, kind, seed) for seed in range(NOISE_STREAMS)]
+        for kind in ("around the base model", "of nothing")
+    }
     scratch = {kind: [pool.submit(from_scratch, kind, seed) for seed in SEEDS] for kind in ("uniform", "correlated")}
     sections = (
         ("A burst: 20,000 frames of one source in a row (vmaf_phone, RMSE on the other sources)", "memory", memories),
+        ("The target changes after 20,000 rows (RMSE for the new target)", "change", changes),
         (
             "With the gate (RMSE; `stable` and `worst`: of what a node runs, at the end and at any time)",
             "target",
             gates,
         ),
         ("Wrong scores on purpose, with the gate", "what: target", poisons),
+        ("One node of five sends 25 points too little, under 120 invented groups", "what", fifth),
         ("From scratch, 80 features", "target", scratch),
     )
     text = ""
     for title, first, waiting in sections:
         rows = {label: _means(futures) for label, futures in waiting.items()}
         text += f"\n**{title}**\n\n" + _figures_table(first, rows)
-    return text
+    rows = {kind: _sums(futures) for kind, futures in noises.items()}
+    return text + "\n**Noise, of which nothing can be learned (8,000 rows each)**\n\n" + _figures_table("scores", rows)
 
 
 def _plot(curves: Curves, path: Path) -> None:

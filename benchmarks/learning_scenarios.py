@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.learning_streams import (
     EVERY,
+    SEEDS,
     SYNTHETIC,
     Floats,
     Sidecar,
@@ -18,8 +19,10 @@ from benchmarks.learning_streams import (
     stream_of,
 )
 from pipeline.exporter.gate import GateSet, Predict, judge
+from pipeline.exporter.gate_inputs import held_out
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel
+from pipeline.model.runtime import OnnxModel
 from pipeline.trainer.recipe import Recipe
 
 Figures = dict[str, float]
@@ -31,7 +34,10 @@ def gated(target: str, seed: int) -> Figures:
 
 
 def _gated(stream: Stream, seed: int, fixture: GateSet | None) -> Figures:
-    """Stream to the end; `stable` is the RMSE of what a node runs at the end, `worst` the highest at any time."""
+    """Stream to the end; `stable` is the RMSE of what a node runs at the end, `worst` the highest at any time.
+
+    `passed` counts what became stable, `worse than base` how many of these were, on the judged rows.
+    """
     sidecar = Sidecar(Recipe(), base_model(), seed)
     learner = sidecar.training.learner
 
@@ -39,25 +45,28 @@ def _gated(stream: Stream, seed: int, fixture: GateSet | None) -> Figures:
         return lambda features: learner.predict(features, vector)
 
     base = stable = base_model().vector()
-    passed, errors = 0, []
+    passed, worse, errors = 0, 0, []
+    error_of_base = stream.error(learner.predict(stream.judge_features, base))
     for block in stream.blocks(50):
-        sidecar.learn(stream.features[block], stream.score[block], stream.group[block])
+        node = None if stream.node is None else stream.node[block]
+        sidecar.learn(stream.features[block], stream.score[block], stream.group[block], node)
         if block.stop % EVERY:
             continue
         candidate = sidecar.training.export_vector()
-        rows = sidecar.holdout.snapshot()
-        sets = [GateSet("held-out", rows.features.copy(), rows.score.copy(), rows.group.copy())]
+        sets = [held_out(sidecar.holdout.snapshot())]
         sets += [] if fixture is None else [fixture]
         last = predictor(stable) if passed else None
         if judge(predictor(candidate), predictor(base), last, sets, 0.005).state == "stable":
             stable, passed = candidate, passed + 1
+            worse += stream.error(learner.predict(stream.judge_features, stable)) > error_of_base
         errors.append(stream.error(learner.predict(stream.judge_features, stable)))
     return {
-        "base": stream.error(learner.predict(stream.judge_features, base)),
+        "base": error_of_base,
         "live": stream.error(sidecar.predict(stream.judge_features)),
         "stable": errors[-1],
         "worst": max(errors),
         "passed": passed,
+        "worse than base": worse,
     }
 
 
@@ -88,6 +97,46 @@ def spoil(stream: Stream, kind: str, seed: int) -> Stream:
     return replace(stream, score=np.where(wrong, random, score))
 
 
+def noise(kind: str, seed: int) -> Figures:
+    """Send 8,000 rows from which nothing can be learned; whatever becomes stable is worse than the base model.
+
+    "around the base model": its own predictions, each off by 10 points (standard deviation); "of nothing": uniform from
+    0 to 100. The judged scores are the base model's predictions. With each seed the clips come in another order.
+    """
+    stream = stream_of("vmaf", seed % len(SEEDS))
+    rng = np.random.default_rng(seed)
+    group = np.array(stream.group, np.uint64)
+    names, clip = np.unique(group, return_inverse=True)
+    order = np.lexsort((np.arange(len(group)), rng.permutation(len(names))[clip]))[:8000]
+    predict = OnnxModel(base_model().serialized).predict
+    features = stream.features[order]
+    off = rng.normal(0, 10, len(order))
+    score = predict(features) + off if kind == "around the base model" else rng.uniform(0, 100, len(order))
+    judged = predict(stream.judge_features)
+    figures = _gated(
+        Stream(features, score.astype(np.float32), group[order].tolist(), stream.judge_features, judged), seed, None
+    )
+    return {"streams": 1.0, "passed": figures["passed"], "worse than base": figures["worse than base"]}
+
+
+def one_of_five(named: str, target: str, seed: int) -> Figures:
+    """Have one node of five send 25 points too little, under 120 groups that it invents.
+
+    The others name groups as they should, by content: fewer than those invented. "named": nodes send their `node_id`.
+    """
+    corpus, stream = frames(), stream_of(target, seed)
+    source = {group_of(f"job-{clip}"): str(name) for clip, name in zip(corpus.clip, corpus.source, strict=True)}
+    rng = np.random.default_rng(seed)
+    node = [1 + group // 8 % 5 for group in stream.group]
+    group = [
+        group_of(f"invented-{rng.integers(120)}") if who == 1 else group_of(f"{source[clip]}, node {who}")
+        for clip, who in zip(stream.group, node, strict=True)
+    ]
+    score = np.clip(stream.score - 25 * (np.array(node) == 1), 0, 100).astype(np.float32)
+    attacked = replace(stream, score=score, group=group, node=node if named == "named" else None)
+    return _gated(attacked, seed, None)
+
+
 def _fixture(target: str) -> GateSet:
     """Return clean rows such as an operator would have measured: every hundredth frame of every source."""
     corpus = frames()
@@ -110,6 +159,19 @@ def burst(memory: str, seed: int) -> Figures:
     group = next(group for group in map(group_of, map(str, range(99))) if group % 8)
     sidecar.learn(rows.features, rows.target("vmaf_phone"), [group] * len(rows))
     return {"before": before, "after": stream.error(sidecar.predict(stream.judge_features))}
+
+
+def changed(before: str, after: str, seed: int) -> Figures:
+    """Send 20,000 rows with one target, then 20,000 with another; return the error on the other as these come."""
+    first, second = stream_of(before, seed), stream_of(after, seed)
+    sidecar = Sidecar(Recipe(), base_model(), seed)
+    sidecar.learn(first.features[:20_000], first.score[:20_000], first.group[:20_000])
+    figures = {"at the change": second.error(sidecar.predict(second.judge_features))}
+    for thousand in (5, 10, 20):
+        rows = slice(sidecar.sent, 20_000 + 1000 * thousand)
+        sidecar.learn(second.features[rows], second.score[rows], second.group[rows])
+        figures[f"after {thousand},000"] = second.error(sidecar.predict(second.judge_features))
+    return figures
 
 
 def from_scratch(kind: str, seed: int) -> Figures:

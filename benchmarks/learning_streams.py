@@ -62,6 +62,7 @@ class Stream:
     group: list[int]
     judge_features: Floats
     judge_score: Floats
+    node: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.score)
@@ -108,7 +109,7 @@ def group_of(name: str) -> int:
 
 
 class Sidecar:
-    """A training with its memory, fed row by row."""
+    """A training with its memory, fed row by row; `sent` counts the rows."""
 
     def __init__(self, recipe: Recipe, base: BaseModel, seed: int) -> None:
         n_features = base.n_features
@@ -119,16 +120,17 @@ class Sidecar:
         for memory in (self.ring, reservoir, self.holdout):
             memory.open_writer()
         self.training = OnlineTraining(base, recipe, self.ring, reservoir, self.holdout, seed=seed)
-        self._sent = 0
+        self.sent = 0
 
-    def learn(self, features: Floats, score: Floats, group: list[int]) -> None:
-        """Send rows, and train on them as they come."""
+    def learn(self, features: Floats, score: Floats, group: list[int], node: list[int] | None = None) -> None:
+        """Send rows, and train on them as they come; each group is a job of its own."""
         row = RowBatch(1, self.base.n_features)
-        for vector, value, content in zip(features, score, group, strict=True):
-            row.features[0], row.score[0], row.group[0], row.key[0] = vector, value, content, self._sent
+        for vector, value, content, who in zip(features, score, group, node or [0] * len(group), strict=True):
+            row.features[0], row.score[0], row.group[0], row.key[0] = vector, value, content, self.sent
+            row.job[0], row.node[0] = content, who
             self.ring.extend(row)
-            self._sent += 1
-            if self._sent % _AT_ONCE == 0:
+            self.sent += 1
+            if self.sent % _AT_ONCE == 0:
                 self.training.advance(_AT_ONCE)
         self.training.advance(_AT_ONCE)
 

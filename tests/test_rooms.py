@@ -57,6 +57,13 @@ def test_a_room_imports_only_what_it_stands_on(room: str, allowed: list[str]) ->
     assert strangers(room, *allowed) == {}
 
 
+def test_logs_are_read_without_a_sidecar() -> None:
+    """Only what sends, scores or is a command knows of more than of models."""
+    files = strangers("libvmaf", "model")
+    assert set(files) == {"cli.py", "score.py", "score_cli.py", "sender.py"}
+    assert files["sender.py"] == {"node.feedback.FeedbackClient"}
+
+
 @pytest.mark.parametrize("role", PROCESSES)
 def test_processes_do_not_import_each_other(role: str) -> None:
     """They meet in shared memory and on disk only."""

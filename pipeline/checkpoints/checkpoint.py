@@ -28,6 +28,7 @@ class Figures(msgspec.Struct, frozen=True):
     rmse: float | None
     plcc: float | None
     srocc: float | None
+    srocc_under_99: float | None = None
 
     @classmethod
     def of(cls, agreement: Mapping[str, float]) -> "Figures":
@@ -35,14 +36,26 @@ class Figures(msgspec.Struct, frozen=True):
         return cls(**{name: value if math.isfinite(value) else None for name, value in agreement.items()})
 
 
+class Part(msgspec.Struct, frozen=True):
+    """RMSE of candidate and base model on some of the rows of a gate set; null where it does not exist."""
+
+    samples: int
+    candidate: float | None
+    base: float | None
+
+
 class GateMetrics(msgspec.Struct, frozen=True):
-    """What the gate measured on one gate set: its size, and the figures of candidate, base and last stable model."""
+    """What the gate measured on one gate set: its size, and the figures of candidate, base and last stable model.
+
+    `by` has figures by kind (codec, node, tenant, height) and name, where rows say whose they are.
+    """
 
     samples: int
     groups: int
     candidate: Figures | None = None
     base: Figures | None = None
     stable: Figures | None = None
+    by: dict[str, dict[str, Part]] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):

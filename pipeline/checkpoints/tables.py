@@ -70,8 +70,12 @@ def _facts(each: Checkpoint) -> Iterator[tuple[str, str]]:
         yield f"{name}: rows, groups", f"{gate.samples:,}, {gate.groups:,}"
         for whose, figures in (("candidate", gate.candidate), ("base", gate.base), ("last stable", gate.stable)):
             if figures is not None:
-                numbers = ", ".join(_number(figures, field) for field in ("rmse", "plcc", "srocc"))
-                yield f"{name}: {whose} RMSE, PLCC, SROCC", numbers
+                numbers = ", ".join(_number(figures, field) for field in ("rmse", "plcc", "srocc", "srocc_under_99"))
+                yield f"{name}: {whose} RMSE, PLCC, SROCC, SROCC under 99", numbers
+        for kind, parts in gate.by.items():
+            for who, part in parts.items():
+                errors = ", ".join("" if each is None else f"{each:.4g}" for each in (part.candidate, part.base))
+                yield f"{name}: {kind} {escape(who)}: rows, RMSE, base", f"{part.samples:,}, {errors}"
 
 
 def weight_changes(moved: list[Change]) -> Table:

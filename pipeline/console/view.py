@@ -102,7 +102,8 @@ def _trainer(health: Health) -> str:
     loss = "" if report.loss is None else f", loss {report.loss:.4g}"
     model, device = report.base_model or "no base model yet", report.device or "no device yet"
     note = f"\n{report.device_note}" if report.device_note else ""
-    return f"step {report.step:,}, lag {report.lag:,}{loss}\n{model} on {device}{note}"
+    prior = f", prior {report.metrics['prior']:g}" if "prior" in report.metrics else ""
+    return f"step {report.step:,}, lag {report.lag:,}{loss}{prior}\n{model} on {device}{note}"
 
 
 def _exporter(health: Health) -> str:

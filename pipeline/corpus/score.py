@@ -3,13 +3,16 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
+import numpy as np
 
 from pipeline.corpus import ffmpeg
 from pipeline.corpus.pairs import PRESETS, Limits, Pair, Rung, Video
 from pipeline.corpus.table import FEATURES, CorpusError
+from pipeline.libvmaf.block import LogError
+from pipeline.libvmaf.problems import Problems
+from pipeline.libvmaf.reader import LogReader
 
 MODELS = r"version=vmaf_v0.6.1|version=vmaf_v0.6.1neg\:name=neg|version=vmaf_v0.6.1\:name=phone\:enable_transform=true"
 _METRICS = {
@@ -31,17 +34,17 @@ class Scored(msgspec.Struct):
 
 def score(pair: Pair, limits: Limits, directory: Path) -> Scored:
     """Prepare, encode and score `pair` with scratch files in `directory`; CorpusError where ffmpeg fails."""
-    width, height = _lossless(pair.reference, limits, directory / "reference.mkv")
+    reference, distorted, log = (directory / name for name in ("reference.mkv", "distorted.mkv", "scores.json"))
+    width, height = lossless(pair.reference, limits, reference)
     if isinstance(pair.distorted, Rung):
-        distorted = _encode(pair.distorted, directory)
+        encode(pair.distorted, reference, distorted)
     else:
-        distorted = directory / "distorted.mkv"
-        _lossless(pair.distorted, limits, distorted)
-    columns = _compare(distorted, width, height, limits.measure, directory)
-    return Scored(columns, width, height, distorted.stat().st_size)
+        lossless(pair.distorted, limits, distorted)
+    compare(distorted, reference, (width, height), log, measure=limits.measure)
+    return Scored(_columns(log, everything=bool(limits.measure)), width, height, distorted.stat().st_size)
 
 
-def _lossless(video: Video, limits: Limits, output: Path) -> tuple[int, int]:
+def lossless(video: Video, limits: Limits, output: Path) -> tuple[int, int]:
     """Write the frames that are used, and return their width and height."""
     scale = f"scale=-2:2*trunc(min({limits.height}\\,ih)/2),format=yuv420p"
     filters = ",".join(filter(None, (video.filter, scale)))
@@ -53,30 +56,52 @@ def _lossless(video: Video, limits: Limits, output: Path) -> tuple[int, int]:
     return int(sizes[-1][0]), int(sizes[-1][1])
 
 
-def _encode(rung: Rung, directory: Path) -> Path:
-    output = directory / "distorted.mkv"
+def encode(rung: Rung, reference: Path, output: Path) -> None:
+    """Encode a reference with one encoder and CRF; CorpusError where ffmpeg fails."""
     coding = ["-c:v", rung.codec, "-preset", PRESETS[rung.codec], "-crf", str(rung.crf), "-threads", "1"]
-    ffmpeg.run(["-i", "reference.mkv", *coding, output.name], directory)
-    return output
+    ffmpeg.run(["-i", str(reference.absolute()), *coding, output.name], output.parent)
 
 
-def _compare(
-    distorted: Path, width: int, height: int, measure: Sequence[str], directory: Path
-) -> dict[str, list[float]]:
-    """Run libvmaf: first input distorted, second reference, both at the reference's size.
+def compare(
+    distorted: Path,
+    reference: Path,
+    size: tuple[int, int],
+    log: Path,
+    models: str = MODELS,
+    measure: Sequence[str] = (),
+) -> None:
+    """Run libvmaf at the reference's `size`, width and height, and let it write its log, in JSON.
 
-    Where it is to measure more, all that it logs beside the usual columns follows them, under its own names.
+    First input distorted, second reference. `measure` is what libvmaf computes beside its models' features. CorpusError
+    where ffmpeg fails.
     """
-    clock = "format=yuv420p,settb=AVTB,setpts=N/25/TB"
     features = f":feature='{'|'.join(f'name={name}' for name in measure)}'" if measure else ""
+    clock = "format=yuv420p,settb=AVTB,setpts=N/25/TB"
     graph = (
-        f"[0:v]scale={width}:{height}:flags=bicubic,{clock}[d];[1:v]{clock}[r];[d][r]"
-        f"libvmaf=model='{MODELS}'{features}:log_fmt=json:log_path=scores.json:n_threads=1:shortest=1"
+        f"[0:v]scale={size[0]}:{size[1]}:flags=bicubic,{clock}[d];[1:v]{clock}[r];[d][r]"
+        f"libvmaf=model='{models}'{features}:log_fmt=json:log_path={log.name}:n_threads=1:shortest=1"
     )
-    ffmpeg.run(["-i", distorted.name, "-i", "reference.mkv", "-lavfi", graph, "-f", "null", "-"], directory)
-    frames: list[dict[str, Any]] = msgspec.json.decode((directory / "scores.json").read_bytes())["frames"]
-    if not frames:
-        raise CorpusError("libvmaf scored no frame")
-    logged = [key for key in frames[0]["metrics"] if key not in _METRICS] if measure else []
-    columns = _METRICS | {key: key for key in logged}
-    return {column: [frame["metrics"][key] for frame in frames] for key, column in columns.items()}
+    inputs = ["-i", str(distorted.absolute()), "-i", str(reference.absolute())]
+    ffmpeg.run([*inputs, "-lavfi", graph, "-f", "null", "-"], log.parent)
+
+
+def _columns(log: Path, *, everything: bool) -> dict[str, list[float]]:
+    """Return the usual columns of a log that ffmpeg has just written, and where asked for the others after them.
+
+    CorpusError where a value of the usual ones is not there.
+    """
+    problems = Problems()
+
+    def choose(names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*_METRICS, *(names if everything else ()))))
+
+    reader = LogReader(log, choose, problems)
+    try:
+        blocks = [*reader.blocks(), *reader.close()]
+    except LogError as error:
+        raise CorpusError(f"libvmaf's log {error}") from None
+    columns = {key: np.concatenate([block.columns[key] for block in blocks]) for key in blocks[0].columns}
+    gaps = [name for name in _METRICS if not np.isfinite(columns[name]).all()]
+    if gaps or problems:
+        raise CorpusError(f"libvmaf's log lacks values of {', '.join(gaps) or 'some frames'}")
+    return {_METRICS.get(name, name): values.tolist() for name, values in columns.items()}

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pipeline.corpus.table import Corpus
 
 
+HEADINGS = {"rmse": "RMSE", "plcc": "PLCC", "srocc": "SROCC", "srocc_under_99": "SROCC under 99"}
+
+
 class Model(Protocol):
     """What can be judged."""
 
@@ -42,7 +45,7 @@ class Judge:
 
     def figures(self, model: Model) -> dict[str, float]:
         """Return the `agreement` of ``model`` with the true scores of these rows."""
-        return agreement(model.predict(self._features), self._scores)
+        return agreement(model.predict(self._features), self._scores, HEADINGS)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def table(judged: Sequence[Judged], target: str) -> Table:
     """Return one row a model, the base model first."""
     columns = Table(title=f"{escape(target)} on sources that were never sent")
     columns.add_column("model")
-    for heading in ("samples", "step", "state", "RMSE", "PLCC", "SROCC"):
+    for heading in ("samples", "step", "state", *HEADINGS.values()):
         columns.add_column(heading, justify="right")
     for model in judged:
         figures = model.figures
@@ -94,24 +97,25 @@ def table(judged: Sequence[Judged], target: str) -> Table:
             f"{figures['rmse']:.2f}",
             f"{figures['plcc']:.4f}",
             f"{figures['srocc']:.4f}",
+            f"{figures['srocc_under_99']:.4f}",
         )
     return columns
 
 
 def plot(judged: Sequence[Judged], target: str, path: Path) -> None:
-    """Write a PNG with the three figures over time, the base model's as a line across."""
+    """Write a PNG with the figures over time, the base model's as a line across."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    figure = Figure(figsize=(13, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{target} on sources that were never sent")
     base, *checkpoints = judged
-    for axes, (name, of_base) in zip(figure.subplots(1, 3), base.figures.items(), strict=True):
+    for axes, (name, of_base) in zip(figure.subplots(1, len(HEADINGS)), base.figures.items(), strict=True):
         axes.axhline(of_base, color="tab:gray", linestyle="--", label="base model")
         seconds = [model.seconds for model in checkpoints]
         axes.plot(seconds, [model.figures[name] for model in checkpoints], marker="o", label="checkpoints")
-        axes.set_title(name.upper())
+        axes.set_title(HEADINGS[name])
         axes.set_xlabel("seconds of stream")
         axes.set_xlim(left=0)
         axes.legend()

@@ -73,8 +73,11 @@ class Fixture:
             corpus = corpus.with_score(self._target)
         except CorpusError as error:
             return None, f"VMAFX_SIDECAR_FIXTURE_TARGET: {self._path}: {error}"
-        source = np.unique(corpus.source, return_inverse=True)[1]
-        rows = GateSet("fixture", corpus.inputs(taken), corpus.target(self._target), source)
+        sources, source = np.unique(corpus.source, return_inverse=True)
+        names = {"group": dict(enumerate(map(str, sources)))}
+        rows = GateSet(
+            "fixture", corpus.inputs(taken), corpus.target(self._target), source, names=names, job=corpus.clip
+        )
         lacking = too_small(rows)
         return (None, f"VMAFX_SIDECAR_FIXTURE: {self._path}: {lacking}") if lacking else (rows, "")
 

@@ -3,30 +3,37 @@
 A candidate is stable only if, on a gate set with enough rows and groups,
 
 - its PLCC is not negative, where the scores differ enough to tell, and at most `delta` below that of the last stable
-  model (before the first: of the base model);
+  model (before the first: of the base model), unless that model's is chance;
+- among rows that do not saturate, its SROCC is not lower than that model's by more than `delta`, beyond noise;
 - its RMSE is not higher than that model's, nor than the base model's, beyond noise;
-- its mean absolute error is lower than the base model's by `MIN_GAIN` beyond noise, every group counting the same, and
-  not higher without the quarter of the groups that gain most: a few must not gain at the cost of the others, as they
-  would by one client's wrong scores;
+- its mean absolute error is lower than the base model's by `MIN_GAIN` points, or by `MIN_GAIN_SHARE` of that, beyond
+  noise, every group counting the same, and not higher without the quarter of the groups that gain most: a few must not
+  gain at the cost of the others, as they would by one client's wrong scores;
 - where three nodes or more name themselves, nor is it higher without the quarter of the nodes that gain most, every
-  node counting the same: a node may name as many groups as it likes.
+  node counting the same: a node may name as many groups as it likes;
+- no group gets worse than with the base model, beyond a margin and noise (`harm`).
+
+Where neither model tells high scores from low ones, the scores prove nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.checkpoints.checkpoint import Figures, GateMetrics, State, Verdict
-from pipeline.exporter.bootstrap import PairedErrors, Values
-from pipeline.model.accuracy import MIN_GROUPS, agreement
+from pipeline.exporter.bootstrap import PairedCorrelations, PairedErrors, Values
+from pipeline.exporter.harm import CONFIDENCE, harmed
+from pipeline.exporter.whose import by_owner, label
+from pipeline.model.accuracy import MIN_GROUPS, SATURATED, agreement, mean_ranks
 
 MIN_ROWS = 100
 
 MIN_GAIN = 0.2
-"""Score points. A gain on the groups of one stream may be a loss on others: a base model that is nearly right has
-little to gain and as much to lose (docs/decisions/0033-stability-gate.md)."""
+MIN_GAIN_SHARE = 0.1
+"""Score points, and a share of the base model's error: the smaller of the two is needed. What is gained on the groups
+of one stream need not hold on others (docs/decisions/0033-stability-gate.md)."""
 
 MIN_NODES = 3
 """With fewer, none can be outvoted."""
@@ -34,8 +41,13 @@ MIN_NODES = 3
 MIN_SIGNAL = 1.0
 """Standard deviation of the scores, in points. Below it the sign of a correlation is chance."""
 
+MIN_PLCC = 0.1
+"""A model that correlates less explains less than a hundredth of how the scores vary."""
+
 WORSE_CONFIDENCE = 0.95
 BETTER_CONFIDENCE = 0.99
+
+_FIGURES = ("rmse", "plcc", "srocc", "srocc_under_99")
 
 Rows = npt.NDArray[np.float32]
 Predict = Callable[[Rows], Rows]
@@ -45,8 +57,9 @@ Predict = Callable[[Rows], Rows]
 class GateSet:
     """Rows to judge on: features float32[n, n_features], score float32[n], group int64 or uint64[n].
 
-    `node` uint64[n] is who has sent them, 0 where that is not known; None: nobody has. `remedy` says what the operator
-    can do where there are too few groups.
+    `owners` says by kind (node, tenant, codec, height) whose each row is, int[n] with 0 where that is not known;
+    `names` has names by kind (also group) and number. `job` int[n] tells encodes apart, `order` int[n] is the order in
+    which the rows came; without them each group is one encode, and the rows are in order.
     """
 
     name: str
@@ -54,7 +67,10 @@ class GateSet:
     score: Rows
     group: npt.NDArray[np.integer]
     remedy: str = ""
-    node: npt.NDArray[np.integer] | None = None
+    owners: Mapping[str, npt.NDArray[np.integer]] = field(default_factory=dict)
+    names: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    job: npt.NDArray[np.integer] | None = None
+    order: npt.NDArray[np.integer] | None = None
 
 
 def too_small(on: GateSet) -> str:
@@ -82,10 +98,20 @@ def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSe
         return Verdict("unproven", f"{on.name}: {lacking}.{remedy}", {on.name: GateMetrics(rows, groups)})
     ours, base_model = _Result(candidate, on), _Result(base, on)
     last = None if stable is None else _Result(stable, on)
-    objection = next(_objections(ours, base_model, last, on, delta), "")
-    figures = GateMetrics(rows, groups, ours.figures, base_model.figures, last.figures if last else None)
-    reason = objection or f"RMSE {ours.rmse:.4g}, base model {base_model.rmse:.4g}."
-    return Verdict("unstable" if objection else "stable", f"{on.name}: {reason}", {on.name: figures})
+    by = by_owner(ours.errors, base_model.errors, on.owners, on.names)
+    measured = {
+        on.name: GateMetrics(rows, groups, ours.figures, base_model.figures, last.figures if last else None, by)
+    }
+    is_noise = ours.finite and _is_noise(ours, base_model, on)
+    objection = next(_objections(ours, base_model, last, on, None if is_noise else delta), "")
+    if objection:
+        return Verdict("unstable", f"{on.name}: {objection}", measured)
+    if is_noise:
+        reason = (
+            f"PLCC {ours.plcc:.2f}, base model {base_model.plcc:.2f}: the scores follow neither, and prove nothing."
+        )
+        return Verdict("unproven", f"{on.name}: {reason}", measured)
+    return Verdict("stable", f"{on.name}: RMSE {ours.rmse:.4g}, base model {base_model.rmse:.4g}.", measured)
 
 
 class _Result:
@@ -93,24 +119,25 @@ class _Result:
 
     def __init__(self, predict: Predict, on: GateSet) -> None:
         predicted = predict(on.features)
+        self.predicted: Values = predicted.astype(np.float64)
         self.finite = bool(np.isfinite(predicted).all())
         self.errors: Values = np.subtract(predicted, on.score, dtype=np.float64)
-        figures = agreement(predicted, on.score)
-        self.rmse, self.plcc = figures["rmse"], figures["plcc"]
+        figures = agreement(predicted, on.score, _FIGURES)
+        self.rmse, self.plcc, self.rank = figures["rmse"], figures["plcc"], figures["srocc_under_99"]
         self.figures = Figures.of(figures)
 
 
-def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float) -> Iterator[str]:
-    """Yield the reasons why the candidate is not stable, the most important first."""
+def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float | None) -> Iterator[str]:
+    """Yield the reasons why the candidate is not stable, the most important first.
+
+    Without `delta` none by correlation or by group: the scores are noise.
+    """
     if not ours.finite:
         yield "predictions are not all finite."
         return
-    if ours.plcc < 0 and on.score.std(dtype=np.float64) >= MIN_SIGNAL:
-        yield f"PLCC {ours.plcc:.5f}: its scores rise where the true ones fall."
     rivals = [("base model", base)] if last is None else [("last stable", last), ("base model", base)]
-    whose, reference = rivals[0]
-    if not (np.isnan(reference.plcc) or ours.plcc >= reference.plcc - delta):
-        yield f"PLCC {ours.plcc:.5f}, {whose} {reference.plcc:.5f}: more than {delta:g} lower."
+    if delta is not None:
+        yield from _correlation_objections(ours, *rivals[0], on, delta)
     for whose, rival in rivals:
         low = PairedErrors(ours.errors, rival.errors, on.group).rmse_difference(1 - WORSE_CONFIDENCE)
         if low > 0:
@@ -118,18 +145,69 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
                 f"RMSE {ours.rmse:.4g}, {whose} {rival.rmse:.4g}: "
                 f"at least {low:.2g} higher, with {WORSE_CONFIDENCE:.0%} confidence."
             )
+    yield from _gain_objections(ours, base, on)
+    if delta is not None:
+        yield from _group_objections(ours, base, on)
+
+
+def _correlation_objections(ours: _Result, whose: str, reference: _Result, on: GateSet, delta: float) -> Iterator[str]:
+    score = on.score.astype(np.float64)
+    linear = PairedCorrelations(ours.predicted, reference.predicted, score, on.group)
+    if ours.plcc < 0 and score.std() >= MIN_SIGNAL and linear.ours(WORSE_CONFIDENCE) < 0:
+        yield f"PLCC {ours.plcc:.5f}: its scores rise where the true ones fall."
+    falls = not (np.isnan(reference.plcc) or ours.plcc >= reference.plcc - delta)
+    is_chance = linear.theirs(1 - WORSE_CONFIDENCE) <= 0
+    if falls and (not is_chance or linear.difference(WORSE_CONFIDENCE) < 0):
+        yield f"PLCC {ours.plcc:.5f}, {whose} {reference.plcc:.5f}: more than {delta:g} lower."
+    if ours.rank < reference.rank - delta:
+        below = on.score < SATURATED
+        ranks = [mean_ranks(each[below]) for each in (ours.predicted, reference.predicted, score)]
+        if PairedCorrelations(ranks[0], ranks[1], ranks[2], on.group[below]).difference(WORSE_CONFIDENCE) < 0:
+            yield (
+                f"SROCC {ours.rank:.5f} among scores under {SATURATED:g}, {whose} {reference.rank:.5f}: "
+                f"more than {delta:g} lower, beyond noise."
+            )
+
+
+def _gain_objections(ours: _Result, base: _Result, on: GateSet) -> Iterator[str]:
     paired = PairedErrors(ours.errors, base.errors, on.group)
     gain, broad_gain = paired.mean_gain(1 - BETTER_CONFIDENCE), paired.broad_gain()
-    if gain < MIN_GAIN or broad_gain < 0:
+    needed = min(MIN_GAIN, MIN_GAIN_SHARE * paired.their_error)
+    if gain < needed or gain <= 0 or broad_gain < 0:
         yield (
             f"RMSE {ours.rmse:.4g}, base model {base.rmse:.4g}: absolute error {_at_least_lower(gain)}, with "
             f"{BETTER_CONFIDENCE:.0%} confidence, and {_lower(broad_gain)} without the groups that gain most; "
-            f"needed: at least {MIN_GAIN:g} lower, and not higher."
+            f"needed: at least {needed:.2g} lower, and not higher."
         )
-    if on.node is not None and len(np.unique(on.node[on.node != 0])) >= MIN_NODES:
-        by_node = paired.broad_gain_by(on.node)
+    node = on.owners.get("node")
+    if node is not None and len(np.unique(node[node != 0])) >= MIN_NODES:
+        by_node = paired.broad_gain_by(node)
         if by_node < 0:
             yield f"Without the nodes that gain most, absolute error {_lower(by_node)} than the base model's."
+
+
+def _group_objections(ours: _Result, base: _Result, on: GateSet) -> Iterator[str]:
+    job = on.group if on.job is None else on.job
+    order = np.arange(len(on.group)) if on.order is None else on.order
+    worse = harmed(ours.errors, base.errors, on.score.astype(np.float64), on.group, job, order)
+    if worse:
+        first, more = worse[0], f", and {len(worse) - 1} more" if len(worse) > 1 else ""
+        yield (
+            f"Worse for group {label(first.group, on.names.get('group', {}))}{more}: absolute error {first.ours:.2g}, "
+            f"base model {first.theirs:.2g}, with {CONFIDENCE:.0%} confidence over all groups."
+        )
+
+
+def _is_noise(ours: _Result, base: _Result, on: GateSet) -> bool:
+    """Whether neither model tells high scores from low ones, although these differ."""
+    score = on.score.astype(np.float64)
+    if score.std() < MIN_SIGNAL:
+        return False
+    linear = PairedCorrelations(ours.predicted, base.predicted, score, on.group)
+    return all(
+        not (quantile(1 - BETTER_CONFIDENCE) > MIN_PLCC or quantile(BETTER_CONFIDENCE) < -MIN_PLCC)
+        for quantile in (linear.ours, linear.theirs)
+    )
 
 
 def _at_least_lower(gain: float) -> str:

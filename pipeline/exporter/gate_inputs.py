@@ -17,12 +17,38 @@ from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.control import Control
+from pipeline.runtime.messages import Names
 from pipeline.shm.rows import RowBatch
 
 MORE_GROUPS = (
     "Send samples of eight groups or more, since of the first ones about every second is held out: a group is the "
     "samples with one source_id, or, where there is none, with one job_id."
 )
+
+
+OWNERS = ("codec", "node", "tenant", "height")
+
+
+def held_out(rows: RowBatch, names: Names | None = None) -> GateSet:
+    """Return held-out rows as a gate set."""
+    known = names or Names()
+    return GateSet(
+        "held-out",
+        np.ascontiguousarray(rows.features),
+        rows.score,
+        rows.group,
+        MORE_GROUPS,
+        owners={kind: getattr(rows, kind) for kind in OWNERS},
+        names={
+            "codec": known.codec,
+            "node": known.node,
+            "tenant": known.tenant,
+            "group": known.group,
+            "height": {height: str(height) for height in np.unique(rows.height).tolist()},
+        },
+        job=rows.job,
+        order=rows.sequence,
+    )
 
 
 class GateInputs:
@@ -39,16 +65,18 @@ class GateInputs:
         holdout: RowBatch | None,
         incomparable: str = "",
         control: Control | None = None,
+        names: Names | None = None,
     ) -> Verdict:
         """Judge a candidate on the rows there are, and by what operators have said (`control`).
+
+        `names` are for the verdict and its figures.
 
         A candidate is at most unproven if the configured fixture or the existing last stable model cannot be used.
         `incomparable` says why the last stable model cannot be compared with; empty if it can, or there is none.
         """
         sets: list[GateSet] = []
         if holdout is not None:
-            features = np.ascontiguousarray(holdout.features)
-            sets.append(GateSet("held-out", features, holdout.score, holdout.group, MORE_GROUPS, holdout.node))
+            sets.append(held_out(holdout, names))
         missing = [f"last stable checkpoint: {incomparable}."] if incomparable else []
         if self._fixture is not None:
             try:

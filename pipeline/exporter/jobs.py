@@ -85,8 +85,9 @@ class Jobs:
         base, snapshot = self._newest()
         candidate = make(base, snapshot)
         before = self._store.in_line(base.digest)
+        holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
         verdict = self._gate_inputs.verdict(
-            candidate.model, base, before.stable, self._sources.holdout(base.digest), before.incomparable, control
+            candidate.model, base, before.stable, holdout, before.incomparable, control, names
         )
         made = self._store.publish(
             candidate.onnx,

@@ -11,7 +11,7 @@ from pipeline.config import Settings
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.runtime import messages, regions
-from pipeline.runtime.messages import ServedModel, TrainerSnapshot, lineage_of
+from pipeline.runtime.messages import Names, ServedModel, TrainerSnapshot, lineage_of
 from pipeline.runtime.saved_state import SavedRows
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.reservoir import Reservoir
@@ -94,6 +94,13 @@ class Sources:
     def names(self) -> bytes:
         """Copy what ingest knows of the names behind hashes: messages.Names, encoded; empty while there are none."""
         return _payload(self._names.get()) or b""
+
+    def known_names(self) -> Names:
+        """Return the same, decoded."""
+        try:
+            return messages.decode_names(self.names())
+        except msgspec.MsgspecError:  # there are none, or they are of another release of this program
+            return Names()
 
     def base_model(self) -> BaseModel | None:
         """Return the base model that the trainer serves."""

@@ -149,7 +149,7 @@ class Admission:
         jobs = name_hashes(self._jobs)
         rows.arrival[:] = time.time()
         rows.group[:] = rows.job[:] = jobs
-        _regroup(rows.group, self._sources)
+        self._regroup(rows.group)
         self._say_whose(rows)
         rows.key[:] = self._keys.keys(rows.content, jobs)
         are_new = self._resends.admit(rows.key.tolist())
@@ -162,6 +162,13 @@ class Admission:
             self._copies.extend(rows, self._lines, are_new)
         for taken in (self._jobs, self._scores, self._features, self._sources, self._owned, self._owners, self._lines):
             taken.clear()
+
+    def _regroup(self, group: NDArray[np.uint64]) -> None:
+        """Put the hashes of the sources that are named into the groups uint64[n] of their rows."""
+        sources = self._sources
+        if sources.count(None) < len(sources):
+            named = {i: name for i, name in enumerate(sources) if name is not None}
+            group[list(named)] = self.owners.groups(list(named.values()))
 
     def _say_whose(self, rows: RowBatch) -> None:
         """Put into the rows what their samples say of themselves, as far as they do."""
@@ -179,10 +186,3 @@ class Admission:
     def _refuse(self, refusal: Refusal, job_id: str | None) -> bytes:
         self.rejected[refusal.reason] = self.rejected.get(refusal.reason, 0) + 1
         return refused(str(refusal), job_id)
-
-
-def _regroup(group: NDArray[np.uint64], sources: Sequence[str | None]) -> None:
-    """Put the hashes of the sources that are named into the groups uint64[n] of their rows."""
-    if sources.count(None) < len(sources):
-        named = {i: name for i, name in enumerate(sources) if name is not None}
-        group[list(named)] = name_hashes(list(named.values()))

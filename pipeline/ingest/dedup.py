@@ -5,6 +5,8 @@ A sample is known by a 64-bit key of its job and content, which is the same in e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 _hash64 = xxhash.xxh3_64_intdigest
 
 
-def name_hashes(names: list[str]) -> NDArray[np.uint64]:
+def name_hashes(names: Sequence[str]) -> NDArray[np.uint64]:
     """Return the hash of each name, uint64[n]."""
     return np.fromiter(map(_hash64, map(str.encode, names)), np.uint64, len(names))
 

@@ -17,9 +17,10 @@ from pipeline.runtime import messages
 from pipeline.runtime.messages import Names
 
 KINDS = ("node", "tenant", "codec")
+GROUP = "group"
 PER_KIND = 256
 LONGEST_BYTES = 64
-CAPACITY = len(KINDS) * PER_KIND * (LONGEST_BYTES + 16)
+CAPACITY = (len(KINDS) + 1) * PER_KIND * (LONGEST_BYTES + 16)
 """Bytes of `messages.Names` at their fullest."""
 _OWNERS = 4096
 
@@ -39,7 +40,7 @@ class Owners:
             names = messages.decode_names(saved) if saved else Names()
         except msgspec.MsgspecError:
             names = Names()
-        self._names = {kind: dict(list(getattr(names, kind).items())[:PER_KIND]) for kind in KINDS}
+        self._names = {kind: dict(list(getattr(names, kind).items())[:PER_KIND]) for kind in (*KINDS, GROUP)}
         self._places: dict[Owner, int] = {}
         self._cells = np.zeros((_OWNERS, len(KINDS) + 1), np.uint64)
         self.is_news = False
@@ -50,6 +51,14 @@ class Owners:
             return self._cells[list(map(self._places.__getitem__, owners))]
         except (KeyError, TypeError):  # a new one, or one that no key can be made of
             return np.array([self._cell(owner) for owner in owners], np.uint64)
+
+    def groups(self, sources: Sequence[str]) -> NDArray[np.uint64]:
+        """Return the groups of the sources, uint64[n]: the hashes of their names."""
+        hashes = name_hashes(sources)
+        if len(self._names[GROUP]) < PER_KIND:
+            for value, name in set(zip(hashes.tolist(), sources, strict=True)):
+                self._remember(GROUP, value, name)
+        return hashes
 
     def encoded(self) -> bytes:
         """Return all remembered names, as the region `names` holds them; none of them is news then."""
@@ -70,12 +79,16 @@ class Owners:
     def _hash(self, kind: str, name: object) -> int:
         if not isinstance(name, str) or not name:
             return 0
-        value, names = int(name_hashes([name])[0]), self._names[kind]
-        fits = len(names) < PER_KIND and name.isprintable() and len(name.encode()) <= LONGEST_BYTES
-        if fits and value not in names:
-            names[value] = name
-            self.is_news = True
+        value = int(name_hashes([name])[0])
+        self._remember(kind, value, name)
         return value
+
+    def _remember(self, kind: str, value: int, name: str) -> None:
+        names = self._names[kind]
+        if value in names or len(names) >= PER_KIND or not name.isprintable() or len(name.encode()) > LONGEST_BYTES:
+            return
+        names[value] = name
+        self.is_news = True
 
 
 def _height(value: object) -> int:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 MIN_GROUPS = 4
 """With fewer groups, how much groups differ cannot be estimated."""
 
+SATURATED = 99.0
+"""Score points from which on many frames have one and the same score, so that their order means little."""
+
 
 def rmse(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return the root mean squared error; NaN of nothing."""
@@ -36,7 +39,13 @@ def plcc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
 
 def srocc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Return Spearman's rank-order correlation coefficient; equal values share their mean rank."""
-    return plcc(_mean_ranks(np.asarray(predicted)), _mean_ranks(np.asarray(score)))
+    return plcc(mean_ranks(np.asarray(predicted)), mean_ranks(np.asarray(score)))
+
+
+def srocc_under_99(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
+    """Return Spearman's coefficient among the rows whose score does not saturate."""
+    below = np.asarray(score) < SATURATED
+    return srocc(np.asarray(predicted)[below], np.asarray(score)[below])
 
 
 def krocc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
@@ -54,6 +63,7 @@ def krocc(predicted: npt.ArrayLike, score: npt.ArrayLike) -> float:
 FIGURES: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
     "plcc": plcc,
     "srocc": srocc,
+    "srocc_under_99": srocc_under_99,
     "krocc": krocc,
     "rmse": rmse,
     "mae": mae,
@@ -82,7 +92,8 @@ def _dense_ranks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     return ranks
 
 
-def _mean_ranks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+def mean_ranks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    """Return the rank of each value, from 1 on; equal values share their mean rank."""
     ranks = _dense_ranks(values)
     counts = np.bincount(ranks)
     last = np.cumsum(counts)

@@ -33,6 +33,7 @@ def live(health: Health, usages: Usages, record: Record, events: int) -> dict[st
         "step": trainer.step,
         "loss": trainer.loss,
         "drift_events": trainer.drift_events,
+        "target_changes": trainer.target_changes,
         "base_model": trainer.base_model,
         "device": trainer.device,
         "figures": trainer.metrics,

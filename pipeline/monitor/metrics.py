@@ -141,6 +141,12 @@ def _trainer(health: Health) -> Iterator[Metric]:
     )
     yield _counter("rollbacks", "Times that the stable weights replaced the live ones.", _one(report.rollbacks))
     yield _counter("drift_events", "Times that a rise of the error was detected.", _one(report.drift_events))
+    yield _counter(
+        "target_changes",
+        "Times that samples from before a change of the target were dropped.",
+        _one(report.target_changes),
+    )
+    yield _gauge("prior", "Prior of the learner that is exported.", _one(report.metrics.get("prior")))
     yield _gauge("lag_samples", "Samples accepted and not trained on yet.", _one(report.lag))
     yield _counter("evicted_untrained_samples", "Samples that left the ring untrained.", _one(report.evicted_untrained))
     yield _counter("quarantined_samples", "Samples left out of training: quarantined.", _one(report.excluded))

@@ -107,6 +107,10 @@ class FeedbackClient:
         """Messages that were answered ``ok: false``, or that `send` refused."""
         return self._outbox.rejected
 
+    def rejection(self) -> str:
+        """Return why the sidecar refused the last message that it refused; empty where it refused none."""
+        return self._last_rejection
+
     def dropped(self) -> int:
         """Messages for which the queue had no room, or that `close` left unanswered."""
         return self._outbox.dropped

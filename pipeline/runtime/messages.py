@@ -83,6 +83,7 @@ class Names(msgspec.Struct, kw_only=True):
     node: dict[int, str] = {}
     tenant: dict[int, str] = {}
     codec: dict[int, str] = {}
+    group: dict[int, str] = {}
 
 
 def lineage_of(base_digest: str) -> int:

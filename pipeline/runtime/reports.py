@@ -70,9 +70,10 @@ class IngestReport(Report, kw_only=True):
 class TrainerReport(Report, kw_only=True):
     """What the trainer reports. `metrics` holds the learning figures by name; NaN where there is none yet.
 
-    `start` is the first sample of this base model's training, `restored` how many the ring began with. `orders` is
+    `start` is the first sample that this training uses, `restored` how many the ring began with. `orders` is
     what operators have put in force, a line each, as many as fit; `orders_in_force` counts all of them by kind.
-    `excluded` counts the samples left out since they are quarantined.
+    `excluded` counts the samples left out since they are quarantined. `target_changes` counts how often samples from
+    before a change of the target were dropped.
     """
 
     device: str = ""
@@ -92,6 +93,7 @@ class TrainerReport(Report, kw_only=True):
     steps_undone: int = 0
     rollbacks: int = 0
     drift_events: int = 0
+    target_changes: int = 0
     reservoir_rows: int = 0
     holdout_rows: int = 0
     cpu_share: float = 0.0

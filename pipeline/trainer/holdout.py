@@ -67,6 +67,10 @@ class HoldOut:
                 trained += 1
         return np.array(chosen, np.uint64)
 
+    def view(self) -> RowBatch:
+        """Return the held-out rows as they lie in the reservoir, valid until the next ones are diverted."""
+        return RowBatch.over(self.reservoir.rows[: len(self.reservoir)], self.reservoir.n_features)
+
     def rows(self) -> RowBatch:
         """Return the held-out rows."""
         return self.reservoir.snapshot()

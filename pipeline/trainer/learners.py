@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.model.errors import UnusableModel
@@ -15,25 +16,28 @@ from pipeline.trainer.mlp_learner import MlpLearner
 from pipeline.trainer.parity import check_parity
 from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.side_by_side import SideBySide
 
 if TYPE_CHECKING:
     from pipeline.trainer.device_learner import DeviceLearner
 
 
-def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int = 0) -> PreconditionedLearner:
-    """Return a learner for `base` that finds its own coordinates; raises UnusableModel for a graph it cannot train.
+def new_learner(base: BaseModel, recipe: Recipe, device: str = "cpu", rows: int = 0) -> SideBySide:
+    """Return learners for `base` that find their own coordinates; raises UnusableModel for a graph none can train.
 
-    On another device than the processor it has room there for `rows` rows.
+    On the processor there is one for each prior of the recipe. On another device there is one alone, with room there
+    for `rows` rows.
     """
     if device == "cpu":
-        return PreconditionedLearner(_on_processor(base, recipe), base, recipe)
+        recipes = [replace(recipe, prior=prior) for prior in recipe.priors]
+        return SideBySide([PreconditionedLearner(_on_processor(base, each), base, each) for each in recipes])
 
     def after_failure() -> Learner:
         release()
         return _on_processor(base, recipe)
 
     inner = FallbackLearner(lambda: _on_device(base, recipe, device, rows), after_failure)
-    return PreconditionedLearner(inner, base, recipe)
+    return SideBySide([PreconditionedLearner(inner, base, recipe)])
 
 
 def _on_processor(base: BaseModel, recipe: Recipe) -> Learner:

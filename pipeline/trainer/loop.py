@@ -168,7 +168,7 @@ class _Progress:
         self._process, self._training, self._publisher = process, training, publisher
         self._ring, self._budget = ring, budget
         self.measure()
-        self._drift_events = int(self._figures.get("drift_events", 0))
+        self._drift_events, self._target_changes = int(self._figures.get("drift_events", 0)), training.target_changes
 
     @property
     def due_in(self) -> float:
@@ -201,6 +201,7 @@ class _Progress:
         report.cpu_share = self._budget.used_share
         report.metrics = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._note_drift(int(figures.get("drift_events", 0)))
+        self._note_change(self._training.target_changes)
         _say_where(self._process, self._training)
         self._process.reporter.publish()
 
@@ -208,3 +209,9 @@ class _Progress:
         if events > self._drift_events:
             self._process.log.warning("drift_detected", events=events, step=self._publisher.step)
         self._drift_events = self._process.report.drift_events = events
+
+    def _note_change(self, changes: int) -> None:
+        if changes > self._target_changes:
+            self._process.log.warning("target_changed", changes=changes, from_sample=self._training.start)
+            self._process.report.start = self._training.start
+        self._target_changes = self._process.report.target_changes = changes

@@ -25,8 +25,10 @@ from pipeline.trainer.memory import Memory
 from pipeline.trainer.prequential import Prequential
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.rollback_policy import RollbackPolicy
+from pipeline.trainer.target_change import TargetChange
 
 _WINDOW = 4096
+_CHOOSE_EVERY = 500
 
 
 class OnlineTraining:
@@ -40,6 +42,7 @@ class OnlineTraining:
     evicted_untrained   rows that left the ring before they were observed
     excluded            rows that were left out since an operator does not want them
     resets              number of the operator's last reset that this training has gone through
+    target_changes      times that rows from before a change of the target were dropped
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class OnlineTraining:
         self.rollbacks = 0
         self.steps_undone = 0
         self.total_steps = 0
+        self.target_changes = 0
         self._recipe = recipe
         self._ring, self._reservoir = ring, reservoir
         self._seed = seed
@@ -70,6 +74,7 @@ class OnlineTraining:
         self._holdout = HoldOut(holdout, reservoir)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
+        self._doubt = TargetChange()
         self._rollback_policy = RollbackPolicy()
         self._exclusions: tuple[Exclusion, ...] = ()
         self._references: dict[str, Vector] = {"base": base.vector()}
@@ -92,9 +97,18 @@ class OnlineTraining:
             self.excluded += len(rows) - len(wanted)
             if len(wanted):
                 self._observe(wanted, replay=replay)
-            self.cursor += len(rows)
+            self._advance_to(self.cursor + len(rows))
             observed += len(rows)
         return observed
+
+    def _advance_to(self, cursor: int) -> None:
+        """Note that all rows before `cursor` were observed, and do what is due now and then."""
+        before, self.cursor = self.cursor, cursor
+        if cursor // _CHOOSE_EVERY != before // _CHOOSE_EVERY:
+            held = self._holdout.view()
+            self.learner.choose(held.features, held.score, held.group)
+        if self._doubt.is_due(cursor):
+            self._look_for_change()
 
     def _read(self, at_most: int) -> RowBatch:
         """Return the next rows, none if there are none; count those that were evicted before."""
@@ -128,8 +142,26 @@ class OnlineTraining:
         predictions = {name: self.learner.predict(rows.features, vector) for name, vector in vectors.items()}
         self._prequential.add(rows.score, predictions)
         error = float(np.abs(predictions["ema"] - rows.score).mean())
-        if math.isfinite(error):
-            self._drift.add(error)
+        if math.isfinite(error) and self._drift.add(error):
+            self._doubt.begin(int(rows.sequence[-1]) + 1, self._prequential.newest_errors("ema", _WINDOW))
+
+    def _look_for_change(self) -> None:
+        """Where the target has changed since the error rose, go on with the rows since then alone."""
+        since = self._doubt.since
+        assert since is not None
+        stored, held = self._reservoir.snapshot(), self._holdout.rows()
+        old = stored.select(stored.sequence < since)
+        remembered = np.abs(self.learner.predict(old.features, self.learner.ema()) - old.score)
+        new = self._prequential.newest_errors("ema", self.cursor - since)
+        held = held.select(held.sequence >= since)
+        if not self._doubt.is_certain(new, remembered, len(np.unique(held.group))):
+            return
+        _keep(self._reservoir, stored.select(stored.sequence >= since))
+        _keep(self._holdout.reservoir, held)
+        self.start = since
+        self.target_changes += 1
+        self._doubt.end()
+        self._remember_ring()
 
     def _step(self, batch: RowBatch) -> None:
         self._count(self.learner.step(batch.features, batch.score))
@@ -164,7 +196,7 @@ class OnlineTraining:
             rows = memory.snapshot()
             wanted = without(rows, self._exclusions)
             if len(wanted) < len(rows):
-                memory.restore(wanted.words, memory.groups_seen, memory.lineage)
+                _keep(memory, wanted)
                 left += len(rows) - len(wanted)
         self._remember_ring()
         return left
@@ -173,6 +205,7 @@ class OnlineTraining:
         """Start over from the weights float32[n_parameters]; without any sample of before where these are forgotten."""
         self.learner.reset(vector)
         self._drift = PageHinkley()
+        self._doubt.end()
         self._rollback_policy = RollbackPolicy()
         self._prequential.forget()
         self._held_out_figures = {}
@@ -227,6 +260,8 @@ class OnlineTraining:
             "excluded": self.excluded,
             "rollbacks": self.rollbacks,
             "drift_events": self._drift.detected,
+            "target_changes": self.target_changes,
+            "prior": self.learner.prior,
             "prequential_rows": min(self._prequential.count, _WINDOW),
             "rows_trained": self._holdout.trained,
             "rows_held_out": self._holdout.diverted,
@@ -248,6 +283,7 @@ class OnlineTraining:
             "diverted": self._holdout.diverted,
             "prequential_count": self._prequential.count,
             "drift": self._drift.state(),
+            "doubt": self._doubt.state(),
             "bad_in_a_row": self._rollback_policy.bad_in_a_row,
         }
         vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
@@ -263,6 +299,7 @@ class OnlineTraining:
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
         self._prequential.restore(vectors["prequential"], meta["prequential_count"])
         self._drift.restore(meta["drift"])
+        self._doubt.restore(meta.get("doubt", []))
         self._rollback_policy.bad_in_a_row = meta["bad_in_a_row"]
         prefix = "learner_"
         self.learner.restore(
@@ -284,4 +321,9 @@ class OnlineTraining:
         self._lessons.begin_anew()
 
 
-_COUNTERS = ("evicted_untrained", "excluded", "resets", "rollbacks", "steps_undone", "total_steps")
+def _keep(memory: Reservoir, rows: RowBatch) -> None:
+    """Leave only these of its rows in a reservoir."""
+    memory.restore(rows.words, memory.groups_seen, memory.lineage)
+
+
+_COUNTERS = ("evicted_untrained", "excluded", "resets", "rollbacks", "steps_undone", "target_changes", "total_steps")

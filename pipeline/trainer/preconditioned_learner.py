@@ -45,6 +45,11 @@ class PreconditionedLearner:
         return self._inner.device
 
     @property
+    def prior(self) -> float:
+        """The recipe's prior."""
+        return self._recipe.prior
+
+    @property
     def note(self) -> str:
         """Why it does not compute where it was meant to; empty where it does."""
         return self._inner.note if isinstance(self._inner, FallbackLearner) else ""

@@ -33,6 +33,15 @@ class Prequential:
             for model, row in zip(self._models, self.window[1:], strict=True)
         }
 
+    def newest_errors(self, model: str, count: int) -> NDArray[np.float32]:
+        """Return the absolute errors of a model on the newest samples, `count` or as many as there are."""
+        size = self.window.shape[1]
+        places = np.arange(self.count - min(count, self.count, size), self.count) % size
+        errors: NDArray[np.float32] = np.abs(
+            self.window[1 + self._models.index(model), places] - self.window[0, places]
+        )
+        return errors[np.isfinite(errors)]
+
     def forget(self) -> None:
         """Begin anew."""
         self.window[:], self.count = np.nan, 0

@@ -10,8 +10,11 @@ from PIL import Image
 
 from pipeline.corpus import ffmpeg
 from pipeline.corpus.cli import corpus
+from pipeline.corpus.pairs import Limits, find_pairs, parse_ladder
 from pipeline.corpus.read import by_pattern, load_corpus
-from pipeline.corpus.table import TARGETS, CorpusError
+from pipeline.corpus.score import score
+from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
+from tests.libvmaf.reading import read
 
 
 def _libvmaf_is_missing() -> str:
@@ -62,6 +65,16 @@ def test_stopped_build_scores_only_what_is_missing(tmp_path: Path) -> None:
     again = load_corpus(output)
     assert again.target("vmaf")[again.clip == 0].tolist() == [12.5] * 3
     np.testing.assert_array_equal(again.target("vmaf")[again.clip == 1], first.target("vmaf")[first.clip == 1])
+
+
+def test_columns_are_what_send_takes_of_the_same_log(tmp_path: Path) -> None:
+    """To float32: a corpus and a sidecar that was sent the log hold the same rows."""
+    (pair,) = find_pairs([TINY], parse_ladder(["libx264:40"]), limits := Limits(3, 80, ""))
+    scored = score(pair, limits, tmp_path)
+    sent = read(tmp_path / "scores.json", "phone")
+    built = np.array([scored.columns[name] for name in FEATURES], np.float32).T
+    np.testing.assert_array_equal(np.array(sent.features, np.float32), built)
+    np.testing.assert_array_equal(np.array(sent.scores, np.float32), np.array(scored.columns["vmaf_phone"], np.float32))
 
 
 def test_photograph_is_panned_over(tmp_path: Path) -> None:

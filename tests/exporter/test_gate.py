@@ -236,7 +236,7 @@ def by_nodes(groups: int, of: Callable[[int], int]) -> GateSet:
     on = gate_set(groups)
     node = np.array([of(group) for group in on.group.tolist()], np.uint64)
     features = np.stack((on.score, node.astype(np.float32)), axis=1)
-    return GateSet("held-out", features, on.score, on.group, node=node)
+    return GateSet("held-out", features, on.score, on.group, owners={"node": node})
 
 
 def better_for(node: int, others: float) -> Callable[[Rows], Rows]:
@@ -248,7 +248,7 @@ def test_one_node_with_many_groups_does_not_outvote_the_others() -> None:
     """Of five nodes one has 120 of 160 groups, and is the only one that gains: unstable, whatever the mean says."""
     on = by_nodes(160, lambda group: 1 if group < 120 else 2 + group % 4)
     base, greedy = wrong_by(25, -25), better_for(1, others=27)
-    unnamed = GateSet(on.name, on.features, on.score, on.group, node=np.zeros(len(on.group), np.uint64))
+    unnamed = GateSet(on.name, on.features, on.score, on.group, owners={"node": np.zeros(len(on.group), np.uint64)})
     assert judge(greedy, base, None, [unnamed], DELTA).state == "stable"
     found = judge(greedy, base, None, [on], DELTA)
     assert found.state == "unstable"
@@ -261,3 +261,138 @@ def test_a_gain_that_all_nodes_share_is_stable() -> None:
     assert judge(better_for(1, others=5), base, None, [by_nodes(40, lambda g: 1 + g % 4)], DELTA).state == "stable"
     two = by_nodes(40, lambda group: 1 + (group >= 34))
     assert judge(better_for(1, others=25.1), base, None, [two], DELTA).state == "stable"
+
+
+def test_a_small_gain_counts_where_the_base_model_is_nearly_right() -> None:
+    """From an error of 0.5 points to one of 0.4: a tenth of it is enough, if it is sure."""
+    assert judge(wrong_by(0.4, -0.4), wrong_by(0.5, -0.5), None, [gate_set()], DELTA).state == "stable"
+    found = judge(wrong_by(0.47, -0.47), wrong_by(0.5, -0.5), None, [gate_set()], DELTA)
+    assert found.state == "unstable"
+    assert "needed: at least 0.05 lower" in found.reason
+
+
+def test_few_groups_prove_a_gain_less_than_many() -> None:
+    """The same mean and spread of gains by group, on four groups and on forty."""
+
+    def state(groups: int) -> str:
+        on = gate_set(groups=groups)
+        gains = np.repeat(np.resize([0.2, 1.4], groups), 30)
+        base = (on.score + 3).astype(np.float32)
+        return judge(lambda _: (base - gains).astype(np.float32), lambda _: base, None, [on], DELTA).state
+
+    assert (state(4), state(40)) == ("unstable", "stable")
+
+
+def with_harm(points: float, encodes: int, groups: int = 20, rows: int = 96) -> Verdict:
+    """Judge a model that is 3 points better but for one group, "pan", where it is worse by `points`."""
+    on = gate_set(groups=groups, rows=rows)
+    sign = np.resize([1.0, -1.0], len(on.score))
+    base = on.score + 4 * sign
+    ours = on.score + np.where(on.group == 7, 4 + points, 1.0) * sign
+    named = GateSet(
+        on.name,
+        on.features,
+        on.score,
+        on.group,
+        names={"group": {7: "pan"}},
+        job=np.arange(len(on.group)) % rows * encodes // rows,
+    )
+    return judge(lambda _: ours.astype(np.float32), lambda _: base.astype(np.float32), None, [named], DELTA)
+
+
+def test_no_group_pays_for_the_others() -> None:
+    """One of twenty gets worse by a point over many encodes: unstable, and the reason names it."""
+    found = with_harm(1.2, encodes=12)
+    assert found.state == "unstable"
+    assert found.reason.startswith("held-out: Worse for group pan: absolute error 5.2, base model 4, with 95%")
+
+
+def test_a_group_of_one_encode_may_be_chance() -> None:
+    """As much on a single encode is what two trainings differ by; much more is not. A little is within the margin."""
+    assert with_harm(1.2, encodes=1).state == "stable"
+    assert with_harm(5.0, encodes=1).state == "unstable"
+    assert with_harm(0.2, encodes=12).state == "stable"
+    assert with_harm(5.0, encodes=1, rows=20).state == "stable"
+
+
+def test_a_group_without_a_known_name_is_named_by_its_hash() -> None:
+    """As in a quarantine."""
+    on = gate_set()
+    hurt = on.group == 3
+    found = judge(lambda x: (x[:, 0] + np.where(hurt, 30, 0)).astype(np.float32), off_by(20, noise=0), None, [on], 2.0)
+    assert "Worse for group 0000000000000003: absolute error 30, base model 20" in found.reason
+
+
+def test_one_clients_random_scores_do_not_forbid_everybodys_gain() -> None:
+    """Their groups get worse by chance, and tell nothing: neither model follows them."""
+    on = gate_set(groups=20)
+    rng = np.random.default_rng(3)
+    noisy = on.group < 2
+    score = np.where(noisy, rng.uniform(0, 100, len(on.score)), on.score).astype(np.float32)
+    on = GateSet("held-out", on.features, score, on.group)
+
+    def candidate(x: Rows) -> Rows:
+        return (x[:, 0] + np.where(noisy, -15, 0)).astype(np.float32)
+
+    assert judge(candidate, off_by(12), None, [on], DELTA).state == "stable"
+
+
+def test_rank_counts_among_scores_that_do_not_saturate() -> None:
+    """Order among rows at 100 means nothing; order below that does, and the gate objects where it falls."""
+    rng = np.random.default_rng(0)
+    on = gate_set(groups=30)
+    score = np.where(np.arange(len(on.score)) % 3, 100, on.score).astype(np.float32)
+    on = GateSet("held-out", on.features, score, on.group)
+    saturated = score == 100
+    base = score + 6 + np.where(saturated, 0, rng.normal(0, 0.1, len(score)))
+    tied = np.where(saturated, score + rng.uniform(-0.3, 0.3, len(score)), score)
+    found = judge(lambda _: tied.astype(np.float32), lambda _: base.astype(np.float32), None, [on], DELTA)
+    assert found.state == "stable"
+    figures = found.metrics["held-out"].candidate
+    assert figures is not None
+    assert figures.srocc is not None
+    assert figures.srocc_under_99 is not None
+    assert figures.srocc < 0.99 < figures.srocc_under_99
+    jumbled = np.where(saturated, score, score + rng.normal(0, 3.2, len(score)))
+    found = judge(lambda _: jumbled.astype(np.float32), lambda _: base.astype(np.float32), None, [on], 0.008)
+    assert found.state == "unstable"
+    assert "SROCC 0.9" in found.reason
+    assert "among scores under 99, base model 0.9" in found.reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_without_signal_prove_nothing_and_speak_against_nobody(seed: int) -> None:
+    """PLCC of both models is chance: whichever is the higher, the verdict is the same, and never stable."""
+    on = gate_set(groups=30, seed=seed)
+    score = np.random.default_rng(seed + 100).uniform(0, 100, len(on.score)).astype(np.float32)
+    blind = GateSet("held-out", on.features, score, on.group)
+
+    def flat(x: Rows) -> Rows:
+        return (50 + (x[:, 0] - 57) / 20).astype(np.float32)
+
+    found = judge(flat, lambda x: x[:, 0], None, [blind], DELTA)
+    assert found.state == "unproven"
+    assert "the scores follow neither, and prove nothing" in found.reason
+
+
+def test_figures_by_owner_are_bounded() -> None:
+    """The eight largest by name, the others together; what is not known as its hash, or as not named."""
+    on = gate_set(groups=20)
+    codec = (on.group % 12).astype(np.uint64)
+    seen = GateSet(on.name, on.features, on.score, on.group, owners={"codec": codec}, names={"codec": {1: "av1"}})
+    by = judge(wrong_by(1, -1), wrong_by(10, -10), None, [seen], DELTA).metrics["held-out"].by["codec"]
+    assert len(by) == 9
+    assert by["av1"].samples == 60
+    assert by["av1"].candidate == pytest.approx(1, abs=1e-4)
+    assert by["av1"].base == pytest.approx(10, abs=1e-4)
+    assert by["not named"].samples == 60
+    assert by["0000000000000002"].samples == 60
+    assert sum(part.samples for part in by.values()) == 600
+    assert by["other"].samples == 120
+
+
+def test_nobody_is_listed_where_nobody_is_named() -> None:
+    """Rows of today's nodes: no empty table."""
+    on = gate_set()
+    unnamed = GateSet(on.name, on.features, on.score, on.group, owners={"node": np.zeros(600, np.uint64)})
+    assert judge(wrong_by(1, -1), wrong_by(10, -10), None, [unnamed], DELTA).metrics["held-out"].by == {}

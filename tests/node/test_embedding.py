@@ -1,13 +1,16 @@
 """`pipeline.node` as a node embeds it: what it exports, and what it does not import before it must."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from pipeline.data import BASE_MODEL
@@ -52,10 +55,29 @@ CheckpointWatcher("/nonexistent", BASE_MODEL).close()
     assert not loaded & {"torch", "onnx", "click", "prometheus_client"}
 
 
+def programs() -> list[str]:
+    """Return the programs of docs/node.md: a node, and how features are made for a model that says what it takes."""
+    return re.findall(r"^```python\n(.+?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_features_are_made_as_the_page_says(tmp_path: Path) -> None:
+    """From columns by name to what the model takes, in its order and with its scaling."""
+    _, program = programs()
+    (tmp_path / "m.onnx").write_bytes(BASE_MODEL.read_bytes())
+    order = ["motion2", "adm2", "a", "b", "c", "d"]
+    says = {"feature_order": order, "feature_mean": [1.0] * 6, "feature_std": [2.0] * 6}
+    (tmp_path / "m.json").write_text(json.dumps(says))
+    columns = {name: np.full(3, float(i), np.float32) for i, name in enumerate(sorted(order))}
+    known: dict[str, Any] = {"measured": lambda: columns}
+    program = program.replace("/models/fr_regressor_v2.onnx", str(tmp_path / "m.onnx"))
+    exec(program, known)  # noqa: S102  what the page itself says
+    assert known["features"].tolist() == [[2.0, 0.0, -0.5, 0.5, 1.0, 1.5]] * 3
+
+
 @pytest.mark.processes
 def test_the_program_of_the_page_runs(tmp_path: Path) -> None:
     """The program in docs/node.md feeds a real sidecar, loses nothing, and ends with a checkpoint in use."""
-    (program,) = re.findall(r"^```python\n(.+?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    program, _ = programs()
     assert len([line for line in program.splitlines() if line.strip()]) <= 20
     with running(tmp_path, **PUBLISHING, VMAFX_BASE_MODEL_PATH=str(BASE_MODEL)) as sidecar:
         places = {

@@ -119,7 +119,7 @@ def test_running_out_of_memory_later_costs_some_steps() -> None:
     one = training("cuda", base_model())
     feed(one, 1600)
     one.state()
-    inner = one.learner._inner
+    inner = one.learner.chosen._inner
     assert isinstance(inner, FallbackLearner)
     before = one.export_vector()
     torch.cuda.empty_cache()

@@ -109,7 +109,7 @@ def test_a_device_that_fails_later_costs_some_steps(error: Exception, monkeypatc
     """In the midst of a lesson: it goes on on the processor from the last copy, which is no older than is promised."""
     one = training(DEVICE, base_model())
     feed(one, 1600)
-    inner = one.learner._inner
+    inner = one.learner.chosen._inner
     assert isinstance(inner, FallbackLearner)
     copy, steps = inner._copy, one.learner.steps
     assert copy is not None

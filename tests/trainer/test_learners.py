@@ -14,6 +14,7 @@ from pipeline.trainer.mlp_graph import plain_mlp
 from pipeline.trainer.mlp_learner import MlpLearner
 from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.side_by_side import SideBySide
 from pipeline.trainer.torch_learner import TorchLearner
 from tests.trainer.streams import base_model, corpus
 
@@ -39,6 +40,13 @@ def calibrated(base: BaseModel, recipe: Recipe) -> Learner:
     return learner
 
 
+def side_by_side(base: BaseModel, recipe: Recipe) -> Learner:
+    """Make two of these with different priors."""
+    return SideBySide(
+        [PreconditionedLearner(mlp(base, each), base, each) for each in (recipe, replace(recipe, prior=0))]
+    )
+
+
 def batches(n_features: int, count: int = 8) -> list[Batch]:
     """Return batches of real frames; further features repeat the six."""
     rows = corpus().only("stream")
@@ -47,7 +55,7 @@ def batches(n_features: int, count: int = 8) -> list[Batch]:
     return [(features[index], rows.targets["vmaf_phone"][index]) for index in chosen]
 
 
-@pytest.fixture(params=[mlp, TorchLearner, calibrated])
+@pytest.fixture(params=[mlp, TorchLearner, calibrated, side_by_side])
 def make(request: pytest.FixtureRequest) -> Make:
     """Give each kind of learner."""
     chosen: Make = request.param

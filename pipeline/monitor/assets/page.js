@@ -69,10 +69,10 @@ function tiles(live) {
     tile("Nodes connected", integer(live.clients), rejected ? reasons(live.rejected) : "nothing refused"),
     tile("Replay ring", integer(live.ring), `of ${integer(live.capacity)} samples`, ring),
     tile("Waiting for training", integer(live.lag), `${integer(live.evicted_untrained)} lost untrained`),
-    tile("Train step", integer(live.step), `loss ${figure(live.loss)}, on ${live.device || "no device yet"}`),
+    tile("Train step", integer(live.step), `loss ${figure(live.loss)}, prior ${figure(live.figures.prior)}, on ${live.device || "no device yet"}`),
     tile("Error, RMSE", rmse("ema"), `base model ${rmse("base")}, stable ${rmse("stable")}`),
     tile("Newest model", live.model_version || "none", live.checkpoint_at ? `published ${clock(live.checkpoint_at)}` : "no checkpoint yet"),
-    tile("Drift", integer(live.drift_events), "times that the error rose"),
+    tile("Drift", integer(live.drift_events), `times that the error rose; ${integer(live.target_changes)} changes of the target`),
     ...(live.archive
       ? [tile("Archived", integer(live.archive.archived), `${integer(live.archive.waiting)} waiting, ${integer(live.archive.missed)} missed`)]
       : []),
@@ -162,9 +162,13 @@ function gate(checkpoint, open) {
   const sets = Object.entries(checkpoint.metrics).map(([name, set]) => {
     const rows = ["candidate", "base", "stable"]
       .filter((who) => set[who])
-      .map((who) => [who, figure(set[who].rmse), figure(set[who].plcc), figure(set[who].srocc)]);
-    return table(`${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`, ["model", "RMSE", "PLCC", "SROCC"], rows);
-  });
+      .map((who) => [who, ...["rmse", "plcc", "srocc", "srocc_under_99"].map((name) => figure(set[who][name]))]);
+    const caption = `${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`;
+    const parts = Object.entries(set.by ?? {}).map(([kind, by]) =>
+      table(`${name}: RMSE by ${kind}`, [kind, "samples", "candidate", "base"],
+        Object.entries(by).map(([who, part]) => [who, integer(part.samples), figure(part.candidate), figure(part.base)])));
+    return [table(caption, ["model", "RMSE", "PLCC", "SROCC", "SROCC under 99"], rows), ...parts];
+  }).flat();
   if (sets.length === 0) return "";
   const details = element("details", { id }, element("summary", {}, "What the gate measured"), ...sets);
   details.open = open.has(id);
