@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from pipeline.config import Settings
-from pipeline.forgetting.saved import without_name, without_rows
+from pipeline.forgetting.saved import without_names, without_rows
 from pipeline.forgetting.selection import Selection
 from pipeline.runtime import regions
 from pipeline.shm import byte_ring, reservoir, ring, segment
@@ -38,7 +38,7 @@ def remove(settings: Settings, selection: Selection, *, only_count: bool = False
         removed[region] = look(found)
     if not only_count:
         _rewrite(settings, "weights", without_rows)
-        _rewrite(settings, "names", lambda payload: without_name(payload, selection.tenant))
+        _rewrite(settings, "names", lambda payload: without_names(payload, selection))
     return removed
 
 

@@ -47,11 +47,14 @@ def without_rows(snapshot: bytes) -> bytes:
     return messages.encode(msgspec.structs.replace(decoded, probe=b"", probe_scores=b""))
 
 
-def without_name(names: bytes, tenant: str | None) -> bytes:
-    """Return the remembered names without that of a tenant."""
-    decoded = messages.decode_names(names)
-    kept = {value: name for value, name in decoded.tenant.items() if name != tenant}
-    return messages.encode(msgspec.structs.replace(decoded, tenant=kept))
+def without_names(names: bytes, selection: Selection) -> bytes:
+    """Return the remembered names without those of a selection; a group may be called by its job."""
+    gone = {selection.job, selection.tenant, selection.group}
+    kept: dict[str, dict[int, str]] = {
+        kind: {value: name for value, name in known.items() if name not in gone}
+        for kind, known in msgspec.structs.asdict(messages.decode_names(names)).items()
+    }
+    return messages.encode(messages.Names(**kept))
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -73,5 +76,5 @@ def _without(state: SavedState, selection: Selection) -> tuple[SavedState, int]:
             rows = rows.select(~chosen)
         regions[name] = SavedRows(rows.words, saved.count)
     snapshot = state.snapshot and without_rows(state.snapshot)
-    names = without_name(state.names, selection.tenant) if state.names else state.names
+    names = without_names(state.names, selection) if state.names else state.names
     return replace(state, regions=regions, snapshot=snapshot, names=names), count

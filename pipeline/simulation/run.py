@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.exporter.gate import GateSet, judge
+from pipeline.exporter.gate import judge
+from pipeline.exporter.gate_inputs import held_out
 from pipeline.model.graph import BaseModel
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
@@ -97,14 +98,13 @@ def _evaluated(training: OnlineTraining, samples: int) -> Evaluation:
 
 
 def _judged(training: OnlineTraining, base: BaseModel, stable: Any, holdout: Reservoir, delta: float) -> Any:
-    rows = holdout.snapshot()
-    held_out = GateSet("held-out", np.ascontiguousarray(rows.features), rows.score, rows.group, node=rows.node)
+    on = held_out(holdout.snapshot())
 
     def model(vector: Any) -> Callable[[Any], Any]:
         return partial(_predict, training, vector)
 
     last = None if stable is None else model(stable)
-    return judge(model(training.export_vector()), model(base.vector()), last, [held_out], delta)
+    return judge(model(training.export_vector()), model(base.vector()), last, [on], delta)
 
 
 def _predict(training: OnlineTraining, vector: Any, features: Any) -> Any:

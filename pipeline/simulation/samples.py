@@ -18,7 +18,9 @@ def of_archive(root: Path, tenant: str | None, since: float | None) -> RowBatch:
     """Return the samples of an archive, in order of arrival. Raises ArchiveError."""
     from pipeline.archive import reading
 
-    table = reading.read(root, ["features", "true_score", "job_id", "source_id", "node_id"], tenant, since)
+    table = reading.read(
+        root, ["features", "true_score", "job_id", "source_id", "node_id", "codec", "height"], tenant, since
+    )
     features = reading.features(table)
     rows = RowBatch(len(table), features.shape[1])
     rows.features[:] = features
@@ -27,7 +29,13 @@ def of_archive(root: Path, tenant: str | None, since: float | None) -> RowBatch:
     jobs, sources, nodes = (table[name].to_pylist() for name in ("job_id", "source_id", "node_id"))
     rows.job[:] = name_hashes(jobs)
     rows.group[:] = name_hashes([job if source is None else source for job, source in zip(jobs, sources, strict=True)])
-    rows.node[:] = [0 if not node else int(name_hashes([node])[0]) for node in nodes]
+    for column, owners in (
+        (rows.node, nodes),
+        (rows.tenant, table["tenant_id"].to_pylist()),
+        (rows.codec, table["codec"].to_pylist()),
+    ):
+        column[:] = [int(name_hashes([owner])[0]) if owner else 0 for owner in owners]
+    rows.height[:] = [height if height and 0 < height < 2**32 else 0 for height in table["height"].to_pylist()]
     return rows
 
 
