@@ -23,6 +23,7 @@ QUESTIONS = (
     "memory",
     "start",
     "idle",
+    "registry",
 )
 
 

@@ -51,7 +51,10 @@ COMMANDS = {
         "Replay samples through the online training, and compare recipes.",
     ),
     "evaluate": ("pipeline.offline.cli:evaluate", "Evaluate models on a corpus."),
-    "registry": ("pipeline.registry.cli:registry", "List, add to and verify a model registry."),
+    "registry": (
+        "pipeline.artifacts.cli:registry",
+        "Index the models of a directory; push to a registry, and pull.",
+    ),
     "correct": ("pipeline.correction.cli:correct", "Correct the bias of a predictor that cannot be retrained."),
 }
 

@@ -19,6 +19,7 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from pipeline import config
+from pipeline.artifacts.base import RUN_NOTE
 from pipeline.config import Settings
 from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.ending import Options, Outcome
@@ -117,8 +118,9 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         options.on_end = self._on_end
 
     def add_process_group(self, config: Any) -> bool:
-        """Add a program; ingest is one that gets the socket, and there is an archive only where there is a place."""
-        if config.name == "archive" and self._settings.archive_dir is None:
+        """Add a program, if the settings ask for it; ingest is one that gets the socket."""
+        wanted = {"archive": self._settings.archive_dir is not None, "publisher": self._settings.uses_registry}
+        if not wanted.get(config.name, True):
             return False
         added: bool = super().add_process_group(config)
         if config.name == "ingest" and self._listener is not None:
@@ -132,6 +134,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
         try:
             take_lock(regions.run_lock(self._settings.instance_name))
+            (Path(os.environ["VMAFX_SIDECAR_RUN_DIR"]) / RUN_NOTE).unlink(missing_ok=True)
             regions.forget_lives(regions.open_board(self._settings), self._settings.instance_name)
             self.options.poller = PromptPoller(self.options)
             self._listener = HeldListener(self._settings)

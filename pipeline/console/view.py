@@ -76,14 +76,15 @@ def _figure(value: float | None) -> str:
 
 
 def _summary(role: str, health: Health) -> str:
-    summaries = {
+    about = {
         "ingest": _ingest,
         "trainer": _trainer,
         "exporter": _exporter,
         "archive": _archive,
+        "publisher": _publisher,
         "monitor": _monitor,
     }
-    return summaries[role](health)
+    return about[role](health)
 
 
 def _ingest(health: Health) -> str:
@@ -119,6 +120,14 @@ def _archive(health: Health) -> str:
     report = health.archive
     missed = f", {report.missed:,} missed" if report.missed else ""
     return f"{report.archived:,} samples archived, {report.waiting:,} waiting{missed}\n{report.directory}"
+
+
+def _publisher(health: Health) -> str:
+    report = health.publisher
+    lines = [f"{names.stem(report.pushed_version)} pushed, {report.pushed}"] if report.pushed_version else []
+    if report.newer_base:
+        lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
+    return "\n".join(lines) or "nothing pushed yet"
 
 
 def _monitor(health: Health) -> str:

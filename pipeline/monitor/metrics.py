@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import pipeline
+from pipeline.artifacts.faults import KINDS
 from pipeline.monitor.record import STATES
 from pipeline.runtime.control import ORDERS
 from pipeline.runtime.health import Health, examine
@@ -49,6 +50,7 @@ class SidecarCollector(Collector):
         yield from _quality(health)
         yield from _exporter(health, self._record.verdicts)
         yield from _archive(health)
+        yield from _publisher(health)
         yield from self._processes(health)
         yield from self._disk()
 
@@ -228,6 +230,26 @@ def _archive(health: Health) -> Iterator[Metric]:
         "last_archive_write_timestamp_seconds", "When a file was last written.", one(report.written_at or None)
     )
     yield _gauge("archive_write_duration_seconds", "Time that the last write took.", one(report.write_seconds))
+
+
+def _publisher(health: Health) -> Iterator[Metric]:
+    report, publishes = health.publisher, health.publishes
+    yield _counter("registry_pushes", "Models pushed to the registry.", _one(report.pushes if publishes else None))
+    yield _counter(
+        "registry_failures",
+        "Times that something was wrong with the registry, by kind.",
+        _by(dict.fromkeys(KINDS, 0) | report.failures) if publishes else [],
+        "kind",
+    )
+    failing = [((kind,), float(kind == report.failing)) for kind in KINDS if publishes]
+    yield _gauge("registry_failing", "1 for what is wrong with the registry now, by kind.", failing, "kind")
+    yield _gauge(
+        "registry_waiting_since_timestamp_seconds",
+        "Since when a stable version is not in the registry; 0 for none.",
+        _one(report.waiting_since if publishes else None),
+    )
+    version = report.pushed_version if publishes else None
+    yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
 
 
 def _one(value: float | None) -> Labelled:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from pipeline.monitor.events import Event
 from pipeline.runtime import kernel
-from pipeline.runtime.reports import ArchiveReport, Board, ExporterReport, IngestReport, Report, TrainerReport
+from pipeline.runtime.reports import (
+    ArchiveReport,
+    Board,
+    ExporterReport,
+    IngestReport,
+    PublisherReport,
+    Report,
+    TrainerReport,
+)
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -21,9 +29,10 @@ _WATCHED: dict[str, type[Report]] = {
     "trainer": TrainerReport,
     "exporter": ExporterReport,
     "archive": ArchiveReport,
+    "publisher": PublisherReport,
 }
 # Who writes to disk may wait long for a slow one without a fault of its own.
-_PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0, "archive": 6.0}
+_PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0, "archive": 6.0, "publisher": 1.0}
 # A process that has not reported yet is importing: give it this many seconds at least.
 _STARTUP_S = 60.0
 # If the watchdog itself did not run for so many seconds, as in a paused container, silence means nothing.

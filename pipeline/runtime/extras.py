@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-_PACKAGES = {"torch": "torch", "plot": "matplotlib", "corpus": "pyarrow", "archive": "pyarrow"}
+_PACKAGES = {"torch": "torch", "plot": "matplotlib", "corpus": "pyarrow", "archive": "pyarrow", "registry": "oras"}
 _ELSEWHERE = {"torch": ", or the full image", "archive": ", or the full image"}
 
 

@@ -17,7 +17,7 @@ from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 
-ROLES = ("ingest", "trainer", "exporter", "archive", "monitor")
+ROLES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
 KIND = "reports"
 UNTRAINED = "untrained network"
 """What `TrainerReport.base_model` is where the settings name no file."""
@@ -143,6 +143,28 @@ class ArchiveReport(Report, kw_only=True):
     failures: dict[str, int] = {}
 
 
+class PublisherReport(Report, kw_only=True):
+    """What the publisher reports: what it has pushed to the registry, and what is wrong with that, by kind.
+
+    `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to.
+    `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
+    for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
+    """
+
+    registry: str = ""
+    pushed: str = ""
+    pushed_version: int = 0
+    pushed_at: float = 0.0
+    pushes: int = 0
+    pointed: str = ""
+    waiting_since: float = 0.0
+    failing: str = ""
+    failing_since: float = 0.0
+    failures: dict[str, int] = {}
+    offered: str = ""
+    newer_base: str = ""
+
+
 class MonitorReport(Report, kw_only=True):
     """What the monitor reports: where it answers HTTP in this life, and restarts by role."""
 
@@ -156,6 +178,7 @@ _TYPES: dict[str, type[Report]] = {
     "trainer": TrainerReport,
     "exporter": ExporterReport,
     "archive": ArchiveReport,
+    "publisher": PublisherReport,
     "monitor": MonitorReport,
 }
 
@@ -231,6 +254,10 @@ class Board:
     def archive(self) -> ArchiveReport:
         """Return the archive's latest report."""
         return self.read("archive", ArchiveReport)
+
+    def publisher(self) -> PublisherReport:
+        """Return the publisher's latest report."""
+        return self.read("publisher", PublisherReport)
 
     def monitor(self) -> MonitorReport:
         """Return the monitor's latest report."""

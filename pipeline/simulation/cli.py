@@ -72,7 +72,7 @@ def simulate(
     with in_one_line(ArchiveError, CorpusError, UnusableModel):
         rows = _rows(samples, tenant, _moment(since), target)
         settings = replace(settings_of(None), n_features=rows.n_features)
-        outcomes = _run(recipes, _base(base or settings.base_model, settings), rows, settings, every)
+        outcomes = _run(recipes, _base(base or _configured(settings), settings), rows, settings, every)
         if picture is not None:
             _draw(outcomes, picture)
     if as_json:
@@ -105,6 +105,12 @@ def _rows(samples: Path, tenant: str | None, since: float | None, target: str) -
     if tenant is not None or since is not None:
         raise click.UsageError("--tenant and --since are for archives")
     return of_corpus(samples, target)
+
+
+def _configured(settings: Settings) -> Path | None:
+    if settings.base_model is None or isinstance(settings.base_model, Path):
+        return settings.base_model
+    raise click.ClickException("VMAFX_BASE_MODEL_PATH leads to a registry: give a file with --base")
 
 
 def _base(path: Path | None, settings: Settings) -> BaseModel:

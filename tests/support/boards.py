@@ -16,6 +16,7 @@ from pipeline.runtime.reports import (
     ExporterReport,
     IngestReport,
     MonitorReport,
+    PublisherReport,
     Report,
     TrainerReport,
 )
@@ -88,3 +89,15 @@ def at_work(instance: str) -> Board:
     )  # fmt: skip
     publish(board, MonitorReport(role="monitor", phase="watching", restarts={"trainer": 2}))
     return board
+
+
+def with_registry(board: Board) -> None:
+    """Add a publisher whose registry has been down for a while."""
+    publish(
+        board,
+        PublisherReport(
+            role="publisher", phase="running", registry="oci://registry.example/models", pushed=f"sha256:{'a' * 64}",
+            pushed_version=41, pushes=3, failing="down", failing_since=1780000100.2, waiting_since=1780000100.2,
+            failures={"down": 7}, newer_base=f"sha256:{'b' * 64}",
+        ),
+    )  # fmt: skip
