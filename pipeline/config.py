@@ -150,6 +150,10 @@ def _uids(text: str) -> tuple[int, ...]:
         raise _Expected("user ids separated by commas, such as 0,1000") from None
 
 
+def _tenants(text: str) -> tuple[str, ...]:
+    return tuple(sorted({part.strip() for part in text.split(",") if part.strip()}))
+
+
 def _address(text: str) -> tuple[str, int] | None:
     if text.lower() == "off":
         return None
@@ -347,6 +351,48 @@ class Settings:
         "3600",
         _number(1, 1e9),
         "a silent connection is closed after this many seconds",
+    )
+    tenants: tuple[str, ...] = _setting(
+        "VMAFX_SIDECAR_TENANTS",
+        "",
+        _tenants,
+        "tenants whose samples are taken, separated by commas; empty: all samples",
+    )
+    archive_dir: Path | None = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_DIR",
+        "",
+        _optional_path,
+        "directory where samples are archived as Parquet; empty: no archive",
+    )
+    archive_buffer_bytes: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_BUFFER_BYTES",
+        "67108864",
+        _integer(1048576, 2**40),
+        "shared memory for lines that are not in the archive yet",
+    )
+    archive_rows: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_ROWS",
+        "50000",
+        _integer(1, 10_000_000),
+        "a file of the archive is written when this many samples wait, or half of the buffer",
+    )
+    archive_minutes: float = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_MINUTES",
+        "5",
+        _number(0, 1440, above=True),
+        "or when the oldest has waited for this many minutes",
+    )
+    archive_days: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_DAYS",
+        "90",
+        _integer(0, 36500),
+        "days after which files of the archive are removed; 0: never",
+    )
+    archive_bytes: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_BYTES",
+        "0",
+        _integer(0, 2**60),
+        "bytes above which the oldest files of the archive are removed; 0: no limit",
     )
     hang_s: float = _setting(
         "VMAFX_SIDECAR_HANG_S", "30", _number(1, 1e9), "a process without progress for this many seconds is restarted"

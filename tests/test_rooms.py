@@ -9,7 +9,7 @@ import pipeline
 from tests.support.processes import REPOSITORY
 
 ROOT = Path(pipeline.__file__).parent
-PROCESSES = ("ingest", "trainer", "exporter", "publisher", "monitor")
+PROCESSES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
 MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base", "fetched", "orders"}
 """The trainer's files that know of processes; the others are learning alone."""
 

@@ -80,6 +80,7 @@ def _summary(role: str, health: Health) -> str:
         "ingest": _ingest,
         "trainer": _trainer,
         "exporter": _exporter,
+        "archive": _archive,
         "publisher": _publisher,
         "monitor": _monitor,
     }
@@ -113,6 +114,12 @@ def _exporter(health: Health) -> str:
     when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
     stable = names.stem(report.stable_version) if report.stable_version else "none"
     return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}\n{report.latest_reason}"
+
+
+def _archive(health: Health) -> str:
+    report = health.archive
+    missed = f", {report.missed:,} missed" if report.missed else ""
+    return f"{report.archived:,} samples archived, {report.waiting:,} waiting{missed}\n{report.directory}"
 
 
 def _publisher(health: Health) -> str:

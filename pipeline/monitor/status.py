@@ -47,6 +47,8 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     }
     if health.exporter.version:
         document["verdict"] = _verdict(health)
+    if (archive := archived(health)) is not None:
+        document["archive"] = archive
     if "publisher" in health.roles:
         document["registry"] = _registry(health.publisher)
     if health.trainer.orders:
@@ -54,6 +56,14 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     if checkpoint_at:
         document["last_checkpoint_time"] = rfc3339(checkpoint_at)
     return document | {"problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems]}
+
+
+def archived(health: Health) -> dict[str, int] | None:
+    """Return how far the archive is, in samples; None where there is none."""
+    if "archive" not in health.roles:
+        return None
+    report = health.archive
+    return {"archived": report.archived, "waiting": report.waiting, "missed": report.missed}
 
 
 def _verdict(health: Health) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pipeline.runtime import kernel
 from pipeline.runtime.reports import (
     ROLES,
     UNTRAINED,
+    ArchiveReport,
     Board,
     ExporterReport,
     IngestReport,
@@ -64,12 +65,13 @@ class RoleHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The whole sidecar at one moment."""
+    """The whole sidecar at one moment; `roles` has the archive only where there is one."""
 
     roles: dict[str, RoleHealth]
     ingest: IngestReport
     trainer: TrainerReport
     exporter: ExporterReport
+    archive: ArchiveReport
     monitor: MonitorReport
     publisher: PublisherReport = msgspec.field(default_factory=PublisherReport)
 
@@ -118,17 +120,26 @@ class Health(msgspec.Struct, frozen=True):
 
 def examine(board: Board) -> Health:
     """Read all reports and judge them."""
-    reports = (board.ingest(), board.trainer(), board.exporter(), board.publisher(), board.monitor())
+    reports = (
+        board.ingest(),
+        board.trainer(),
+        board.exporter(),
+        board.archive(),
+        board.publisher(),
+        board.monitor(),
+    )
     restarts = reports[-1].restarts
     roles = {
         role: _judge(report, restarts.get(role, 0))
         for role, report in zip(ROLES, reports, strict=True)
         if report.pid or role not in OPTIONAL
     }
+    if not (reports[0].archiving or roles["archive"].alive):
+        del roles["archive"]
     trainer = roles["trainer"]
     if trainer.progressing and not trainer.problem:
         roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))
-    return Health(roles, *reports[:3], monitor=reports[4], publisher=reports[3])
+    return Health(roles, *reports[:4], monitor=reports[5], publisher=reports[4])
 
 
 def _judge(report: Report, restarts: int) -> RoleHealth:

@@ -17,7 +17,7 @@ from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 
-ROLES = ("ingest", "trainer", "exporter", "publisher", "monitor")
+ROLES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
 KIND = "reports"
 UNTRAINED = "untrained network"
 """What `TrainerReport.base_model` is where the settings name no file."""
@@ -48,7 +48,10 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class IngestReport(Report, kw_only=True):
-    """What ingest reports: connections now and in all, samples by outcome, refusals by reason."""
+    """What ingest reports: connections now and in all, samples by outcome, refusals by reason.
+
+    `archiving` says whether accepted lines are copied for the archive.
+    """
 
     socket: str = ""
     n_features: int = 0
@@ -60,6 +63,7 @@ class IngestReport(Report, kw_only=True):
     accepted: int = 0
     resent: int = 0
     rejected: dict[str, int] = {}
+    archiving: bool = False
     bytes_received: int = 0
 
 
@@ -118,6 +122,27 @@ class ExporterReport(Report, kw_only=True):
     state_save_seconds: float = 0.0
 
 
+class ArchiveReport(Report, kw_only=True):
+    """What the archive reports: samples in it, samples that it has missed, what waits to be written, failures by kind.
+
+    `waiting_bytes` of the ring of bytes, of `buffer_bytes`, are in no file yet. `files` and `size` are of the whole
+    directory, when it was last looked through; `removed` counts the files that had become too old or too many.
+    """
+
+    directory: str = ""
+    archived: int = 0
+    missed: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    buffer_bytes: int = 0
+    written_at: float = 0.0
+    write_seconds: float = 0.0
+    files: int = 0
+    size: int = 0
+    removed: int = 0
+    failures: dict[str, int] = {}
+
+
 class PublisherReport(Report, kw_only=True):
     """What the publisher reports: what it has pushed to the registry, and what is wrong with that, by kind.
 
@@ -152,6 +177,7 @@ _TYPES: dict[str, type[Report]] = {
     "ingest": IngestReport,
     "trainer": TrainerReport,
     "exporter": ExporterReport,
+    "archive": ArchiveReport,
     "publisher": PublisherReport,
     "monitor": MonitorReport,
 }
@@ -224,6 +250,10 @@ class Board:
     def exporter(self) -> ExporterReport:
         """Return the exporter's latest report."""
         return self.read("exporter", ExporterReport)
+
+    def archive(self) -> ArchiveReport:
+        """Return the archive's latest report."""
+        return self.read("archive", ArchiveReport)
 
     def publisher(self) -> PublisherReport:
         """Return the publisher's latest report."""

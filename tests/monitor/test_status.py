@@ -54,7 +54,7 @@ def test_problems_do_not_break_the_limit(board: Board, letter: str, count: int) 
             return [f"{number}: " + letter * 3000 for number in range(count)]
 
     now = examine(board)
-    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.monitor)
+    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.archive, now.monitor)
     body = status.Status().answer(health)
     told = json.loads(body)["problems"]
     assert len(body) < 4096

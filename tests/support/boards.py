@@ -11,6 +11,7 @@ from pipeline.config import Settings
 from pipeline.runtime import kernel, regions
 from pipeline.runtime.journal import open_journals
 from pipeline.runtime.reports import (
+    ArchiveReport,
     Board,
     ExporterReport,
     IngestReport,
@@ -53,7 +54,14 @@ def at_work(instance: str) -> Board:
     publish(
         board,
         IngestReport(
-            role="ingest", phase="accepting", accepted=12345, resent=2, rejected=rejected, capacity=10000, connections=4
+            role="ingest",
+            phase="accepting",
+            accepted=12345,
+            resent=2,
+            rejected=rejected,
+            capacity=10000,
+            connections=4,
+            archiving=True,
         ),
     )
     publish(
@@ -70,6 +78,13 @@ def at_work(instance: str) -> Board:
             role="exporter", phase="running", version=42, latest_state="unstable", stable_version=41,
             latest_reason="held-out: RMSE 3, base model 2.",
             checkpoint_at=1780000000.7, published={"stable": 1, "unstable": 2}, export_seconds=0.2,
+        ),
+    )  # fmt: skip
+    publish(
+        board,
+        ArchiveReport(
+            role="archive", phase="archiving", directory="/archive", archived=12000, waiting=345,
+            written_at=1780000000.7, buffer_bytes=1 << 26, waiting_bytes=1 << 20, files=7, size=1 << 30,
         ),
     )  # fmt: skip
     publish(board, MonitorReport(role="monitor", phase="watching", restarts={"trainer": 2}))
