@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from pipeline.console.target import socket_option
 from pipeline.forgetting.names import Unnamed
 from pipeline.forgetting.selection import Selection
 from pipeline.registry.registry import RegistryError
-from pipeline.runtime.control import ControlError
+from pipeline.runtime.control import Control, ControlError, Order, Reset
 from pipeline.runtime.durable import write_durably
 from pipeline.runtime.locks import DirectoryTaken
 from pipeline.runtime.reports import rfc3339
@@ -63,7 +64,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--group", help="Samples of this source_id; of this job_id where they have none.")
 @click.option("--before", callback=_moment, metavar="DATE", help="Samples that arrived before this time, in UTC.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
-@click.option("--retrain", is_flag=True, help="Also start training over from the base model.")
+@click.option("--retrain", is_flag=True, help="Also learn again, from the base model, without them.")
 def forget(
     socket: Path | None,
     job: str | None,
@@ -77,7 +78,9 @@ def forget(
 
     From ring, reservoir, held-out samples, saved state, and archive; several options mean samples that fit all of them.
     Where a sidecar runs, its processes are ended for it and begin again: nodes wait some seconds for an answer. A
-    command that was killed goes on where any `forget` is given next. What the model has learned from them stays.
+    command that was killed goes on where any `forget` is given next. What the model has learned from them stays,
+    but with --retrain: then training starts over from the base model and what the archive has left, with the recipe
+    that the settings of this command say.
     """
     settings = settings_for(socket)
     asked = Selection(job=job, tenant=tenant, group=group, before=before)
@@ -129,11 +132,42 @@ def _forget(settings: Settings, pending: Pending, *, dry_run: bool, retrain: boo
                 path.unlink()
             _name_the_rest(settings, pending, receipt)
             if retrain:
-                receipt["learned"] = (
-                    f"training starts over from {start_over(settings, 'base', forget_samples=False, reason='forget')}"
-                )
+                start_over(settings, "base", forget_samples=False, reason="forget")
+                receipt["learned"] = "training starts over from the base model, with the samples that memory has"
+        if retrain:
+            _retrain(settings, receipt)
     receipt["seconds"] = round(time.monotonic() - began, 3)
     return receipt
+
+
+def _retrain(settings: Settings, receipt: dict[str, Any]) -> None:
+    """Learn from the archive while the sidecar goes on, and have its training start over from what was learned."""
+    from pipeline.archive.reading import ArchiveError
+    from pipeline.forgetting.retraining import RetrainingError, retrained
+    from pipeline.model.errors import UnusableModel
+    from pipeline.simulation.samples import SamplesError
+
+    archive = archive_of(settings)
+    if archive is None:
+        return
+    with click.progressbar(length=1, label="learning again", file=sys.stderr) as bar:
+        try:
+            base, weights, samples = retrained(settings, archive, lambda done, of: _show(bar, done, of))
+        except (ArchiveError, RetrainingError, SamplesError, UnusableModel, ControlError, OSError) as error:
+            receipt["not_reached"].append(f"retrain: {error}")
+            return
+
+    def alter(now: Control, order: Order) -> Control:
+        reset = Reset(number=order.number, to="archive", base_digest=base.digest)
+        return msgspec.structs.replace(now, reset=reset)
+
+    give(settings, "forget --retrain", f"{samples} samples of the archive", alter, weights.tobytes())
+    receipt["learned"] = f"training starts over from what {samples} samples of the archive teach the base model"
+
+
+def _show(bar: Any, done: int, of: int) -> None:
+    bar.length = of
+    bar.update(done - bar.pos)
 
 
 def _count(settings: Settings, selection: Selection, receipt: dict[str, Any]) -> None:
