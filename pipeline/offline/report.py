@@ -83,10 +83,10 @@ def _groups(corpus: Corpus, score: Scores) -> Iterator[tuple[str, str, npt.NDArr
         for name in np.unique(labels).tolist():
             yield kind, name, labels == name
     for kind, column in OWNERS.items():
-        labels = corpus.details.get(column, np.empty(0, np.str_))
-        for owner in np.unique(labels).tolist():
+        whose = corpus.details.get(column)
+        for owner in [] if whose is None else np.unique(whose).tolist():
             if owner and owner == owner:  # neither an empty name nor NaN
-                yield kind, f"{owner:g}" if kind == "height" else owner, labels == owner
+                yield kind, f"{owner:g}" if kind == "height" else owner, whose == owner
     for low, high in pairwise(BANDS):
         rows = (score >= low) & ((score < high) | (high == BANDS[-1]))
         if rows.any():
