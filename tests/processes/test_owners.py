@@ -81,7 +81,7 @@ def test_names_come_back_with_the_saved_state(tmp_path: Path) -> None:
 
 
 def test_a_node_that_invents_groups_makes_nothing_stable(tmp_path: Path) -> None:
-    """Five connections, of which one sends too low scores of 120 groups: the training believes it, the gate does not."""
+    """Five connections; one sends too low scores of 120 groups. The training believes it, the gate does not."""
     streams = five_streams()
     with running(tmp_path, **ON_REQUEST) as sidecar:
         clients = {f"node {number}": sidecar.client() for number in range(1, NODES + 1)}
