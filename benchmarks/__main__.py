@@ -13,6 +13,7 @@ from benchmarks.figures import Figure
 QUESTIONS = (
     "ingest",
     "lock_step",
+    "archive",
     "latency",
     "ring_sampling",
     "training_loop",
@@ -22,6 +23,7 @@ QUESTIONS = (
     "memory",
     "start",
     "idle",
+    "registry",
 )
 
 

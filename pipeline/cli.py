@@ -35,6 +35,7 @@ COMMANDS = {
     "freeze": ("pipeline.console.orders:freeze", "Let no further checkpoint become stable."),
     "unfreeze": ("pipeline.console.orders:unfreeze", "Let checkpoints become stable again."),
     "quarantine": ("pipeline.console.orders:quarantine", "Leave samples of a group, a node or a time out of training."),
+    "forget": ("pipeline.forgetting.cli:forget", "Remove samples of a job, tenant, group or time from everything."),
     "history": ("pipeline.console.orders:history", "List what operators have ordered."),
     "verify": ("pipeline.model.cli:verify", "Check a published model: digest, opset, operators, a test run."),
     "fsck": ("pipeline.fsck.cli:fsck", "Verify everything that a sidecar has on disk and in shared memory."),
@@ -45,8 +46,15 @@ COMMANDS = {
     ),
     "corpus": ("pipeline.corpus.cli:corpus", "Build corpora of scored frames from videos."),
     "train": ("pipeline.offline.cli:train", "Train a base model on a corpus."),
+    "simulate": (
+        "pipeline.simulation.cli:simulate",
+        "Replay samples through the online training, and compare recipes.",
+    ),
     "evaluate": ("pipeline.offline.cli:evaluate", "Evaluate models on a corpus."),
-    "registry": ("pipeline.registry.cli:registry", "List, add to and verify a model registry."),
+    "registry": (
+        "pipeline.artifacts.cli:registry",
+        "Index the models of a directory; push to a registry, and pull.",
+    ),
     "correct": ("pipeline.correction.cli:correct", "Correct the bias of a predictor that cannot be retrained."),
 }
 

@@ -14,6 +14,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifacts.reference import EXPECTED, Reference, is_url, without_secrets
+
 PREFIX = "VMAFX_"
 
 
@@ -95,6 +97,28 @@ def _optional_path(text: str) -> Path | None:
     return _absolute_path(text) if text else None
 
 
+def _registry(text: str) -> Reference | None:
+    try:
+        registry = Reference.parse(text) if text else None
+    except ValueError:
+        raise _Expected(EXPECTED) from None
+    if registry is not None and registry.names_a_model:
+        raise _Expected("a registry, without a tag or digest")
+    return registry
+
+
+def _model(text: str) -> Path | Reference | None:
+    if not is_url(text):
+        return _optional_path(text)
+    try:
+        model = Reference.parse(text)
+    except ValueError:
+        raise _Expected(f"an absolute path, or {EXPECTED}") from None
+    if not model.names_a_model:
+        raise _Expected("a tag or a digest at the end of the URL, such as :v1")
+    return model
+
+
 def _socket_path(text: str) -> Path:
     path = _absolute_path(text)
     if len(os.fsencode(path)) > 107:
@@ -124,6 +148,10 @@ def _uids(text: str) -> tuple[int, ...]:
         return tuple(sorted({_integer(0, 2**32 - 2)(part) for part in text.replace(" ", "").split(",") if part}))
     except _Expected:
         raise _Expected("user ids separated by commas, such as 0,1000") from None
+
+
+def _tenants(text: str) -> tuple[str, ...]:
+    return tuple(sorted({part.strip() for part in text.split(",") if part.strip()}))
 
 
 def _address(text: str) -> tuple[str, int] | None:
@@ -178,17 +206,32 @@ class Settings:
     allowed_uids: tuple[int, ...] = _setting(
         "VMAFX_SIDECAR_ALLOWED_UIDS", "", _uids, "user ids that may connect; empty: all that the mode allows"
     )
-    base_model: Path | None = _setting(
+    base_model: Path | Reference | None = _setting(
         "VMAFX_BASE_MODEL_PATH",
         "",
-        _optional_path,
-        "ONNX model (or .pt/.pth state dict) to fine-tune; empty: an untrained network",
+        _model,
+        "ONNX model (or .pt/.pth state dict) to fine-tune: a path, or a URL in a registry; empty: an untrained network",
     )
     checkpoint_dir: Path = _setting(
         "VMAFX_SIDECAR_CHECKPOINT_DIR",
         "/mnt/vmafx-models/online",
         _absolute_path,
         "directory where checkpoints are published",
+    )
+    registry: Reference | None = _setting(
+        "VMAFX_REGISTRY_URL",
+        "",
+        _registry,
+        "registry that stable checkpoints are pushed to, such as oci://HOST/REPOSITORY; empty: none",
+    )
+    registry_sign_key: Path | None = _setting(
+        "VMAFX_REGISTRY_SIGN_KEY", "", _optional_path, "private key (Ed25519, PEM) that signs what is pushed"
+    )
+    registry_public_key: Path | None = _setting(
+        "VMAFX_REGISTRY_PUBLIC_KEY",
+        "",
+        _optional_path,
+        "public key (Ed25519, PEM): nothing is taken from a registry that it has not signed",
     )
     replay_capacity: int = _setting(
         "VMAFX_SIDECAR_REPLAY_CAPACITY",
@@ -309,6 +352,48 @@ class Settings:
         _number(1, 1e9),
         "a silent connection is closed after this many seconds",
     )
+    tenants: tuple[str, ...] = _setting(
+        "VMAFX_SIDECAR_TENANTS",
+        "",
+        _tenants,
+        "tenants whose samples are taken, separated by commas; empty: all samples",
+    )
+    archive_dir: Path | None = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_DIR",
+        "",
+        _optional_path,
+        "directory where samples are archived as Parquet; empty: no archive",
+    )
+    archive_buffer_bytes: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_BUFFER_BYTES",
+        "67108864",
+        _integer(1048576, 2**40),
+        "shared memory for lines that are not in the archive yet",
+    )
+    archive_rows: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_ROWS",
+        "50000",
+        _integer(1, 10_000_000),
+        "a file of the archive is written when this many samples wait, or half of the buffer",
+    )
+    archive_minutes: float = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_MINUTES",
+        "5",
+        _number(0, 1440, above=True),
+        "or when the oldest has waited for this many minutes",
+    )
+    archive_days: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_DAYS",
+        "90",
+        _integer(0, 36500),
+        "days after which files of the archive are removed; 0: never",
+    )
+    archive_bytes: int = _setting(
+        "VMAFX_SIDECAR_ARCHIVE_BYTES",
+        "0",
+        _integer(0, 2**60),
+        "bytes above which the oldest files of the archive are removed; 0: no limit",
+    )
     hang_s: float = _setting(
         "VMAFX_SIDECAR_HANG_S", "30", _number(1, 1e9), "a process without progress for this many seconds is restarted"
     )
@@ -349,6 +434,11 @@ class Settings:
         return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
 
     @property
+    def uses_registry(self) -> bool:
+        """Whether there is a registry to push to, or one that the base model comes from."""
+        return self.registry is not None or isinstance(self.base_model, Reference)
+
+    @property
     def state_dir(self) -> Path:
         """Where the exporter saves what a restart resumes from."""
         return self.checkpoint_dir / "state"
@@ -372,7 +462,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[entry.name] = entry.metadata["parse"](text or entry.metadata["default"])
         except _Expected as expected:
-            problems.append(f"{name}={text!r}: expected {expected}")
+            problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:
         raise ConfigError(problems)
     return Settings(**values)

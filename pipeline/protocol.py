@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from types import GenericAlias
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -37,10 +37,17 @@ class OpinionSample(Sample, gc=False):
     ground_truth_score: float | None = None
 
 
-def sample_of(n_features: int, kind: type[Sample] = Sample) -> type[Sample]:
-    """Return a kind of Sample that has `n_features`, as a tuple: msgspec decodes a tuple of known length faster."""
-    features = GenericAlias(tuple, (float,) * n_features)
-    return cast(type[Sample], msgspec.defstruct("Sample", [("features", features)], bases=(kind,), gc=False))
+def sample_of(n_features: int | None, kind: type[Sample] = Sample, tenants: tuple[str, ...] = ()) -> type[Sample]:
+    """Return a kind of Sample that has `n_features`, and is of one of `tenants` where there are any.
+
+    The features are a tuple then: msgspec decodes a tuple of known length faster.
+    """
+    fields: list[tuple[str, Any]] = []
+    if n_features is not None:
+        fields.append(("features", GenericAlias(tuple, (float,) * n_features)))
+    if tenants:
+        fields.append(("tenant_id", Literal[tenants]))
+    return cast(type[Sample], msgspec.defstruct("Sample", fields, bases=(kind,), gc=False, kw_only=True))
 
 
 class _JobOnly(msgspec.Struct):
@@ -52,6 +59,7 @@ EXPECTED = {
     "features": "a list of numbers",
     "true_score": "a number from 0 to 100",
     "source_id": "a string",
+    "tenant_id": "a tenant whose samples are taken here",
     "ground_truth_score": "a number",
 }
 _decode_job = msgspec.json.Decoder(_JobOnly).decode
@@ -78,10 +86,13 @@ def refusal(error: Exception) -> Refusal:
         return Refusal("not_utf8", "message: not UTF-8, expected one JSON object per line in UTF-8")
     if missing := _MISSING.search(text):
         field = missing.group(1)
-        return Refusal("missing_field", f"{field}: missing, expected {EXPECTED[field]}")
+        text = f"{field}: missing, expected {EXPECTED[field]}"
+        return Refusal("tenant", text) if field == "tenant_id" else Refusal("missing_field", text)
     if isinstance(error, msgspec.ValidationError):
         path = _PATH.search(text)
         field = path.group(1) if path and path.group(1) in EXPECTED else "message"
+        if field == "tenant_id":
+            return Refusal("tenant", f"tenant_id: expected {EXPECTED[field]}")
         return Refusal(
             _reason(field, text), f"{field}: expected {EXPECTED.get(field, 'one JSON object per line')} ({text})"
         )

@@ -9,8 +9,8 @@ import pipeline
 from tests.support.processes import REPOSITORY
 
 ROOT = Path(pipeline.__file__).parent
-PROCESSES = ("ingest", "trainer", "exporter", "monitor")
-MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base", "orders"}
+PROCESSES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
+MEETING_PROCESSES = {"__main__", "loop", "resume", "snapshot_publisher", "stable_follower", "base", "fetched", "orders"}
 """The trainer's files that know of processes; the others are learning alone."""
 
 
@@ -49,6 +49,10 @@ def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
         ("model", []),
         ("registry", ["model", "runtime.durable", "runtime.locks", "console.mistakes", "data"]),
         ("runtime", ["shm", "config"]),
+        (
+            "artifacts",
+            ["checkpoints", "runtime.durable", "runtime.locks", "runtime.extras", "registry.cli", "console.mistakes"],
+        ),
         ("checkpoints", ["runtime.durable", "runtime.locks", "model", "registry", "config", "console.mistakes"]),
     ],
 )
@@ -74,8 +78,8 @@ def test_processes_do_not_import_each_other(role: str) -> None:
 
 
 def test_a_node_stands_on_little() -> None:
-    """What a node embeds knows of the sidecar what the names of checkpoints are; its commands may use more."""
-    files = strangers("node", "checkpoints.names", "model")
+    """What a node embeds knows of the sidecar what names of checkpoints and registries are; its commands use more."""
+    files = strangers("node", "checkpoints.names", "model", "artifacts")
     assert set(files) == {"cli.py", "fake_node.py", "schedule.py"}
 
 

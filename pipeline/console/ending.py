@@ -15,6 +15,9 @@ from supervisor.options import ServerOptions
 from pipeline.runtime.health import PIPELINE
 from pipeline.runtime.lifecycle import FINAL, ExitCode
 
+SAVING = frozenset({"exporter", "archive"})
+"""The roles that write to disk when they are told to end."""
+
 # Shared memory that is too small at the start stays so; what is filled up later may become free again.
 _START_S = 60.0
 
@@ -28,13 +31,15 @@ class Outcome:
 
     def ended(self, role: str, code: int, *, stopping: bool) -> bool:
         """Take in that `role` ended with `code`, negative for a signal; return whether that is why the sidecar ends."""
-        if role not in PIPELINE or self.code:
+        if role not in {*PIPELINE, *SAVING} or self.code:
             return False
         if stopping:
             # Nothing else is an error in what was told to end.
-            if role == "exporter" and code in {ExitCode.LAST_SAVE_FAILED, -signal.SIGKILL}:
+            if role in SAVING and code in {ExitCode.LAST_SAVE_FAILED, -signal.SIGKILL}:
                 self.code = ExitCode.LAST_SAVE_FAILED
             return bool(self.code)
+        if role not in PIPELINE:
+            return False
         too_late = code == ExitCode.NO_SHARED_MEMORY and time.monotonic() - self._started > _START_S
         if code in FINAL and not too_late:
             self.code = ExitCode(code)

@@ -19,6 +19,7 @@ from supervisor.states import SupervisorStates
 from supervisor.supervisord import Supervisor
 
 from pipeline import config
+from pipeline.artifacts.base import RUN_NOTE
 from pipeline.config import Settings
 from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.ending import Options, Outcome
@@ -58,7 +59,7 @@ def _supervise(settings: Settings) -> int:
     os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
     # Matrices are small here: more threads would only take cores from the encoder.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if problem := _fixture_problem(settings):
+    if problem := _fixture_problem(settings) or _archive_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
@@ -91,6 +92,13 @@ def _fixture_problem(settings: Settings) -> str:
     return fixture.problem() if fixture else ""
 
 
+def _archive_problem(settings: Settings) -> str:
+    """Say what is missing for an archive."""
+    from pipeline.runtime.extras import lacking
+
+    return lacking("archive", "VMAFX_SIDECAR_ARCHIVE_DIR") if settings.archive_dir is not None else ""
+
+
 def _made_private(directory: Path) -> bool:
     """Make a directory that only this user can enter; return whether it is one, had it been there before."""
     with contextlib.suppress(FileExistsError):
@@ -110,7 +118,10 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         options.on_end = self._on_end
 
     def add_process_group(self, config: Any) -> bool:
-        """Add a program; ingest is one that gets the socket."""
+        """Add a program, if the settings ask for it; ingest is one that gets the socket."""
+        wanted = {"archive": self._settings.archive_dir is not None, "publisher": self._settings.uses_registry}
+        if not wanted.get(config.name, True):
+            return False
         added: bool = super().add_process_group(config)
         if config.name == "ingest" and self._listener is not None:
             group = self.process_groups[config.name]
@@ -123,6 +134,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         """Run until stopped. Comes after supervisord has closed what descriptors it inherited, so the lock stays."""
         try:
             take_lock(regions.run_lock(self._settings.instance_name))
+            (Path(os.environ["VMAFX_SIDECAR_RUN_DIR"]) / RUN_NOTE).unlink(missing_ok=True)
             regions.forget_lives(regions.open_board(self._settings), self._settings.instance_name)
             self.options.poller = PromptPoller(self.options)
             self._listener = HeldListener(self._settings)

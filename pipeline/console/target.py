@@ -73,3 +73,21 @@ def find_journals(socket: Path | None) -> Journals:
         return attach_journals(find_instance(socket))
     except SegmentError as error:
         raise NoSidecar(f"no sidecar is running: {error}") from None
+
+
+def base_model_of(settings: Settings) -> Path | None:
+    """Return the base model of the settings; where it is in a registry, fetched into the user's cache.
+
+    Raises ClickException where it cannot be had.
+    """
+    if settings.base_model is None or isinstance(settings.base_model, Path):
+        return settings.base_model
+    from pipeline.artifacts.base import fetch
+    from pipeline.artifacts.faults import RegistryFault
+    from pipeline.artifacts.signature import Trust
+
+    try:
+        cache = Path(click.get_app_dir("vmafx-sidecar"))
+        return fetch(settings.base_model, cache, Trust.of(settings.registry_public_key)).path
+    except RegistryFault as fault:
+        raise click.ClickException(f"VMAFX_BASE_MODEL_PATH: {fault}") from None

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from pipeline.checkpoints import names
 from pipeline.monitor.live import doing
-from pipeline.runtime.reports import ROLES
 
 if TYPE_CHECKING:
     from pipeline.runtime.health import Health, RoleHealth
@@ -32,8 +31,7 @@ def headline(health: Health) -> Text:
 def processes(health: Health) -> Table:
     """Return a row for each process."""
     table = Table("process", "phase", "pid", "restarts", "heartbeat", "what")
-    for role in ROLES:
-        state = health.roles[role]
+    for role, state in health.roles.items():
         what = "\n".join(filter(None, [_summary(role, health), state.problem]))
         phase = Text(state.phase, style=_style(role, state))
         table.add_row(role, phase, str(state.pid or "-"), str(state.restarts), _age(state.heartbeat_age), Text(what))
@@ -78,7 +76,15 @@ def _figure(value: float | None) -> str:
 
 
 def _summary(role: str, health: Health) -> str:
-    return {"ingest": _ingest, "trainer": _trainer, "exporter": _exporter, "monitor": _monitor}[role](health)
+    about = {
+        "ingest": _ingest,
+        "trainer": _trainer,
+        "exporter": _exporter,
+        "archive": _archive,
+        "publisher": _publisher,
+        "monitor": _monitor,
+    }
+    return about[role](health)
 
 
 def _ingest(health: Health) -> str:
@@ -108,6 +114,20 @@ def _exporter(health: Health) -> str:
     when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
     stable = names.stem(report.stable_version) if report.stable_version else "none"
     return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}\n{report.latest_reason}"
+
+
+def _archive(health: Health) -> str:
+    report = health.archive
+    missed = f", {report.missed:,} missed" if report.missed else ""
+    return f"{report.archived:,} samples archived, {report.waiting:,} waiting{missed}\n{report.directory}"
+
+
+def _publisher(health: Health) -> str:
+    report = health.publisher
+    lines = [f"{names.stem(report.pushed_version)} pushed, {report.pushed}"] if report.pushed_version else []
+    if report.newer_base:
+        lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
+    return "\n".join(lines) or "nothing pushed yet"
 
 
 def _monitor(health: Health) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.corpus.archived import ArchiveTable, is_archive
 from pipeline.corpus.packed import PackedTable
 from pipeline.corpus.table import (
     ABOUT,
@@ -44,13 +45,13 @@ def load_corpus(
     targets: Iterable[str] = (),
     mos_range: Scale = FIVE_GRADES,
 ) -> Corpus:
-    """Read `.npz`, `.csv`, `.parquet`, which needs pyarrow, or a directory of them; only the columns that are used.
+    """Read `.npz`, `.csv`, `.parquet`, which needs pyarrow, a directory of them, or an archive; only used columns.
 
     `targets` are scores that are wanted beside those of TARGETS. A subjective one is on the scale `mos_range`. Raises
     CorpusError.
     """
     targets = tuple(targets)
-    if path.is_dir():
+    if path.is_dir() and not is_archive(path):
         return _load_all(path, choose, targets, mos_range)
     table = open_table(path)
     if "source" not in table.names:
@@ -114,6 +115,8 @@ def subjective_target(path: Path) -> str:
 
 def open_table(path: Path) -> Table:
     """Look at the columns of a file, without reading the rows. Raises CorpusError."""
+    if is_archive(path):
+        return ArchiveTable(path)
     if not path.is_file():
         raise CorpusError(f"{path}: no such file")
     if path.suffix not in _READERS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.console.target import settings_of
+from pipeline.console.target import base_model_of, settings_of
 from pipeline.encode.measure import MODELS
 from pipeline.encode.plan import GENERATED, GENERATED_LADDER, in_turn
 
@@ -70,7 +70,7 @@ def encode(
         setup = Setup(
             target=target,
             limits=limits,
-            base_model=base_model or settings.base_model or BASE_MODEL,
+            base_model=base_model or base_model_of(settings) or BASE_MODEL,
             socket=settings.socket,
             checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
             scratch=Path(name),

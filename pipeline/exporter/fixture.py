@@ -11,7 +11,7 @@ from pipeline.config import Settings
 from pipeline.corpus.read import load_corpus, of_models
 from pipeline.corpus.table import CorpusError
 from pipeline.exporter.gate import GateSet, too_small
-from pipeline.exporter.taken import taken_by_base
+from pipeline.exporter.taken import base_path, taken_by_base
 from pipeline.model.errors import UnusableModel
 from pipeline.model.mos import FIVE_GRADES, Scale
 
@@ -40,7 +40,7 @@ class Fixture:
         path = settings.fixture
         if path is None:
             return None
-        return cls(path, settings.fixture_target, settings.n_features, settings.base_model, settings.mos_range)
+        return cls(path, settings.fixture_target, settings.n_features, base_path(settings), settings.mos_range)
 
     def rows(self) -> GateSet:
         """Return the rows. Raises CorpusError where they cannot be used; its message is that of `problem`."""

@@ -5,33 +5,31 @@ So the process can still report, and be stopped, while a disk does not answer.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Generic, TypeVar
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
 from pipeline.checkpoints.reconcile import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
 from pipeline.checkpoints.store import Store
 from pipeline.config import Settings
 from pipeline.exporter.candidate import Refused, make
 from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate_inputs import GateInputs
+from pipeline.exporter.offered import Offers, Use
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
-from pipeline.exporter.taken import taken_by_base
+from pipeline.exporter.taken import base_path, taken_by_base
 from pipeline.model.errors import UnusableModel
 from pipeline.model.features import Features
 from pipeline.model.graph import BaseModel
+from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.control import Control, Orders
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.runtime.reports import Board
 from pipeline.runtime.restore import Saved
-
-T = TypeVar("T")
 
 
 class NotReady(Exception):
@@ -50,6 +48,7 @@ class Jobs:
         self._gate_inputs = GateInputs(
             settings.checkpoint_dir, self._fixture, settings.stability_plcc_delta, settings.state_dir
         )
+        self._offers = Offers(settings, log)
         self._state_writer = StateWriter(settings, self._sources, board, log, saved)
         self._stable_publisher = StablePublisher(settings)
         self._log = log
@@ -89,30 +88,47 @@ class Jobs:
         if control.paused is not None:
             raise NotReady("an operator has paused the sidecar: vmafx-sidecar resume")
         base, snapshot = self._newest()
-        candidate = make(base, snapshot)
         before = self._store.in_line(base.digest)
-        holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
-        verdict = self._gate_inputs.verdict(
-            candidate.model, base, before.stable, holdout, before.incomparable, control, names
-        )
-        made = self._store.publish(
-            candidate.onnx,
-            verdict,
-            step=snapshot.step,
-            samples=snapshot.samples,
-            base=(base.name, base.digest),
-            taken=self._taken(base),
-        )
-        self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
+        if not self._export_offered(base, snapshot, before, control):
+            candidate = make(base, snapshot)
+            verdict = self._verdict(candidate.model, base, before, control)
+            self._publish(candidate.onnx, verdict, snapshot.step, snapshot.samples, base)
         try:
             return self.upkeep()
         except (OSError, TimeoutError) as error:
             return replace(self._store.overview, problems=(error,))
 
+    def _export_offered(self, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control) -> bool:
+        """Publish what the registry had for an empty directory, if there is that and the gate agrees; return whether.
+
+        What the gate cannot judge yet waits, and is never seen by a node.
+        """
+        offered = self._offers.take(base, before.stable)
+        if offered is None:
+            return False
+        verdict = self._verdict(offered.model, base, before, control)
+        if self._offers.use(offered, verdict) is not Use.PUBLISH:
+            return False
+        told = msgspec.structs.replace(verdict, reason=f"{verdict.reason} From {offered.origin}.")
+        made = self._publish(offered.onnx, told, 0, snapshot.samples, base)
+        self._offers.start_from(offered, base, made.version)
+        return True
+
+    def _verdict(self, candidate: OnnxModel, base: BaseModel, before: Overview, control: Control) -> Verdict:
+        holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
+        return self._gate_inputs.verdict(candidate, base, before.stable, holdout, before.incomparable, control, names)
+
+    def _publish(self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel) -> Checkpoint:
+        made = self._store.publish(
+            onnx, verdict, step=step, samples=samples, base=(base.name, base.digest), taken=self._taken(base)
+        )
+        self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
+        return made
+
     def _taken(self, base: BaseModel) -> Features | None:
         """Return what the base model says that it takes; None where it says nothing, or its file says it no more."""
         try:
-            taken = taken_by_base(self._settings.base_model, base.n_features)
+            taken = taken_by_base(base_path(self._settings), base.n_features)
         except UnusableModel as error:
             self._log.warning("feature_names_unknown", reason=str(error))
             return None
@@ -139,45 +155,3 @@ class Jobs:
         if snapshot.n_features != base.n_features:
             raise Refused(f"weights for {snapshot.n_features} features, {base.name} takes {base.n_features}")
         return base, snapshot
-
-
-class JobThread(Generic[T]):
-    """Runs one job at a time in a thread that does not keep the process alive, and calls `when_done` after each."""
-
-    def __init__(self, when_done: Callable[[], None] = lambda: None) -> None:
-        self._when_done = when_done
-        self._busy = False
-        self._started = 0.0
-        self._outcome: T | BaseException | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs."""
-        return self._busy
-
-    @property
-    def busy_seconds(self) -> float:
-        """For how long the current job has been running."""
-        return time.monotonic() - self._started if self.busy else 0.0
-
-    def start(self, job: Callable[[], T]) -> None:
-        """Run `job`, which returns a result; only when not busy."""
-        self._busy, self._started = True, time.monotonic()
-        threading.Thread(target=self._run, args=(job,), name="disk", daemon=True).start()
-
-    def result(self) -> T | None:
-        """Return the result of a job that has ended, once; raise what it raised. None while there is none."""
-        if self.busy or self._outcome is None:
-            return None
-        outcome, self._outcome = self._outcome, None
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def _run(self, job: Callable[[], T]) -> None:
-        try:
-            self._outcome = job()
-        except BaseException as error:
-            self._outcome = error
-        self._busy = False
-        self._when_done()

@@ -15,23 +15,18 @@ from pipeline.checkpoints.names import file_of
 from pipeline.checkpoints.pins import PinsError
 from pipeline.checkpoints.reconcile import Overview
 from pipeline.exporter.candidate import Refused
-from pipeline.exporter.jobs import Jobs, JobThread, NotReady
-from pipeline.exporter.schedule import BackOff, Schedule
+from pipeline.exporter.jobs import Jobs, NotReady
+from pipeline.exporter.schedule import Schedule
 from pipeline.model.errors import UnusableModel
 from pipeline.registry.registry import RegistryError
 from pipeline.runtime.control import ControlError
+from pipeline.runtime.disk_jobs import FINISH_S, HUNG_S, SLOW_S, BackOff, JobThread
 from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.runtime.locks import DirectoryTaken
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import ExporterReport, Follower, TrainerReport
 
 _UPKEEP_INTERVAL_S = 5.0
-# A job that runs longer than this waits for a disk, in seconds.
-_SLOW_S = 2.0
-# One that runs longer than this keeps the sidecar from its work, in seconds.
-_HUNG_S = 15.0
-# How long the end may take, in seconds: less than the supervisor waits before it kills.
-_FINISH_S = 8.0
 
 _KINDS: dict[type[Exception], str] = {
     OSError: "disk",
@@ -114,7 +109,7 @@ class _Exporter:
 
         Raises Ending where the state could not be saved.
         """
-        until = time.monotonic() + _FINISH_S
+        until = time.monotonic() + FINISH_S
         self._process.phase("saving")
         for last_job in ("", "save", "upkeep"):
             if last_job:
@@ -245,9 +240,9 @@ class _Exporter:
     def _report(self) -> None:
         problem = "; ".join(filter(None, [*self._problems.values(), self._jobs.problem]))
         busy = self._thread.busy_seconds
-        if busy > _SLOW_S:
+        if busy > SLOW_S:
             problem = f"{self._job}: waiting for the disk"
-        phase = "blocked" if self._blocked or busy > _HUNG_S else "running"
+        phase = "blocked" if self._blocked or busy > HUNG_S else "running"
         if (self._process.report.phase, self._process.report.problem) != (phase, problem):
             self._process.phase(phase, problem)
         self._process.reporter.beat()

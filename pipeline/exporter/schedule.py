@@ -40,26 +40,3 @@ class Schedule:
         counted = self._samples if samples >= self._samples else restored
         new = samples - max(counted, start)
         return self._since + self._interval_s - self._clock() if new >= self._min_samples else math.inf
-
-
-class BackOff:
-    """How long to wait after a failure: 1, 2, 4, … 60 seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._until = 0.0
-
-    def failed(self) -> None:
-        """Wait longer than the last time."""
-        self._until = self._clock() + min(60.0, 2.0**self._failures)
-        self._failures += 1
-
-    def succeeded(self) -> None:
-        """Start over."""
-        self._failures, self._until = 0, 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Seconds until it may be tried again; not above 0 where it may."""
-        return self._until - self._clock()

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.artifacts.base import CACHE, place
+from pipeline.artifacts.reference import Reference
+from pipeline.config import Settings
 from pipeline.model.errors import UnusableModel
 from pipeline.model.features import Features, default_names, features_of
 from pipeline.model.graph import load_base_model
+
+
+def base_path(settings: Settings) -> Path | None:
+    """Return where the base model of the settings is, or will be when it has been fetched."""
+    base = settings.base_model
+    return place(base, settings.state_dir / CACHE) if isinstance(base, Reference) else base
 
 
 def taken_by_base(base: Path | None, n_features: int) -> Features:

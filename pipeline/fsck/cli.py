@@ -48,16 +48,22 @@ def fsck(socket: Path | None, directory: Path | None, as_json: bool) -> None:
 
 
 def _findings(socket: Path | None, directory: Path | None) -> Iterator[Finding]:
-    from pipeline.fsck import files, memory, processes
+    from pipeline.fsck import archive, files, memory, processes
     from pipeline.runtime import regions
 
-    directory = directory or settings_of(socket).checkpoint_dir
+    settings = settings_of(socket)
+    directory = directory or settings.checkpoint_dir
     if directory.is_dir():
         yield from _at_rest(lambda: list(files.check(directory)))
     try:
         instance = find_instance(socket)
         board = regions.attach_board(instance)
     except (NoSidecar, SegmentError):
+        instance, board = "", None
+    samples = settings.archive_dir or Path(board.archive().directory if board else "")
+    if samples.name and samples.is_dir():
+        yield from _at_rest(lambda: list(archive.check(samples)))
+    if board is None:
         return
     yield from memory.check(instance)
     yield from _at_rest(lambda: list(processes.check(board)))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import msgspec
 import numpy as np
 
 from pipeline.fsck.finding import Finding
 from pipeline.runtime import messages, regions
-from pipeline.shm import reservoir, ring, segment
+from pipeline.shm import byte_ring, reservoir, ring, segment
+from pipeline.shm.byte_ring import ByteRing, Lapped, Record
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
@@ -24,6 +26,7 @@ def check(instance: str) -> Iterator[Finding]:
     """Look at every region that `instance` has."""
     for region, kind, look in (
         ("ring", ring.KIND, _ring),
+        ("lines", byte_ring.KIND, _lines),
         ("names", regions.MAILBOX_KIND, _decodes(messages.decode_names)),
         ("reservoir", reservoir.KIND, _reservoir),
         ("holdout", reservoir.KIND, _reservoir),
@@ -65,6 +68,27 @@ def _judge_ring(rows: RowBatch, oldest: int, head: int) -> Verdict:
     return _judge_rows(rows, f"{head - oldest:,} newest of {head:,} samples are there")
 
 
+def _lines(found: Segment) -> Verdict:
+    looked_at = ByteRing(found.body, found.layout.shape[0])
+    for _ in range(_ATTEMPTS):
+        position, head = looked_at.oldest, looked_at.head
+        try:
+            records = looked_at.read(position, head - position)
+        except Lapped:
+            continue
+        return _judge_lines(records, head)
+    return False, f"its writer is faster than {_ATTEMPTS} looks"
+
+
+def _judge_lines(records: list[Record], head: int) -> Verdict:
+    if records and records[-1].end < head:
+        return False, f"{head - records[-1].end:,} bytes behind the newest whole record are none"
+    for one, other in pairwise(records):
+        if one.origin.ring == other.origin.ring and one.origin.first + len(one.lines) != other.origin.first:
+            return False, f"lines of the samples before {other.origin.first:,} are missing"
+    return True, f"{sum(len(record.lines) for record in records):,} newest lines are there"
+
+
 def _reservoir(found: Segment) -> Verdict:
     capacity, n_features = found.layout.shape[:2]
     looked_at = Reservoir(found.body, capacity, n_features)
@@ -76,7 +100,8 @@ def _reservoir(found: Segment) -> Verdict:
 
 
 def _judge_rows(rows: RowBatch, good: str) -> Verdict:
-    bad = ~(np.isfinite(rows.features).all(axis=1) & (rows.score >= 0) & (rows.score <= 100))
+    kept = rows.select(~np.isnan(rows.score))  # the others were forgotten
+    bad = ~(np.isfinite(kept.features).all(axis=1) & (kept.score >= 0) & (kept.score <= 100))
     return (
         (False, f"{int(bad.sum()):,} rows have non-finite features or a score outside 0 to 100")
         if bad.any()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.fsck.finding import Finding
-from pipeline.runtime.health import PIPELINE, Health, RoleHealth, examine
+from pipeline.runtime.health import Health, RoleHealth, examine
 from pipeline.runtime.reports import Board
 
 
 def check(board: Board) -> Iterator[Finding]:
     """Look at each process; those of a sidecar that is stopped are as they should be."""
     health = examine(board)
-    for role in PIPELINE:
-        yield _process(role, health.roles[role], running=health.running)
+    for role, state in health.roles.items():
+        if role != "monitor":
+            yield _process(role, state, running=health.running)
     yield _counters(health)
 
 

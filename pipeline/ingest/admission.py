@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.names import Owner, Owners
@@ -29,7 +30,10 @@ _MISFIT = (struct.error, OverflowError)
 
 
 class Admission:
-    """Decodes messages, puts samples into `ring`, and makes the answers."""
+    """Decodes messages, puts samples into `ring`, and makes the answers.
+
+    Takes samples of `tenants` only, where there are any; stores through `copies`, likewise.
+    """
 
     def __init__(
         self,
@@ -38,15 +42,18 @@ class Admission:
         max_line_bytes: int,
         owners: Owners | None = None,
         opinions: Opinions | None = None,
+        *,
+        tenants: tuple[str, ...] = (),
+        copies: Copies | None = None,
     ) -> None:
         """Take the true scores of messages, or their subjective ones."""
-        self._ring = ring
+        self._ring, self._copies = ring, copies
         self._resends = resends
         self.owners = owners or Owners()
         self._max_line_bytes = max_line_bytes
         kind = OpinionSample if opinions else Sample
-        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, kind)).decode
-        self._decode_any = msgspec.json.Decoder(kind).decode
+        self._decode = msgspec.json.Decoder(sample_of(ring.n_features, kind, tenants)).decode
+        self._decode_any = msgspec.json.Decoder(sample_of(None, kind, tenants)).decode
         self._opinions = opinions
         self._pack = struct.Struct(f"<{ring.n_features}f").pack
         self._keys = SampleKeys(1 + ring.n_features)
@@ -57,6 +64,7 @@ class Admission:
         self._sources: list[str | None] = []
         self._owned: list[int] = []
         self._owners: list[Owner] = []
+        self._lines: list[bytes] = []
         self.resent = 0
         self.rejected: dict[str, int] = {}
 
@@ -77,6 +85,7 @@ class Admission:
             jobs = self._take(map(self._decode, BytesIO(block)))
         except (*_UNREADABLE, *_MISFIT, Refusal):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
+        self._lines.append(block)
         return accepted(prefix, jobs)
 
     def _admit_line(self, line: bytes, prefix: bytes) -> bytes:
@@ -88,11 +97,13 @@ class Admission:
         except _UNREADABLE as error:
             return self._refuse(refusal(error), job_id_of(line))
         try:
-            return accepted(prefix, self._take([sample]))
+            jobs = self._take([sample])
         except _MISFIT:
             return self._refuse(self._misfit(sample.features), sample.job_id)
         except Refusal as unlearnable:
             return self._refuse(unlearnable, sample.job_id)
+        self._lines.append(line)
+        return accepted(prefix, jobs)
 
     def _take(self, samples: Iterable[Sample]) -> list[str]:
         """Take all samples, or none; return their jobs.
@@ -145,8 +156,11 @@ class Admission:
         if are_new is not None:
             self.resent += are_new.count(False)
             rows = rows.select(np.array(are_new, np.bool_))
-        self._ring.extend(rows)
-        for taken in (self._jobs, self._scores, self._features, self._sources, self._owned, self._owners):
+        if self._copies is None:
+            self._ring.extend(rows)
+        else:
+            self._copies.extend(rows, self._lines, are_new)
+        for taken in (self._jobs, self._scores, self._features, self._sources, self._owned, self._owners, self._lines):
             taken.clear()
 
     def _regroup(self, group: NDArray[np.uint64]) -> None:

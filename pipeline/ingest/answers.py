@@ -30,6 +30,10 @@ class AnswerPrefix:
         self.refresh()
         self.plain = self._prefix()
 
+    def moment(self) -> tuple[int, int]:
+        """Return the trainer's step and the version of the stable checkpoint, 0 for none, as last reported."""
+        return self._trainer.report.step, self._exporter.report.stable_version
+
     def refresh(self) -> None:
         """Take in newer reports."""
         if self._exporter.refresh():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
+from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.listener import obtain
 from pipeline.ingest.names import CAPACITY, Owners
@@ -13,6 +14,7 @@ from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
 from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.ring import Ring
 from pipeline.shm.segment import Segment
 
 _DRAIN_S = 2.0
@@ -28,9 +30,18 @@ def serve(process: Process[IngestReport]) -> None:
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
     opinions = Opinions(settings.mos_range) if settings.target == "ground_truth_score" else None
-    admission = Admission(ring, resends, settings.max_line_bytes, names.owners, opinions)
+    answers = AnswerPrefix(process.board, settings.checkpoint_dir)
+    admission = Admission(
+        ring,
+        resends,
+        settings.max_line_bytes,
+        names.owners,
+        opinions,
+        tenants=settings.tenants,
+        copies=_copies(process, ring, answers),
+    )
     listener = obtain(settings)
-    server = Server(settings, listener, admission, AnswerPrefix(process.board, settings.checkpoint_dir))
+    server = Server(settings, listener, admission, answers)
     server.wake_for(process.bell)
     process.own(opened.segment, names_region, listener)
     report = process.report
@@ -55,6 +66,19 @@ def serve(process: Process[IngestReport]) -> None:
     names.publish()
     count.report(ring.head)
     process.log.info("drained", samples=ring.head)
+
+
+def _copies(process: Process[IngestReport], ring: Ring, answers: AnswerPrefix) -> Copies | None:
+    """Open the ring of bytes where there is an archive; else let none lie about."""
+    settings = process.settings
+    process.report.archiving = settings.archive_dir is not None
+    if settings.archive_dir is None:
+        regions.remove_lines(settings)
+        return None
+    lines, opened = regions.own_lines(settings)
+    process.own(opened.segment)
+    archive = regions.bell(settings, process.board, "archive")
+    return Copies(lines, ring, answers.moment, archive.ring_if_waiting)
 
 
 class _Names:

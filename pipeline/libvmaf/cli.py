@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.console.target import NoSidecar, settings_of
+from pipeline.console.target import NoSidecar, base_model_of, settings_of
 from pipeline.libvmaf import options
 from pipeline.libvmaf.options import naming_options, wanted_options
 
@@ -64,7 +64,7 @@ def send(
         raise click.UsageError("give either LOG or --watch")
     settings = settings_of(socket)
     with in_one_line(LogError, UnusableModel, Refused):
-        taken = options.features_taken(model or settings.base_model, features)
+        taken = options.features_taken(model or base_model_of(settings), features)
         columns = options.wanted(
             taken, target=target, pool=pool, how=how, frame_rate=given["frame_rate"], needs_score=True
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.console.target import settings_of
+from pipeline.console.target import base_model_of, settings_of
 from pipeline.libvmaf import options
 from pipeline.libvmaf.options import naming_options, wanted_options
 from pipeline.node.policy import LATEST_STABLE, Policy
@@ -73,7 +73,7 @@ def score(
     with in_one_line(LogError, UnusableModel):
         path = model_at(model, policy)
         taken = options.features_taken(path, features)
-        base = base_model or settings_of(None).base_model
+        base = base_model or base_model_of(settings_of(None))
         if model.is_dir() and not taken.named and base is not None:
             taken = options.features_taken(base, features)
         wanted = options.wanted(

@@ -1,1 +1,1 @@
-"""monitor: watches the three pipeline processes and serves what they report."""
+"""monitor: watches the other processes and serves what they report."""

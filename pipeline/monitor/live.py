@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipeline.monitor.status import model_version
+from pipeline.monitor.status import archived, model_version
 
 if TYPE_CHECKING:
     from pipeline.monitor.record import Record
@@ -41,6 +41,7 @@ def live(health: Health, usages: Usages, record: Record, events: int) -> dict[st
         "stable_version": exporter.stable_version,
         "checkpoint_at": exporter.checkpoint_at or None,
         "published": exporter.published,
+        "archive": archived(health),
         "processes": [_process(role, health, usages) for role in health.roles],
         "events": events,
         "checkpoints": [len(record.checkpoints), exporter.version, exporter.stable_version],

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import pipeline
+from pipeline.artifacts.faults import KINDS
 from pipeline.monitor.record import STATES
 from pipeline.runtime.control import ORDERS
 from pipeline.runtime.health import Health, examine
@@ -27,6 +28,9 @@ PREFIX = "vmafx_sidecar_"
 PHASES = ("initializing", "running", "paused", "failed")
 FAILURES = ("directory", "disk", "not ready", "refused", "unexpected")
 """The exporter's kinds of failure, counted from 0 on: Prometheus then sees the first one as an increase."""
+
+ARCHIVE_FAILURES = ("disk", "taken", "unexpected")
+"""The archive's, likewise."""
 
 Labelled = Iterable[tuple[tuple[str, ...], float | None]]
 
@@ -45,6 +49,8 @@ class SidecarCollector(Collector):
         yield from _trainer(health)
         yield from _quality(health)
         yield from _exporter(health, self._record.verdicts)
+        yield from _archive(health)
+        yield from _publisher(health)
         yield from self._processes(health)
         yield from self._disk()
 
@@ -197,6 +203,53 @@ def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
         "last_state_save_timestamp_seconds", "When the state was last saved.", _one(report.state_saved_at or None)
     )
     yield _gauge("state_save_duration_seconds", "Time that the last save took.", _one(report.state_save_seconds))
+
+
+def _archive(health: Health) -> Iterator[Metric]:
+    report = health.archive
+    here = "archive" in health.roles
+
+    def one(value: float | None) -> Labelled:
+        return _one(value if here else None)
+
+    yield _counter("archived_samples", "Samples written into the archive.", one(report.archived))
+    yield _counter("archive_missed", "Samples that left the buffer before they were archived.", one(report.missed))
+    yield _gauge("archive_waiting_samples", "Samples taken and in no file yet.", one(report.waiting))
+    yield _gauge("archive_waiting_bytes", "Bytes of the buffer that are in no file yet.", one(report.waiting_bytes))
+    yield _gauge("archive_buffer_bytes", "Bytes of the buffer.", one(report.buffer_bytes))
+    yield _gauge("archive_files", "Files in the archive, when it was last looked through.", one(report.files))
+    yield _gauge("archive_size_bytes", "Their bytes.", one(report.size))
+    yield _counter("archive_removed_files", "Files removed since they were too old or too many.", one(report.removed))
+    yield _counter(
+        "archive_failures",
+        "Writes to the archive that failed, by reason.",
+        _by(dict.fromkeys(ARCHIVE_FAILURES, 0) | report.failures) if here else [],
+        "reason",
+    )
+    yield _gauge(
+        "last_archive_write_timestamp_seconds", "When a file was last written.", one(report.written_at or None)
+    )
+    yield _gauge("archive_write_duration_seconds", "Time that the last write took.", one(report.write_seconds))
+
+
+def _publisher(health: Health) -> Iterator[Metric]:
+    report, publishes = health.publisher, health.publishes
+    yield _counter("registry_pushes", "Models pushed to the registry.", _one(report.pushes if publishes else None))
+    yield _counter(
+        "registry_failures",
+        "Times that something was wrong with the registry, by kind.",
+        _by(dict.fromkeys(KINDS, 0) | report.failures) if publishes else [],
+        "kind",
+    )
+    failing = [((kind,), float(kind == report.failing)) for kind in KINDS if publishes]
+    yield _gauge("registry_failing", "1 for what is wrong with the registry now, by kind.", failing, "kind")
+    yield _gauge(
+        "registry_waiting_since_timestamp_seconds",
+        "Since when a stable version is not in the registry; 0 for none.",
+        _one(report.waiting_since if publishes else None),
+    )
+    version = report.pushed_version if publishes else None
+    yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
 
 
 def _one(value: float | None) -> Labelled:

@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.checkpoints import names
 from pipeline.runtime.health import Health, RoleHealth
-from pipeline.runtime.reports import rfc3339
+from pipeline.runtime.reports import PublisherReport, rfc3339
 
 LIMIT = 4096
 """The operator reads fewer bytes of an answer than this."""
@@ -40,13 +40,17 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     document: dict[str, Any] = {
         "phase": health.phase,
         "current_samples": min(health.ingest.accepted, _MOST_SAMPLES),
-        "model_version": model_version(health),
+        "model_version": (health.publishes and health.publisher.pushed) or model_version(health),
         "stable_version": names.stem(health.exporter.stable_version) if health.exporter.stable_version else None,
         "step": health.trainer.step,
         "lag": health.trainer.lag,
     }
     if health.exporter.version:
         document["verdict"] = _verdict(health)
+    if (archive := archived(health)) is not None:
+        document["archive"] = archive
+    if "publisher" in health.roles:
+        document["registry"] = _registry(health.publisher)
     if health.trainer.orders:
         document["orders"] = _few(health.trainer.orders)
     if checkpoint_at:
@@ -54,9 +58,29 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     return document | {"problems": [problem[:_LONGEST_PROBLEM] for problem in health.problems]}
 
 
+def archived(health: Health) -> dict[str, int] | None:
+    """Return how far the archive is, in samples; None where there is none."""
+    if "archive" not in health.roles:
+        return None
+    report = health.archive
+    return {"archived": report.archived, "waiting": report.waiting, "missed": report.missed}
+
+
 def _verdict(health: Health) -> dict[str, str]:
     """Return what the gate said of the newest checkpoint."""
     return {"state": health.exporter.latest_state, "reason": health.exporter.latest_reason[:_LONGEST_PROBLEM]}
+
+
+def _registry(report: PublisherReport) -> dict[str, str]:
+    """Return what is in the registry, what is wrong with it and since when, and whether it has a newer base model."""
+    said = {
+        "pointed": report.pointed,
+        "failing": report.failing,
+        "failing_since": rfc3339(report.failing_since) if report.failing else "",
+        "waiting_since": rfc3339(report.waiting_since) if report.waiting_since else "",
+        "newer_base_model": report.newer_base,
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _few(lines: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What to do about the pipeline's processes: count how often each is restarted, and restart one that hangs."""
+"""What to do about the other processes: count how often each is restarted, and restart one that hangs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,28 @@ from typing import TYPE_CHECKING
 
 from pipeline.monitor.events import Event
 from pipeline.runtime import kernel
-from pipeline.runtime.reports import Board, ExporterReport, IngestReport, Report, TrainerReport
+from pipeline.runtime.reports import (
+    ArchiveReport,
+    Board,
+    ExporterReport,
+    IngestReport,
+    PublisherReport,
+    Report,
+    TrainerReport,
+)
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-_WATCHED: dict[str, type[Report]] = {"ingest": IngestReport, "trainer": TrainerReport, "exporter": ExporterReport}
-# An exporter may wait long for a slow disk without a fault of its own.
-_PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0}
+_WATCHED: dict[str, type[Report]] = {
+    "ingest": IngestReport,
+    "trainer": TrainerReport,
+    "exporter": ExporterReport,
+    "archive": ArchiveReport,
+    "publisher": PublisherReport,
+}
+# Who writes to disk may wait long for a slow one without a fault of its own.
+_PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0, "archive": 6.0, "publisher": 1.0}
 # A process that has not reported yet is importing: give it this many seconds at least.
 _STARTUP_S = 60.0
 # If the watchdog itself did not run for so many seconds, as in a paused container, silence means nothing.

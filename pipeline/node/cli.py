@@ -80,6 +80,7 @@ def feed(
     Exits with 0 when stopped or when every frame was accepted, else with 1.
     """
     from pipeline import config
+    from pipeline.console.target import base_model_of
     from pipeline.corpus.read import load_corpus, of_models
     from pipeline.corpus.table import CorpusError
     from pipeline.model.errors import UnusableModel
@@ -93,7 +94,7 @@ def feed(
         options = NodeOptions(
             socket=socket or settings.socket,
             checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
-            base_model=base_model or settings.base_model or BASE_MODEL,
+            base_model=base_model or base_model_of(settings) or BASE_MODEL,
             policy=policy,
             connections=connections,
             window=window,

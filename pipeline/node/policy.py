@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,21 +12,30 @@ from pipeline.checkpoints.names import file_of, published, version_meant, versio
 LATEST, LATEST_STABLE, PINNED = "latest", "latest-stable", "pinned"
 
 
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
 @dataclass(frozen=True)
 class Policy:
-    """A selection policy; ``version`` is that of a pinned one."""
+    """A selection policy; ``version`` or, in a registry, ``digest`` is that of a pinned one."""
 
     kind: str
     version: int = 0
+    digest: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``latest``, ``latest-stable`` or ``pinned:VERSION``; `ValueError` says what was expected."""
+        """Read ``latest``, ``latest-stable``, ``pinned:VERSION`` or, for a registry, ``pinned:sha256:DIGEST``.
+
+        `ValueError` says what was expected.
+        """
         kind, _, version = text.partition(":")
         if text in {LATEST, LATEST_STABLE}:
             return cls(kind)
         if kind == PINNED and (pinned := version_meant(version)) is not None:
             return cls(kind, pinned)
+        if kind == PINNED and _DIGEST.fullmatch(version):
+            return cls(kind, digest=version)
         raise ValueError(f"policy {text!r}: expected {LATEST}, {LATEST_STABLE} or {PINNED}:VERSION")
 
     def candidates(self, directory: Path) -> list[Path]:

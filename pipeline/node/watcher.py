@@ -11,6 +11,7 @@ from pipeline.model.errors import UnusableModel
 from pipeline.node.log import log
 from pipeline.node.model import NodeModel, Origin, admit, all_finite, plain_probe
 from pipeline.node.policy import LATEST_STABLE, Policy
+from pipeline.node.source import source_of
 
 if TYPE_CHECKING:
     from pipeline.node.model import Matrix, Vector
@@ -31,6 +32,10 @@ class CheckpointWatcher:
     Where the policy leaves no checkpoint that can be used, as when the only one was withdrawn, it goes back to the base
     model. A directory or a file that cannot be read withdraws nothing.
 
+    In place of the directory there may be the URL of a registry, such as ``oci://host/repository``: for nodes that do
+    not share a volume with a sidecar. With ``public_key``, a PEM file, nothing is taken from there that this key has
+    not signed.
+
     A checkpoint that fails is never tried again. Raises `UnusableModel` where the base model cannot be used.
     """
 
@@ -43,9 +48,11 @@ class CheckpointWatcher:
         poll_s: float = POLL_S,
         probe: Matrix | None = None,
         on_swap: Swap = lambda _before, _after: None,
+        public_key: Path | str | None = None,
     ) -> None:
-        self._directory = Path(directory)
-        self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
+        self._where = str(directory)
+        parsed = Policy.parse(policy) if isinstance(policy, str) else policy
+        self._source = source_of(directory, parsed, public_key)
         self._poll_s = poll_s
         self._on_swap = on_swap
         self._base = Origin(str(base), Path(base))
@@ -87,6 +94,7 @@ class CheckpointWatcher:
         self._closed = True
         self._wake.set()
         self._thread.join()
+        self._source.close()
 
     def _run(self) -> None:
         log.load()
@@ -97,11 +105,11 @@ class CheckpointWatcher:
 
     def _look(self) -> None:
         try:
-            candidates = self._policy.candidates(self._directory)
+            candidates = self._source.candidates()
             if not candidates:
                 self._say_why_none()
         except OSError as error:  # a directory that is away, or not there yet, says nothing about what is in use
-            log.debug("directory_unreadable", directory=str(self._directory), reason=str(error))
+            log.debug("directory_unreadable", directory=self._where, reason=str(error))
             return
         all_read = True
         for path in candidates:
@@ -116,7 +124,7 @@ class CheckpointWatcher:
 
     def _say_why_none(self) -> None:
         """Say, once for each new checkpoint, why it is not one to predict with."""
-        withheld = self._policy.withheld(self._directory)
+        withheld = self._source.withheld()
         if withheld is not None and withheld[0].name != self._withheld:
             path, reason = withheld
             self._withheld = path.name

@@ -83,7 +83,7 @@ def train(
     left_out: str, loso: bool, seeds: int, seed: int, epochs: int, batch_size: int, lr: float | None,
     schedule: Literal["cosine", "plateau"], patience: int, resamples: int, assume_dims: str | None,
 ) -> None:  # fmt: skip
-    """Train networks on CORPUS (.parquet, .csv or .npz, or a directory of them) and write them as ONNX.
+    """Train networks on CORPUS (.parquet, .csv or .npz, a directory of them, or an archive) and write them as ONNX.
 
     A run that was stopped continues when it is started again.
     """

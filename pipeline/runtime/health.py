@@ -12,10 +12,12 @@ from pipeline.runtime import kernel
 from pipeline.runtime.reports import (
     ROLES,
     UNTRAINED,
+    ArchiveReport,
     Board,
     ExporterReport,
     IngestReport,
     MonitorReport,
+    PublisherReport,
     Report,
     TrainerReport,
 )
@@ -31,6 +33,9 @@ UNLIKE_ROWS = 500
 
 PIPELINE = ROLES[:3]
 """The roles without which there is no sidecar."""
+
+OPTIONAL = ("publisher",)
+"""The roles that only some sidecars have."""
 
 Phase = Literal["initializing", "running", "paused", "failed"]
 _NOT_YET_AT_WORK = {"starting", "initializing", "crash backoff"}
@@ -60,13 +65,15 @@ class RoleHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The whole sidecar at one moment."""
+    """The whole sidecar at one moment; `roles` has the archive only where there is one."""
 
     roles: dict[str, RoleHealth]
     ingest: IngestReport
     trainer: TrainerReport
     exporter: ExporterReport
+    archive: ArchiveReport
     monitor: MonitorReport
+    publisher: PublisherReport = msgspec.field(default_factory=PublisherReport)
 
     @property
     def running(self) -> bool:
@@ -96,6 +103,11 @@ class Health(msgspec.Struct, frozen=True):
         at_work = all(role.progressing and role.phase not in _NOT_YET_AT_WORK for role in roles)
         return "running" if at_work else "initializing"
 
+    @property
+    def publishes(self) -> bool:
+        """Whether a registry is pushed to, in this run."""
+        return "publisher" in self.roles and bool(self.publisher.registry)
+
     def has_problem(self, role: str) -> bool:
         """Whether the process of `role` has a problem, though it may be working."""
         return bool(_problem(self.roles[role]))
@@ -108,13 +120,26 @@ class Health(msgspec.Struct, frozen=True):
 
 def examine(board: Board) -> Health:
     """Read all reports and judge them."""
-    reports = (board.ingest(), board.trainer(), board.exporter(), board.monitor())
-    restarts = reports[3].restarts
-    roles = {role: _judge(report, restarts.get(role, 0)) for role, report in zip(ROLES, reports, strict=True)}
+    reports = (
+        board.ingest(),
+        board.trainer(),
+        board.exporter(),
+        board.archive(),
+        board.publisher(),
+        board.monitor(),
+    )
+    restarts = reports[-1].restarts
+    roles = {
+        role: _judge(report, restarts.get(role, 0))
+        for role, report in zip(ROLES, reports, strict=True)
+        if report.pid or role not in OPTIONAL
+    }
+    if not (reports[0].archiving or roles["archive"].alive):
+        del roles["archive"]
     trainer = roles["trainer"]
     if trainer.progressing and not trainer.problem:
         roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))
-    return Health(roles, *reports)
+    return Health(roles, *reports[:4], monitor=reports[5], publisher=reports[4])
 
 
 def _judge(report: Report, restarts: int) -> RoleHealth:

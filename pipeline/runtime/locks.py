@@ -71,7 +71,7 @@ def taken(path: Path, patience: float = FOREVER) -> Iterator[None]:
 
 
 class DirectoryTaken(Exception):
-    """Another sidecar publishes into this directory."""
+    """Another sidecar writes into this directory."""
 
 
 @contextmanager
@@ -88,10 +88,15 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 class Claim:
-    """The exclusive right to publish into `directory`, from the first `hold` to the end of the process."""
+    """The exclusive right to write into `directory`, from the first `hold` to the end of the process.
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / ".exporter.lock"
+    `lock` is the name of its file there, `setting` what another sidecar has to set otherwise.
+    """
+
+    def __init__(
+        self, directory: Path, lock: str = ".exporter.lock", setting: str = "VMAFX_SIDECAR_CHECKPOINT_DIR"
+    ) -> None:
+        self._path, self._setting = directory / lock, setting
         self._handle: int | None = None
 
     def hold(self) -> bool:
@@ -107,7 +112,7 @@ class Claim:
             self._handle = take(self._path)
         except BlockingIOError:
             raise DirectoryTaken(
-                f"{self._path.parent}: another sidecar publishes here; give each its own VMAFX_SIDECAR_CHECKPOINT_DIR"
+                f"{self._path.parent}: another sidecar publishes here; give each its own {self._setting}"
             ) from None
         return True
 

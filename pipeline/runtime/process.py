@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol
 
@@ -118,6 +119,8 @@ def main(role: str, kind: type[R], serve: Callable[[Process[R]], None]) -> int:
     logs.configure(settings)
     log = logs.get(role)
     try:
+        if role != "monitor":
+            _wait_while_still(settings, stop)
         lock = _claim(settings, role)
         board = regions.open_board(settings)
         bell = regions.bell(settings, board, role)
@@ -160,6 +163,15 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
         return ExitCode.FAILED
     process.phase("stopped")
     return ExitCode.OK
+
+
+def _wait_while_still(settings: Settings, stop: StopFlag) -> None:
+    """Wait while a command has what the processes own to itself."""
+    while not stop:
+        with suppress(BlockingIOError):
+            os.close(take_lock(regions.still_lock(settings.instance_name)))
+            return
+        stop.wait(0.05)
 
 
 def _claim(settings: Settings, role: str) -> int:

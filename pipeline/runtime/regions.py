@@ -1,7 +1,7 @@
 """The sidecar's shared-memory regions by name: who makes each, and how the others attach.
 
 reports, journal                       all roles, one mailbox each
-ring, names                            ingest
+ring, lines, names                     ingest
 reservoir, holdout, weights, model     trainer
 stable                                 exporter
 control                                commands, one at a time
@@ -24,6 +24,8 @@ from pipeline.runtime import reports
 from pipeline.runtime.reports import KIND, ROLES, Board
 from pipeline.shm import segment
 from pipeline.shm.bell import Bell
+from pipeline.shm.byte_ring import KIND as LINES_KIND
+from pipeline.shm.byte_ring import ByteRing
 from pipeline.shm.mailbox import Mailbox, Torn, Versioned
 from pipeline.shm.reservoir import KIND as RESERVOIR_KIND
 from pipeline.shm.reservoir import Reservoir
@@ -33,13 +35,13 @@ from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent, Segmen
 
 PREFIX = "vmafx-"
 MAILBOX_KIND = "mailbox"
-NAMES = (KIND, "journal", "ring", "names", "reservoir", "holdout", "weights", "model", "stable", "control")
+NAMES = (KIND, "journal", "ring", "lines", "names", "reservoir", "holdout", "weights", "model", "stable", "control")
 """Every region that an instance may have."""
 
-RUN = "run"
+RUN, STILL = "run", "still"
 _ENTRY = re.compile(
     rf"{PREFIX}(?P<instance>[A-Za-z0-9_-]+)-(?:"
-    rf"(?P<part>{'|'.join((*NAMES, RUN))})(?:\.lock|\.\d+\.new)?|(?:{'|'.join(ROLES)})\.(?:role\.lock|bell))"
+    rf"(?P<part>{'|'.join((*NAMES, RUN, STILL))})(?:\.lock|\.\d+\.new)?|(?:{'|'.join(ROLES)})\.(?:role\.lock|bell))"
 )
 
 
@@ -91,6 +93,34 @@ def attach_ring(settings: Settings) -> tuple[Ring, Segment]:
     if not ring.identity:
         raise SegmentAbsent(f"shared memory {found.name} is being filled")
     return ring, found
+
+
+def own_lines(settings: Settings) -> tuple[ByteRing, Opened]:
+    """Attach to the ring of bytes as its writer, making it where there is none of this size."""
+    layout = ByteRing.layout(lines_capacity(settings))
+    made, is_new = segment.attach_or_create(name(settings.instance_name, "lines"), layout)
+    lines = ByteRing(made.body, layout.shape[0])
+    lines.open_writer()
+    return lines, Opened(made, is_new)
+
+
+def attach_lines(settings: Settings) -> tuple[ByteRing, Segment]:
+    """Attach to the ring of bytes as a reader. Raises SegmentAbsent until ingest has made it."""
+    found = segment.attach(name(settings.instance_name, "lines"), LINES_KIND)
+    lines = ByteRing(found.body, found.layout.shape[0])
+    if not lines.identity:
+        raise SegmentAbsent(f"shared memory {found.name} is being made")
+    return lines, found
+
+
+def lines_capacity(settings: Settings) -> int:
+    """Return the bytes of the ring of bytes: what is set, but room for four of the longest lines at least."""
+    return max(settings.archive_buffer_bytes, 4 * (settings.max_line_bytes + ByteRing.RECORD_BYTES)) // 8 * 8
+
+
+def remove_lines(settings: Settings) -> None:
+    """Remove the ring of bytes that a sidecar with an archive has left."""
+    segment.remove(name(settings.instance_name, "lines"))
 
 
 def own_reservoir(settings: Settings, region: str, capacity: int) -> tuple[Reservoir, Opened]:
@@ -190,6 +220,11 @@ def _entries() -> Iterator[tuple[str, str, str]]:
 def role_lock(instance: str, role: str) -> str:
     """Return the name of the lock that the process of `role` has for as long as it lives."""
     return f"{name(instance, role)}.role"
+
+
+def still_lock(instance: str) -> str:
+    """Return the name of the lock that keeps every process but the monitor from starting."""
+    return name(instance, STILL)
 
 
 def run_lock(instance: str) -> str:

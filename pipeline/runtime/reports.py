@@ -17,7 +17,7 @@ from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 
-ROLES = ("ingest", "trainer", "exporter", "monitor")
+ROLES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
 KIND = "reports"
 UNTRAINED = "untrained network"
 """What `TrainerReport.base_model` is where the settings name no file."""
@@ -48,7 +48,10 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class IngestReport(Report, kw_only=True):
-    """What ingest reports: connections now and in all, samples by outcome, refusals by reason."""
+    """What ingest reports: connections now and in all, samples by outcome, refusals by reason.
+
+    `archiving` says whether accepted lines are copied for the archive.
+    """
 
     socket: str = ""
     n_features: int = 0
@@ -60,6 +63,7 @@ class IngestReport(Report, kw_only=True):
     accepted: int = 0
     resent: int = 0
     rejected: dict[str, int] = {}
+    archiving: bool = False
     bytes_received: int = 0
 
 
@@ -118,6 +122,49 @@ class ExporterReport(Report, kw_only=True):
     state_save_seconds: float = 0.0
 
 
+class ArchiveReport(Report, kw_only=True):
+    """What the archive reports: samples in it, samples that it has missed, what waits to be written, failures by kind.
+
+    `waiting_bytes` of the ring of bytes, of `buffer_bytes`, are in no file yet. `files` and `size` are of the whole
+    directory, when it was last looked through; `removed` counts the files that had become too old or too many.
+    """
+
+    directory: str = ""
+    archived: int = 0
+    missed: int = 0
+    waiting: int = 0
+    waiting_bytes: int = 0
+    buffer_bytes: int = 0
+    written_at: float = 0.0
+    write_seconds: float = 0.0
+    files: int = 0
+    size: int = 0
+    removed: int = 0
+    failures: dict[str, int] = {}
+
+
+class PublisherReport(Report, kw_only=True):
+    """What the publisher reports: what it has pushed to the registry, and what is wrong with that, by kind.
+
+    `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to.
+    `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
+    for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
+    """
+
+    registry: str = ""
+    pushed: str = ""
+    pushed_version: int = 0
+    pushed_at: float = 0.0
+    pushes: int = 0
+    pointed: str = ""
+    waiting_since: float = 0.0
+    failing: str = ""
+    failing_since: float = 0.0
+    failures: dict[str, int] = {}
+    offered: str = ""
+    newer_base: str = ""
+
+
 class MonitorReport(Report, kw_only=True):
     """What the monitor reports: where it answers HTTP in this life, and restarts by role."""
 
@@ -130,6 +177,8 @@ _TYPES: dict[str, type[Report]] = {
     "ingest": IngestReport,
     "trainer": TrainerReport,
     "exporter": ExporterReport,
+    "archive": ArchiveReport,
+    "publisher": PublisherReport,
     "monitor": MonitorReport,
 }
 
@@ -201,6 +250,14 @@ class Board:
     def exporter(self) -> ExporterReport:
         """Return the exporter's latest report."""
         return self.read("exporter", ExporterReport)
+
+    def archive(self) -> ArchiveReport:
+        """Return the archive's latest report."""
+        return self.read("archive", ArchiveReport)
+
+    def publisher(self) -> PublisherReport:
+        """Return the publisher's latest report."""
+        return self.read("publisher", PublisherReport)
 
     def monitor(self) -> MonitorReport:
         """Return the monitor's latest report."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runtime import messages, state_file
-from pipeline.runtime.durable import sync_directory
+from pipeline.runtime.durable import sync_directory, write_durably
 from pipeline.runtime.state_file import Rejected, Saved, Section, StateFileError
 from pipeline.shm.rows import of_this_layout
 
@@ -62,6 +62,16 @@ def save(directory: Path, state: SavedState) -> list[Path]:
     Returns the new names of states that had to make room and were set aside, not removed: they are further on than
     `state`, of more samples or more steps.
     """
+    meta, sections = _packed(state)
+    return state_file.write(directory, meta, sections, lambda old: _is_further(old, meta))[1]
+
+
+def rewrite(path: Path, state: SavedState) -> None:
+    """Replace one state file by another state, durably. Raises OSError."""
+    write_durably(path, *state_file.encoded(*_packed(state)), mode=0o600)
+
+
+def _packed(state: SavedState) -> tuple[dict[str, Any], dict[str, Section]]:
     sections: dict[str, Section] = {f"rows {name}": rows.words for name, rows in state.regions.items()}
     sections |= {f"report {role}": report for role, report in state.reports.items()}
     if state.snapshot is not None:
@@ -75,7 +85,7 @@ def save(directory: Path, state: SavedState) -> list[Path]:
         "counts": {name: rows.count for name, rows in state.regions.items()},
         "step": _step(state.snapshot),
     }
-    return state_file.write(directory, meta, sections, lambda old: _is_further(old, meta))[1]
+    return meta, sections
 
 
 def load(directory: Path) -> tuple[SavedState | None, list[Rejected]]:

@@ -94,14 +94,7 @@ def write(
         leftover.unlink(missing_ok=True)
     numbers = _numbered(directory)
     path = directory / f"state-{_highest(directory) + 1:09d}.bin"
-    arrays = {name: _plain(section) for name, section in sections.items()}
-    items = [_describe(name, sections[name], array) for name, array in arrays.items()]
-    header = msgspec.json.encode(_Header(dict(meta), items))
-    parts: list[bytes | memoryview] = [MAGIC, _LENGTH.pack(len(header)), header, *map(_bytes_of, arrays.values())]
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    write_durably(path, *parts, digest.digest(), mode=0o600)
+    write_durably(path, *encoded(meta, sections), mode=0o600)
     aside: list[Path] = []
     for old in sorted(numbers)[: 1 - KEPT or None]:
         if _is_kept(numbers[old], keeps):
@@ -109,6 +102,18 @@ def write(
         else:
             numbers[old].unlink(missing_ok=True)
     return path, aside
+
+
+def encoded(meta: Mapping[str, Any], sections: Mapping[str, Section]) -> list[bytes | memoryview]:
+    """Return a state file's bytes, in parts."""
+    arrays = {name: _plain(section) for name, section in sections.items()}
+    items = [_describe(name, sections[name], array) for name, array in arrays.items()]
+    header = msgspec.json.encode(_Header(dict(meta), items))
+    parts: list[bytes | memoryview] = [MAGIC, _LENGTH.pack(len(header)), header, *map(_bytes_of, arrays.values())]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return [*parts, digest.digest()]
 
 
 def newest(directory: Path, parse: Callable[[Saved], T]) -> tuple[T | None, list[Rejected]]:

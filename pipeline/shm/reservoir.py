@@ -9,6 +9,7 @@ row that a dead writer had half written is dropped, and a reader in another proc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import numpy as np
@@ -87,6 +88,14 @@ class Reservoir:
     def empty(self, lineage: int) -> None:
         """Drop all rows."""
         self.restore(self.rows[:0], 0, lineage)
+
+    def remove(self, chosen: Callable[[RowBatch], NDArray[np.bool_]]) -> int:
+        """Drop the rows that `chosen` says yes to, and what lies where no row is; return how many they were."""
+        rows = self.snapshot()
+        found = chosen(rows)
+        self.restore(rows.select(~found).words, self.groups_seen, self.lineage)
+        self.rows[len(self) :] = 0
+        return int(found.sum())
 
     def claim(self, lineage: int) -> None:
         """Say that the rows are of `lineage` from now on."""

@@ -12,12 +12,13 @@ and the identity that it is for learns where to go on.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.shm.atomics import CACHE_LINE, STORES_IN_ORDER, AtomicInt64
-from pipeline.shm.rows import RowBatch, row_words, seal, sealed
+from pipeline.shm.rows import RowBatch, mark_removed, row_words, seal, sealed
 from pipeline.shm.segment import Layout
 
 KIND = "ring"
@@ -147,6 +148,13 @@ class Ring:
         # As if everything older had been written over.
         self._reserve.store(head - len(kept) + self.slots)
         self._head.store(head)
+
+    def remove(self, chosen: Callable[[RowBatch], NDArray[np.bool_]]) -> int:
+        """Remove what a row had in it, of those that `chosen` says yes to, written over or not; return how many."""
+        rows = RowBatch.over(self.rows, self.n_features)
+        found = chosen(rows) & (rows.key != 0)
+        mark_removed(rows, found)
+        return int(found.sum())
 
     # Readers.
 

@@ -36,11 +36,11 @@ def _even(words: int) -> int:
 class RowBatch:
     """A reusable block of `n_rows` rows, with typed views of its columns.
 
-    features float32[n_rows, n_features], score float32[n_rows], sequence int64[n_rows], arrival float64[n_rows]
-    (Unix seconds), group, key, node, job, tenant and codec uint64[n_rows], hashes of names (0: not named; jobs of rows
-    saved by an older release are not), height uint32[n_rows] (lines; 0: not known); content float32[n_rows, 1 +
-    n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they lie in shared
-    memory.
+    features float32[n_rows, n_features], score float32[n_rows] (NaN: removed), sequence int64[n_rows], arrival
+    float64[n_rows] (Unix seconds), group, key, node, job, tenant and codec uint64[n_rows], hashes of names (0: not
+    named; jobs of rows saved by an older release are not), height uint32[n_rows] (lines; 0: not known); content
+    float32[n_rows, 1 + n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they
+    lie in shared memory.
     """
 
     __slots__ = (
@@ -97,6 +97,10 @@ class RowBatch:
         """Return the first `n_rows` rows; views, not copies."""
         return RowBatch.over(self.words[:n_rows], self.n_features)
 
+    def between(self, start: int, end: int) -> RowBatch:
+        """Return the rows from `start` to before `end`; views, not copies."""
+        return RowBatch.over(self.words[start:end], self.n_features)
+
     def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> RowBatch:
         """Return a copy of the rows that a mask or an index array chooses."""
         return RowBatch.over(self.words[chosen], self.n_features)
@@ -122,6 +126,16 @@ def of_this_layout(words: NDArray[np.float32], n_features: int) -> NDArray[np.fl
 def _seal_all(rows: NDArray[np.float32]) -> None:
     for row in rows:
         seal(memoryview(row).cast("B"))
+
+
+def mark_removed(rows: RowBatch, chosen: NDArray[np.bool_]) -> None:
+    """Remove rows that keep their place: sequence, arrival and key stay, so that a resend is known."""
+    rows.features[chosen] = 0
+    rows.score[chosen] = np.nan
+    for column in (rows.group, rows.node, rows.job, rows.tenant, rows.codec, rows.height):
+        column[chosen] = 0
+    for place in np.flatnonzero(chosen).tolist():
+        seal(memoryview(rows.words[place]).cast("B"))
 
 
 def seal(row: memoryview) -> None:

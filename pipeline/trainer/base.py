@@ -15,6 +15,7 @@ from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.runtime.extras import lacking
 from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.runtime.reports import UNTRAINED
+from pipeline.trainer.fetched import fetch
 
 if TYPE_CHECKING:
     from pipeline.runtime.process import Process
@@ -39,7 +40,8 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
     wait, warn_at = 0.25, time.monotonic()
     while not process.should_stop():
         try:
-            base = _read(settings.base_model)
+            path = settings.base_model
+            base = _read(path if isinstance(path, Path) else fetch(process))
         except OSError as error:
             problem = f"VMAFX_BASE_MODEL_PATH={settings.base_model}: {error.strerror}; waiting for it"
             process.phase("initializing", problem)

@@ -32,8 +32,6 @@ class Exclusion:
 
 
 def without(rows: RowBatch, excluded: Sequence[Exclusion]) -> RowBatch:
-    """Return the rows that no exclusion covers: a copy, or `rows` themselves where that is all of them."""
-    if not excluded:
-        return rows
-    covered = np.logical_or.reduce([each.covers(rows) for each in excluded])
+    """Return the rows that were not removed and that no exclusion covers: a copy, or `rows` where that is all."""
+    covered = np.logical_or.reduce([np.isnan(rows.score), *(each.covers(rows) for each in excluded)])
     return rows.select(~covered) if covered.any() else rows

@@ -30,7 +30,13 @@ from tests.deploy.shm import MIB, report_bytes
 
 EXAMPLE = ("--values", CHART.parent / "values" / "example.yaml")
 ENABLED = ("--set", "sidecar.trainer.enabled=true,sidecar.trainer.settings.nFeatures=6")
-NOT_IN_THE_CHART = {"VMAFX_BASE_MODEL_PATH", "VMAFX_SIDECAR_CUDA"}
+NOT_IN_THE_CHART = {
+    "VMAFX_REGISTRY_URL",
+    "VMAFX_REGISTRY_SIGN_KEY",
+    "VMAFX_REGISTRY_PUBLIC_KEY",
+    "VMAFX_BASE_MODEL_PATH",
+    "VMAFX_SIDECAR_CUDA",
+}
 
 
 def values_files(path: Path) -> str:
@@ -338,3 +344,23 @@ def test_version() -> None:
     """Chart and program are of one version."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == pipeline.__version__
+
+
+def test_a_registry_and_its_credentials() -> None:
+    """The URL as a variable, credentials as files or variables from Secrets; the base model by the same URLs."""
+    values = {
+        "registry.url": "oci://r.example/m",
+        "registry.dockerConfigSecret": "pull",
+        "registry.environmentSecret": "keys",
+        "baseModelPath": "oci://r.example/base:v1",
+    }
+    options = [text for name, value in values.items() for text in ("--set", f"sidecar.trainer.{name}={value}")]
+    found = pod(render(*ENABLED, *options))
+    variables = environment(sidecar(found))
+    assert str(config.load(variables).registry) == "oci://r.example/m"
+    assert str(config.load(variables).base_model) == "oci://r.example/base:v1"
+    assert sidecar(found)["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    (mount,) = (each for each in sidecar(found)["volumeMounts"] if each["name"] == "vmafx-registry")
+    assert mount["mountPath"] == variables["DOCKER_CONFIG"]
+    (volume,) = (each for each in found["volumes"] if each["name"] == "vmafx-registry")
+    assert volume["secret"]["secretName"] == "pull"

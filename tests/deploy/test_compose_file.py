@@ -1,5 +1,6 @@
 """compose.yaml, read without running it; tests/deploy/containers runs it."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.deploy.charts import DEPLOY, tool
 from tests.deploy.shm import MIB, report_bytes, sample_bytes
 from tests.deploy.test_chart import stop_seconds
 
-COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
+COMPOSE: dict[str, Any] = yaml.safe_load(DEFAULT.sub(r"\1", (DEPLOY / "compose.yaml").read_text()))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
@@ -57,6 +59,15 @@ def test_node_waits_for_the_sidecar() -> None:
     """The fake node starts when the sidecar is healthy, and Prometheus only when asked for."""
     assert SERVICES["fake-node"]["depends_on"] == {"sidecar": {"condition": "service_healthy"}}
     assert SERVICES["prometheus"]["profiles"] == ["metrics"]
+
+
+def test_the_registry_comes_when_it_is_asked_for() -> None:
+    """And is where the page on registries says."""
+    assert SERVICES["registry"]["profiles"] == ["registry"]
+    line = next(line for line in (DEPLOY / "compose.yaml").read_text().splitlines() if "--profile registry up" in line)
+    url = line.split("VMAFX_REGISTRY_URL=")[1].split()[0]
+    assert config.load({"VMAFX_REGISTRY_URL": url}).uses_registry
+    assert line.strip("# ") in (DEPLOY.parent / "docs" / "registry.md").read_text()
 
 
 def test_prometheus_scrapes_the_sidecar(tmp_path: Path) -> None:

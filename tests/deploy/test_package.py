@@ -92,14 +92,18 @@ def test_the_licence_is_in_both(built: Path) -> None:
 
 
 def test_the_base_installation_has_no_torch(built: Path) -> None:
-    """torch, plots and corpora are extras; `all` brings what each of them brings."""
+    """torch, plots, corpora and registries are extras; `all` brings what each of them brings."""
     with zipfile.ZipFile(built / f"vmafx_sidecar-{VERSION}-py3-none-any.whl") as wheel:
         metadata = wheel.read(f"vmafx_sidecar-{VERSION}.dist-info/METADATA").decode()
     needed = re.findall(r"^Requires-Dist: ([\w-]+)(?:.*extra == '(\w+)')?", metadata, re.MULTILINE)
-    brings = {extra: {name for name, of in needed if of == extra} for extra in ("", "torch", "plot", "corpus", "all")}
+    brings = {
+        extra: {name for name, of in needed if of == extra}
+        for extra in ("", "torch", "plot", "corpus", "registry", "all")
+    }
     assert "onnxruntime" in brings[""]
     assert not brings[""] & {"torch", "matplotlib", "pyarrow"}
-    assert {"torch", "matplotlib", "pyarrow"} <= brings["torch"] | brings["plot"] | brings["corpus"] == brings["all"]
+    each = brings["torch"] | brings["plot"] | brings["corpus"] | brings["registry"]
+    assert {"torch", "matplotlib", "pyarrow", "obstore"} <= each == brings["all"]
 
 
 def test_sdist_gives_the_same_wheel(built: Path, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import time
 from datetime import UTC, datetime
 
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.exporter.schedule import BackOff, Schedule
+from pipeline.exporter.schedule import Schedule
+from pipeline.runtime.disk_jobs import BackOff
 from tests.support.clock import Clock
 
 

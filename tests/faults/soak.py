@@ -19,12 +19,14 @@ from random import Random
 import click
 import numpy as np
 import psutil
+import pyarrow.dataset as ds
 
+from pipeline.archive.names import PARTS
 from pipeline.checkpoints.names import file_of, published
 from pipeline.registry.registry import digest_of
-from pipeline.runtime.health import PIPELINE
-from tests.faults.soak_faults import FAULTS, stops_answers
-from tests.faults.soak_feeder import Feeder, Tally, numbers_of, sample_numbers
+from pipeline.runtime.health import Health
+from tests.faults.soak_faults import FAULTS, ROLES, archive_of, stops_answers
+from tests.faults.soak_feeder import N_FEATURES, Feeder, Tally, numbers_of, sample_numbers
 from tests.support.sidecar import QUICK, Sidecar
 from tests.support.waiting import eventually
 
@@ -35,6 +37,7 @@ SETTINGS = QUICK | {
     "VMAFX_SIDECAR_STATE_INTERVAL_S": "5",
     "VMAFX_SIDECAR_HANG_S": "5",
     "VMAFX_SIDECAR_LOG_LEVEL": "warning",
+    "VMAFX_SIDECAR_ARCHIVE_MINUTES": "0.05",
 }
 
 
@@ -44,6 +47,8 @@ class Ledger:
 
     answered: int = 0
     accounted: int = 0
+    batches: list[tuple[int, int]] = field(default_factory=list)
+    archived: int = 0
     refused: int = 0
     resent: int = 0
     worst_s: float = 0.0
@@ -66,6 +71,7 @@ class Ledger:
         if len(np.unique(there)) < len(there):
             self.errors.append(f"{len(there) - len(np.unique(there))} samples are in the ring twice")
         self.answered, self.accounted = self.answered + len(wanted), self.accounted + found
+        self.batches += tally.answered
         self.refused, self.resent = self.refused + tally.refused, self.resent + tally.resent
         self.errors += tally.wrong
         for at, seconds in tally.slow:
@@ -83,10 +89,22 @@ class Ledger:
         for version, digest in digests(sidecar.checkpoints).items():
             if self.digests.setdefault(version, digest) != digest:
                 self.errors.append(f"version {version} was published twice")
-        for role in PIPELINE:
+        for role in ROLES:
             with suppress(psutil.NoSuchProcess):
                 usage = psutil.Process(health.roles[role].pid).memory_info()
                 self.memory.setdefault(role, []).append((time.monotonic(), (usage.rss - usage.shared) / 2**20))
+
+    def compare(self, archive: Path) -> None:
+        """Check that every sample that was ever answered is in the archive, and none twice."""
+        files = sorted(map(str, archive.glob(f"{PARTS}/*.parquet")))
+        column = ds.dataset(files).to_table(columns=["features"])["features"].combine_chunks()
+        there = numbers_of(column.flatten().to_numpy().reshape(-1, N_FEATURES))
+        wanted = sample_numbers(self.batches)
+        self.archived = int(np.isin(wanted, there).sum())
+        if self.archived < len(wanted):
+            self.errors.append(f"{len(wanted) - self.archived} answered samples are not in the archive")
+        if len(np.unique(there)) < len(there):
+            self.errors.append(f"{len(there) - len(np.unique(there))} samples are in the archive twice")
 
 
 def digests(directory: Path) -> dict[int, str]:
@@ -134,21 +152,21 @@ def _slope(points: list[tuple[float, float]]) -> float:
     return float(np.polyfit(times, values, 1)[0] * 60) if len(times) > 2 else 0.0
 
 
-def report(ledger: Ledger, sidecar: Sidecar, seconds: float) -> str:
-    """Return the report as text."""
-    health = sidecar.reported()
+def report(ledger: Ledger, health: Health, seconds: float) -> str:
+    """Return the report as text; `health` is how the sidecar was before its last stop."""
     faults = "\n".join(f"| {name} | {count} |" for name, count in sorted(ledger.faults.items()))
     memory = "\n".join(
         f"| {role} | {points[-1][1]:.0f} | {max(value for _, value in points):.0f} | {_slope(points):+.2f} |"
         for role, points in ledger.memory.items()
     )
-    restarts = ", ".join(f"{role} {health.roles[role].restarts}" for role in PIPELINE)
+    restarts = ", ".join(f"{role} {health.roles[role].restarts}" for role in ROLES)
     wrong = "\n".join(f"- {error}" for error in ledger.errors) or "- nothing"
     return f"""
 | soak of {seconds:,.0f} s | |
 |---|---|
 | samples answered ok | {ledger.answered:,} |
 | of these found in the ring | {ledger.accounted:,} |
+| of these found in the archive | {ledger.archived:,} |
 | hostile lines refused | {ledger.refused:,} |
 | batches sent again | {ledger.resent:,} |
 | checkpoints published | {max(ledger.digests, default=0):,} |
@@ -178,15 +196,17 @@ def main(seconds: float, rate: float, seed: int) -> None:
     """Load a sidecar, break it in every way for a while, and account for every sample."""
     with (
         tempfile.TemporaryDirectory(prefix="vmafx-soak-") as directory,
-        Sidecar(Path(directory), **SETTINGS) as sidecar,
+        Sidecar(Path(directory), **SETTINGS, VMAFX_SIDECAR_ARCHIVE_DIR=f"{directory}/archive") as sidecar,
     ):
         sidecar.start()
         ledger = soak(sidecar, seconds, rate, Random(seed))
         sidecar.wait_for(lambda: sidecar.is_well() and sidecar.reported().trainer.lag == 0)
         ledger.errors += sidecar.fsck()
-        click.echo(report(ledger, sidecar, seconds))
+        health = sidecar.reported()
         if sidecar.stop() != 0:
             ledger.errors.append("the last stop ended with an error")
+        ledger.compare(archive_of(sidecar))
+        click.echo(report(ledger, health, seconds))
     sys.exit(1 if ledger.errors or ledger.accounted < ledger.answered else 0)
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 
 from tests.support.sidecar import Sidecar
@@ -43,14 +44,24 @@ def _limit(role: str, kind: int, value: int) -> Fault:
     return fault
 
 
-def _directory_gone(sidecar: Sidecar, rng: Random) -> None:
-    """Take the checkpoint directory away for a while and put it back, as a volume that is remounted."""
-    aside = sidecar.checkpoints.with_name("aside")
-    sidecar.checkpoints.rename(aside)
-    sidecar.checkpoints.write_text("not a directory")
-    time.sleep(rng.uniform(1, 3))
-    sidecar.checkpoints.unlink()
-    aside.rename(sidecar.checkpoints)
+def _gone(directory: Callable[[Sidecar], Path]) -> Fault:
+    """Take a directory away for a while and put it back, as a volume that is remounted."""
+
+    def fault(sidecar: Sidecar, rng: Random) -> None:
+        path = directory(sidecar)
+        aside = path.with_name("aside")
+        path.rename(aside)
+        path.write_text("not a directory")
+        time.sleep(rng.uniform(1, 3))
+        path.unlink()
+        aside.rename(path)
+
+    return fault
+
+
+def archive_of(sidecar: Sidecar) -> Path:
+    """Return the directory of a sidecar's archive."""
+    return Path(sidecar.environment["VMAFX_SIDECAR_ARCHIVE_DIR"])
 
 
 def _container_killed(sidecar: Sidecar, _rng: Random) -> None:
@@ -91,15 +102,17 @@ def _deaf_flood(sidecar: Sidecar, _rng: Random) -> None:
             one.sendall(b"x\n" * 10_000)
 
 
-PIPELINE = ("ingest", "trainer", "exporter")
+ROLES = ("ingest", "trainer", "exporter", "archive")
 FAULTS: dict[str, Fault] = {
-    **{f"SIGKILL {role}": _signal(role, signal.SIGKILL) for role in (*PIPELINE, "monitor")},
-    **{f"SIGTERM {role}": _signal(role, signal.SIGTERM) for role in PIPELINE},
-    **{f"SIGSTOP and SIGCONT {role}": _halt(role) for role in PIPELINE},
+    **{f"SIGKILL {role}": _signal(role, signal.SIGKILL) for role in (*ROLES, "monitor")},
+    **{f"SIGTERM {role}": _signal(role, signal.SIGTERM) for role in ROLES},
+    **{f"SIGSTOP and SIGCONT {role}": _halt(role) for role in ROLES},
     "trainer hangs": _signal("trainer", signal.SIGSTOP),
     "disk full": _limit("exporter", resource.RLIMIT_FSIZE, 200),
+    "archive's disk full": _limit("archive", resource.RLIMIT_FSIZE, 200),
     "ingest out of descriptors": _limit("ingest", resource.RLIMIT_NOFILE, 8),
-    "checkpoint directory gone and back": _directory_gone,
+    "checkpoint directory gone and back": _gone(lambda sidecar: sidecar.checkpoints),
+    "archive directory gone and back": _gone(archive_of),
     "whole sidecar SIGKILL, memory kept": _container_killed,
     "whole sidecar stopped and started": _container_stopped,
     "a thousand connections dropped": _crowd,

@@ -10,6 +10,7 @@ from pipeline.monitor.record import Record
 from pipeline.monitor.usage import Usages
 from pipeline.runtime.lifecycle import ExitCode
 from pipeline.runtime.reports import Board
+from tests.support.boards import with_registry
 from tests.support.processes import REPOSITORY
 
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
@@ -26,7 +27,8 @@ def settings() -> str:
 
 
 def metrics(board: Board) -> str:
-    """Return every metric with type, labels and meaning, as a sidecar with telemetry on `board` serves them."""
+    """Return every metric with type, labels and meaning, as a sidecar with telemetry on `board` and a registry does."""
+    with_registry(board)
     rows = ["| metric | type | labels | |", "|---|---|---|---|"]
     families = registry(board, Record(), Usages()).collect()
     return "\n".join([*rows, *(_metric(family) for family in families)])

@@ -20,13 +20,13 @@ def _json(get: Get, path: str) -> Any:
 
 
 def test_live_tells_all_that_changes(get: Get) -> None:
-    """Counts, figures and the four processes, with processor time and memory of those that are alive."""
+    """Counts, figures and the processes, with processor time and memory of those that are alive."""
     live = _json(get, "/live")
     assert (live["phase"], live["samples"], live["ring"], live["lag"]) == ("running", 12345, 10000, 45)
     assert live["figures"]["prequential_ema_rmse"] == 0.5
     assert "45 of 12,345 samples are not trained on yet" in live["doing"]
     processes = {process["role"]: process for process in live["processes"]}
-    assert list(processes) == ["ingest", "trainer", "exporter", "monitor"]
+    assert list(processes) == ["ingest", "trainer", "exporter", "archive", "monitor"]
     assert processes["trainer"]["restarts"] == 2
     assert processes["trainer"]["memory"] > 1e6
 
@@ -54,12 +54,8 @@ def test_checkpoints_come_newest_first_with_the_gates_figures(get: Get, record: 
     checkpoints = _json(get, "/checkpoints")
     assert [each["version"] for each in checkpoints] == [2, 1]
     assert checkpoints[0]["reason"] == "PLCC fell."
-    assert checkpoints[0]["metrics"]["held-out"]["candidate"] == {
-        "rmse": 1.5,
-        "plcc": 0.9,
-        "srocc": None,
-        "srocc_under_99": None,
-    }
+    candidate = {"rmse": 1.5, "plcc": 0.9, "srocc": None, "srocc_under_99": None}
+    assert checkpoints[0]["metrics"]["held-out"]["candidate"] == candidate
     assert checkpoints[0]["metrics"]["held-out"]["by"] == {
         "node": {"n1": {"samples": 7, "candidate": 1.0, "base": None}}
     }

@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from pipeline.monitor import status
 from pipeline.runtime.health import STALE_S, Health, examine
-from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport
+from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport, between_lives
 from tests.monitor.conftest import Get
-from tests.support.boards import publish
+from tests.support.boards import publish, with_registry
 
 
 def test_status_is_what_the_operator_parses(get: Get) -> None:
@@ -53,7 +54,7 @@ def test_problems_do_not_break_the_limit(board: Board, letter: str, count: int) 
             return [f"{number}: " + letter * 3000 for number in range(count)]
 
     now = examine(board)
-    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.monitor)
+    health = ManyProblems(now.roles, now.ingest, now.trainer, now.exporter, now.archive, now.monitor)
     body = status.Status().answer(health)
     told = json.loads(body)["problems"]
     assert len(body) < 4096
@@ -211,3 +212,25 @@ def test_a_suspended_trainer_is_a_pause(board: Board, child: subprocess.Popen[by
     child.kill()
     child.wait()
     assert not examine(board).roles["trainer"].alive
+
+
+def test_the_registry_is_told_of(board: Board) -> None:
+    """What was pushed is the model's version; what is wrong, since when, and a newer base model."""
+    with_registry(board)
+    told = msgspec.json.decode(status.Status().answer(examine(board)))
+    assert told["model_version"] == f"sha256:{'a' * 64}"
+    assert told["registry"] == {
+        "failing": "down",
+        "failing_since": "2026-05-28T20:28:20Z",
+        "waiting_since": "2026-05-28T20:28:20Z",
+        "newer_base_model": f"sha256:{'b' * 64}",
+    }
+
+
+def test_a_registry_of_an_earlier_run_is_not(board: Board) -> None:
+    """Without a publisher in this run, nothing is said of what one had reported."""
+    with_registry(board)
+    report = board.publisher()
+    board.box("publisher").publish(msgspec.msgpack.encode(between_lives(report)))
+    told = msgspec.json.decode(status.Status().answer(examine(board)))
+    assert (told["model_version"], "registry" in told) == ("model_v000042", False)

@@ -10,7 +10,16 @@ from pipeline import config
 from pipeline.config import Settings
 from pipeline.runtime import kernel, regions
 from pipeline.runtime.journal import open_journals
-from pipeline.runtime.reports import Board, ExporterReport, IngestReport, MonitorReport, Report, TrainerReport
+from pipeline.runtime.reports import (
+    ArchiveReport,
+    Board,
+    ExporterReport,
+    IngestReport,
+    MonitorReport,
+    PublisherReport,
+    Report,
+    TrainerReport,
+)
 
 R = TypeVar("R", bound=Report)
 
@@ -45,7 +54,14 @@ def at_work(instance: str) -> Board:
     publish(
         board,
         IngestReport(
-            role="ingest", phase="accepting", accepted=12345, resent=2, rejected=rejected, capacity=10000, connections=4
+            role="ingest",
+            phase="accepting",
+            accepted=12345,
+            resent=2,
+            rejected=rejected,
+            capacity=10000,
+            connections=4,
+            archiving=True,
         ),
     )
     publish(
@@ -64,5 +80,24 @@ def at_work(instance: str) -> Board:
             checkpoint_at=1780000000.7, published={"stable": 1, "unstable": 2}, export_seconds=0.2,
         ),
     )  # fmt: skip
+    publish(
+        board,
+        ArchiveReport(
+            role="archive", phase="archiving", directory="/archive", archived=12000, waiting=345,
+            written_at=1780000000.7, buffer_bytes=1 << 26, waiting_bytes=1 << 20, files=7, size=1 << 30,
+        ),
+    )  # fmt: skip
     publish(board, MonitorReport(role="monitor", phase="watching", restarts={"trainer": 2}))
     return board
+
+
+def with_registry(board: Board) -> None:
+    """Add a publisher whose registry has been down for a while."""
+    publish(
+        board,
+        PublisherReport(
+            role="publisher", phase="running", registry="oci://registry.example/models", pushed=f"sha256:{'a' * 64}",
+            pushed_version=41, pushes=3, failing="down", failing_since=1780000100.2, waiting_since=1780000100.2,
+            failures={"down": 7}, newer_base=f"sha256:{'b' * 64}",
+        ),
+    )  # fmt: skip

@@ -132,6 +132,11 @@ class Sidecar:
         except SegmentError:
             return None
 
+    def health_problem(self, role: str) -> str:
+        """Return what the process of `role` says is wrong; empty for nothing, or before there is anything."""
+        health = self.health()
+        return health.roles[role].problem if health is not None and role in health.roles else ""
+
     def reported(self) -> Health:
         """Return what the processes report."""
         health = self.health()

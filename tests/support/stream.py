@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -34,7 +35,10 @@ def numbers(rows: RowBatch) -> list[int]:
 class Stream:
     """Sends lock-step batches in a thread, reconnecting and resending as the node does."""
 
-    def __init__(self, sidecar: Sidecar, first: int = 1) -> None:
+    def __init__(
+        self, sidecar: Sidecar, first: int = 1, scores: Callable[[float], float] = lambda score: score
+    ) -> None:
+        self._scores = scores
         self._sidecar = sidecar
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -67,7 +71,10 @@ class Stream:
     def _send(self, client: Client) -> None:
         batch = range(self._next, self._next + _BATCH)
         began = time.monotonic()
-        answers = client.ask_all([numbered(number) for number in batch])
+        samples = [numbered(number) for number in batch]
+        for sample in samples:
+            sample["true_score"] = self._scores(sample["true_score"])
+        answers = client.ask_all(samples)
         assert all(answer["ok"] for answer in answers), answers
         self.worst_s = max(self.worst_s, time.monotonic() - began)
         self.answered += batch

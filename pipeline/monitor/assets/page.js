@@ -74,6 +74,9 @@ function tiles(live) {
     tile("Error, RMSE", rmse("ema"), `base model ${rmse("base")}, stable ${rmse("stable")}`),
     tile("Newest model", live.model_version || "none", live.checkpoint_at ? `published ${clock(live.checkpoint_at)}` : "no checkpoint yet"),
     tile("Drift", integer(live.drift_events), `times that the error rose; ${integer(live.target_changes)} changes of the target`),
+    ...(live.archive
+      ? [tile("Archived", integer(live.archive.archived), `${integer(live.archive.waiting)} waiting, ${integer(live.archive.missed)} missed`)]
+      : []),
   ];
 }
 
@@ -93,7 +96,7 @@ function showProcesses(live) {
     each.problem || "none",
   ]);
   const columns = ["process", "phase", "restarts", "up for", "last report", "processor", "memory", "problem"];
-  replace(at("processes"), [table("The four processes of this sidecar", columns, rows)]);
+  replace(at("processes"), [table("The processes of this sidecar", columns, rows)]);
 }
 
 function share(process, now) {

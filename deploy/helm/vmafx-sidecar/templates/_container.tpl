@@ -40,6 +40,11 @@ container only when what restarts single processes inside has failed.
     {{- with $trainer.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- with $trainer.registry.environmentSecret }}
+  envFrom:
+    - secretRef:
+        name: {{ . }}
+  {{- end }}
   ports:
     - name: vmafx-sidecar
       containerPort: 9091
@@ -64,6 +69,11 @@ container only when what restarts single processes inside has failed.
     {{- if include "vmafx.baseModelConfigMap" . }}
     - name: vmafx-base-model
       mountPath: {{ include "vmafx.baseModelMountPath" . }}
+      readOnly: true
+    {{- end }}
+    {{- if $trainer.registry.dockerConfigSecret }}
+    - name: vmafx-registry
+      mountPath: /registry-credentials
       readOnly: true
     {{- end }}
     {{- with $trainer.extraVolumeMounts }}
@@ -101,6 +111,14 @@ container only when what restarts single processes inside has failed.
 {{- with include "vmafx.baseModelPath" . -}}
 - name: VMAFX_BASE_MODEL_PATH
   value: {{ . | quote }}
+{{ end -}}
+{{- with $trainer.registry.url -}}
+- name: VMAFX_REGISTRY_URL
+  value: {{ . | quote }}
+{{ end -}}
+{{- if $trainer.registry.dockerConfigSecret -}}
+- name: DOCKER_CONFIG
+  value: /registry-credentials
 {{ end -}}
 {{- if $trainer.gpu.enabled -}}
 - name: VMAFX_SIDECAR_CUDA

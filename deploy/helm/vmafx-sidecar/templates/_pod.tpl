@@ -24,6 +24,13 @@
   configMap:
     name: {{ . }}
 {{- end }}
+{{- with $trainer.registry.dockerConfigSecret }}
+- name: vmafx-registry
+  secret:
+    secretName: {{ . }}
+    items:
+      - {key: .dockerconfigjson, path: config.json}
+{{- end }}
 {{- with $trainer.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -82,12 +82,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/*
 MiB of /dev/shm: the rows of the ring (with its 1024 spare slots), of the reservoir and of the held-out samples, each of
-4 * (12 + n_features) bytes with n_features rounded up to an even number, and the reserve.
+4 * (20 + n_features) bytes with n_features rounded down to an even number, the archive's buffer where there is an
+archive, and the reserve.
 */}}
 {{- define "vmafx.sharedMemoryMi" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- $settings := $trainer.settings -}}
 {{- $rows := add $settings.replayCapacity 1024 $settings.reservoirCapacity $settings.holdoutCapacity -}}
-{{- $rowBytes := mul 4 (add 12 $settings.nFeatures (mod $settings.nFeatures 2)) -}}
-{{- add $trainer.sharedMemory.reserveMi (div (add (mul $rows $rowBytes) 1048575) 1048576) -}}
+{{- $rowBytes := mul 4 (sub (add 20 $settings.nFeatures) (mod $settings.nFeatures 2)) -}}
+{{- $buffer := ternary (default 67108864 $settings.archiveBufferBytes) 0 (not (empty $settings.archiveDir)) -}}
+{{- add $trainer.sharedMemory.reserveMi (div (add (mul $rows $rowBytes) $buffer 1048575) 1048576) -}}
 {{- end -}}

@@ -1,0 +1,137 @@
+"""The archive: what it costs ingest, what it keeps up with, and what a sample takes on disk.
+
+Admission in one process, with copies of lines and without. Two real sidecars, one with an archive, take turns; rates
+are by processor time of ingest alone, p99 by the clock of a lock-step client. What the archive keeps up with is by its
+own processor time, over what it has written.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from benchmarks.clients import apart, lock_step
+from benchmarks.figures import Figure, at_least, at_most
+from benchmarks.ingest import CONNECTIONS, MESSAGES, ingest_rates
+from benchmarks.sidecar import Sidecar, running
+from benchmarks.traffic import messages
+from pipeline.ingest.admission import Admission
+from pipeline.ingest.copies import Copies
+from pipeline.ingest.dedup import Deduplicator
+from pipeline.shm.byte_ring import ByteRing
+from pipeline.shm.ring import Ring
+
+BOUND = (
+    "decoding every field, and zstd over the features. A sample cannot be smaller than its features' entropy, which "
+    "for random ones is nearly all of their bytes."
+)
+ROUNDS = 7
+SECONDS = 2.0
+_ROUND_BYTES = 1 << 18
+_REMEMBERED = 10_000
+
+
+def figures() -> list[Figure]:
+    """Measure on 80 and on 6 features."""
+    return [figure for n_features in (80, 6) for figure in _compare(n_features)]
+
+
+def _compare(n_features: int) -> list[Figure]:
+    lines = messages(MESSAGES, n_features)
+    rates, waits, archived = [], [], []
+    with running(n_features) as without, _archiving(n_features) as (with_archive, directory):
+        for _ in range(ROUNDS):
+            off = ingest_rates(without, lines, CONNECTIONS)[0]
+            rates.append(ingest_rates(with_archive, lines, CONNECTIONS)[0] / off)
+            waits.append(_p99(with_archive, lines) / _p99(without, lines))
+            archived.append(_archive_rate(with_archive, lines))
+        sizes = _bytes_a_sample(with_archive, directory)
+    setting = f"{n_features} features, {CONNECTIONS} connections"
+    raw = sum(map(len, lines)) / len(lines)
+    limit = _entropy_limit(lines, n_features)
+    return [
+        at_least(
+            "admission with copies of lines", "without", f"{n_features} features", _admission(lines, n_features), 0.95
+        ),
+        at_least("ingest with an archive, by processor time", "without", setting, tuple(rates), 0.95),
+        at_most("p99 of answers with an archive", "without", f"{n_features} features, lock-step", tuple(waits), 1.1),
+        at_least("archive, samples a second of half a core", "20,000", setting, tuple(r / 40_000 for r in archived), 1),
+        Figure("bytes a sample in the archive", "raw JSON", setting, (sizes / raw,)),
+        Figure("bytes a sample in the archive", "features as float32, deflated", setting, (sizes / limit,)),
+    ]
+
+
+def _admission(lines: list[bytes], n_features: int) -> tuple[float, ...]:
+    """Return how many samples are admitted with copies, over those without, round by round, by processor time."""
+    a_round = max(1, _ROUND_BYTES // len(lines[0]))
+    blocks = [b"".join(lines[i : i + a_round])[:-1] for i in range(0, len(lines), a_round)]
+    without, with_copies = _admits(n_features, copying=False), _admits(n_features, copying=True)
+
+    def seconds(admission: Admission) -> float:
+        began = time.process_time()
+        for block in blocks:
+            admission.admit([[block]], b"{")
+        return time.process_time() - began
+
+    seconds(without), seconds(with_copies)
+    return tuple(seconds(without) / seconds(with_copies) for _ in range(2 * ROUNDS + 1))
+
+
+def _admits(n_features: int, *, copying: bool) -> Admission:
+    ring = Ring.private(_REMEMBERED, n_features)
+    copies = Copies(ByteRing.private(1 << 26), ring, lambda: (1, 2), lambda: None) if copying else None
+    return Admission(ring, Deduplicator(_REMEMBERED, []), 1 << 18, copies=copies)
+
+
+@contextmanager
+def _archiving(n_features: int) -> Iterator[tuple[Sidecar, Path]]:
+    with tempfile.TemporaryDirectory(prefix="vmafx-bench-") as directory:
+        archive = Path(directory) / "archive"
+        variables = {"ARCHIVE_DIR": str(archive), "ARCHIVE_MINUTES": "0.02", "ARCHIVE_BUFFER_BYTES": str(1 << 29)}
+        with running(n_features, **variables) as sidecar:
+            yield sidecar, archive
+
+
+def _p99(sidecar: Sidecar, lines: list[bytes]) -> float:
+    delays = apart(lock_step, sidecar.socket, lines, CONNECTIONS, SECONDS)[1]
+    return float(np.percentile(delays, 99))
+
+
+def _archive_rate(sidecar: Sidecar, lines: list[bytes]) -> float:
+    """Return samples that the archive writes a second of its processor time."""
+    process = psutil.Process(sidecar.board.archive().pid)
+    _settled(sidecar)
+    done, used = sidecar.board.archive().archived, sum(process.cpu_times()[:2])
+    ingest_rates(sidecar, lines, CONNECTIONS)
+    _settled(sidecar)
+    return (sidecar.board.archive().archived - done) / (sum(process.cpu_times()[:2]) - used)
+
+
+def _settled(sidecar: Sidecar) -> None:
+    until = time.monotonic() + 120
+    while sidecar.board.archive().archived + sidecar.board.archive().missed < sidecar.reconciled():
+        if time.monotonic() > until:
+            raise RuntimeError("the archive has not caught up")
+        time.sleep(0.2)
+
+
+def _bytes_a_sample(sidecar: Sidecar, directory: Path) -> float:
+    _settled(sidecar)
+    size = sum(path.stat().st_size for path in directory.rglob("*.parquet"))
+    return size / sidecar.board.archive().archived
+
+
+def _entropy_limit(lines: list[bytes], n_features: int) -> float:
+    """Return bytes a sample of the features alone, as float32 split into planes of bytes and deflated at the most."""
+    import msgspec
+
+    features = np.array([msgspec.json.decode(line)["features"] for line in lines[:20_000]], np.float32)
+    planes = np.ascontiguousarray(features.view(np.uint8).reshape(-1, n_features, 4).transpose(1, 2, 0))
+    return len(zlib.compress(planes.tobytes(), 9)) / len(features)

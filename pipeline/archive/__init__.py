@@ -1,0 +1,1 @@
+"""archive: keeps every accepted sample on disk, as Parquet."""

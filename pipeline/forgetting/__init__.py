@@ -1,0 +1,1 @@
+"""forgetting: removes samples from everything that a sidecar keeps."""

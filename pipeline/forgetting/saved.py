@@ -1,0 +1,80 @@
+"""Out of the saved state: every file of it, also those that are kept of other base models or were set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from pipeline.forgetting.selection import Selection
+from pipeline.runtime import messages, saved_state, state_file
+from pipeline.runtime.durable import remove_leftovers, sync_directory
+from pipeline.runtime.saved_state import SavedRows, SavedState
+from pipeline.runtime.state_file import StateFileError
+from pipeline.shm.rows import RowBatch, mark_removed
+
+
+def remove(directory: Path, selection: Selection, *, only_count: bool = False) -> dict[str, int]:
+    """Remove samples from every state in `directory`; return how many, by file. Raises OSError.
+
+    A file that cannot be parsed, of which nobody can say whose samples it holds, is removed; -1 in its place.
+    """
+    removed = {}
+    if not only_count:
+        remove_leftovers(directory, "state-*")
+    for path in _files(directory):
+        try:
+            state = saved_state.parse(state_file.read(path))
+        except StateFileError:
+            removed[path.name] = -1
+            if not only_count:
+                path.unlink()
+                sync_directory(path.parent)
+            continue
+        changed, count = _without(state, selection)
+        removed[path.name] = count
+        if not only_count:
+            saved_state.rewrite(path, changed)
+    return removed
+
+
+def without_rows(snapshot: bytes) -> bytes:
+    """Return a trainer's snapshot without the rows that its probe has, which may be anybody's."""
+    decoded = messages.decode_snapshot(snapshot)
+    return messages.encode(msgspec.structs.replace(decoded, probe=b"", probe_scores=b""))
+
+
+def without_names(names: bytes, selection: Selection) -> bytes:
+    """Return the remembered names without those of a selection; a group may be called by its job."""
+    gone = {selection.job, selection.tenant, selection.group}
+    kept: dict[str, dict[int, str]] = {
+        kind: {value: name for value, name in known.items() if name not in gone}
+        for kind, known in msgspec.structs.asdict(messages.decode_names(names)).items()
+    }
+    return messages.encode(messages.Names(**kept))
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    if directory.is_dir():
+        for folder in (directory, directory / saved_state.BEFORE_RESET):
+            yield from (path for path in sorted(folder.glob("state-*.bin*")) if path.is_file())
+            yield from (path for path in sorted(folder.glob("base-*.bin*")) if path.is_file())
+
+
+def _without(state: SavedState, selection: Selection) -> tuple[SavedState, int]:
+    count, regions = 0, {}
+    for name, saved in state.regions.items():
+        rows = RowBatch.over(np.array(saved.words, np.float32), state.n_features)
+        chosen = selection.rows(rows)
+        count += int(chosen.sum())
+        if name == "ring":  # its sequences have no gaps
+            mark_removed(rows, chosen)
+        else:
+            rows = rows.select(~chosen)
+        regions[name] = SavedRows(rows.words, saved.count)
+    snapshot = state.snapshot and without_rows(state.snapshot)
+    names = without_names(state.names, selection) if state.names else state.names
+    return replace(state, regions=regions, snapshot=snapshot, names=names), count

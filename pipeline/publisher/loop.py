@@ -1,0 +1,113 @@
+"""The publisher's loop: has passes made by a thread, which may wait for the registry, and reports."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.artifacts.faults import RegistryFault
+from pipeline.checkpoints.checkpoint import CheckpointError
+from pipeline.publisher.passes import Passes, Seen
+from pipeline.runtime.disk_jobs import BackOff, JobThread
+from pipeline.runtime.process import Process
+from pipeline.runtime.reports import PublisherReport
+
+_LOOK_S = 5.0
+"""How often the directory is looked at; the registry more seldom (`Passes`)."""
+_SLOW_S = 45.0
+"""A pass that takes longer than this waits for the registry."""
+_LONGEST = 300
+
+
+def serve(process: Process[PublisherReport]) -> None:
+    """Keep the registry in line with the checkpoint directory until told to stop."""
+    publisher = _Publisher(process)
+    while not process.should_stop():
+        publisher.turn()
+        process.look_after()
+        process.wait(publisher.due_in)
+
+
+class _Publisher:
+    def __init__(self, process: Process[PublisherReport]) -> None:
+        process.saved.forget()
+        self._process = process
+        report, registry = process.report, str(process.settings.registry or "")
+        if report.registry != registry:
+            report.pushed, report.pushed_version, report.pointed, report.offered = "", 0, "", ""
+            report.failing, report.failing_since, report.waiting_since = "", 0.0, 0.0
+        report.registry = registry
+        self._passes = Passes(process.settings, process.log)
+        self._thread: JobThread[Seen] = JobThread(when_done=process.bell.ring)
+        self._back_off = BackOff()
+        self._looked_at = -_LOOK_S
+        self._problem = ""
+        self._process.phase("running")
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until there is something to do."""
+        if self._thread.busy:
+            return _LOOK_S
+        return max(0.0, self._looked_at + _LOOK_S - time.monotonic(), self._back_off.seconds)
+
+    def turn(self) -> None:
+        """Take in what a pass has found, begin the next when it is due, and report."""
+        self._take_in()
+        if not self._thread.busy and self.due_in <= 0:
+            self._looked_at = time.monotonic()
+            report = self._process.report
+            last, version, offered = report.pushed, report.pushed_version, report.offered
+            self._thread.start(lambda: self._passes.run(last, version, offered))
+        if self._thread.busy_seconds > _SLOW_S:
+            self._fails("slow", f"no answer for {self._thread.busy_seconds:.0f} s")
+        self._process.reporter.beat()
+
+    def _take_in(self) -> None:
+        try:
+            seen = self._thread.result()
+        except RegistryFault as fault:
+            self._failed(fault.kind, str(fault))
+        except (OSError, CheckpointError) as error:
+            self._failed("local", str(error))
+        except Exception as error:  # what nobody expected fails the pass, too, and not the process
+            self._process.log.exception("publisher_pass_failed")
+            self._failed("local", f"{type(error).__name__}: {error}")
+        else:
+            if seen is not None:
+                self._succeeded(seen)
+
+    def _failed(self, kind: str, reason: str) -> None:
+        report = self._process.report
+        report.failures[kind] = report.failures.get(kind, 0) + 1
+        if self._passes.waits and not report.waiting_since:
+            report.waiting_since = time.time()
+        self._process.log.warning("registry_failed", kind=kind, reason=reason[:_LONGEST])
+        self._back_off.failed()
+        self._fails(kind, reason)
+
+    def _fails(self, kind: str, reason: str) -> None:
+        """Report what is wrong, and since when."""
+        report = self._process.report
+        if not report.failing:
+            report.failing_since = time.time()
+        report.failing = kind
+        self._process.phase("running", f"registry {kind}: {reason[:_LONGEST]}")
+
+    def _succeeded(self, seen: Seen) -> None:
+        report = self._process.report
+        self._back_off.succeeded()
+        for fault in seen.healed:
+            report.failures[fault.kind] = report.failures.get(fault.kind, 0) + 1
+            self._process.log.warning("registry_healed", kind=fault.kind, reason=str(fault)[:_LONGEST])
+        if seen.is_of_registry:
+            report.pointed, report.newer_base, report.waiting_since = seen.pointed, seen.newer_base, 0.0
+            report.offered = seen.offered or report.offered
+        if seen.pushed:
+            report.pushes += 1
+            report.pushed_at = time.time()
+            self._process.log.info("pushed", version=seen.version, digest=seen.pushed)
+        if seen.pushed and seen.version:
+            report.pushed, report.pushed_version = seen.pushed, seen.version
+        if report.failing and seen.is_of_registry:
+            report.failing, report.failing_since = "", 0.0
+        self._process.phase("running")

@@ -1,0 +1,1 @@
+"""simulation: replays samples through the training of the sidecar, to compare recipes."""

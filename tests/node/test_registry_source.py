@@ -1,0 +1,124 @@
+"""`CheckpointWatcher` on a registry: a node that shares no volume with a sidecar."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.artifact import Artifact, withdrawn
+from pipeline.artifacts.reference import LATEST_STABLE, Reference
+from pipeline.artifacts.signature import Signer
+from pipeline.artifacts.store import open_store
+from pipeline.artifacts.transfer import push
+from pipeline.node.watcher import CheckpointWatcher
+from tests.support.node_checkpoints import N_FEATURES, constant_model
+from tests.support.registries import make_keys
+from tests.support.waiting import eventually
+
+ROW = np.full((1, N_FEATURES), 0.5, np.float32)
+BASE_SCORE = 50.0
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    """Make an empty registry."""
+    (tmp_path / "share").mkdir()
+    return tmp_path / "share"
+
+
+def point(share: Path, artifact: Artifact, signer: Signer | None = None) -> str:
+    """Push an artifact, and lead latest-stable to it."""
+    store = open_store(Reference.parse(share.as_uri()))
+    digest = push(store, artifact, signer=signer)
+    store.point(LATEST_STABLE, digest, store.pointer(LATEST_STABLE))
+    return digest
+
+
+def model(score: float) -> Artifact:
+    """Return a model of always the same version."""
+    return Artifact({"model_v000001.onnx": constant_model(score)}, {})
+
+
+@contextmanager
+def watching(where: str, base: Path, **options: object) -> Iterator[CheckpointWatcher]:
+    """Watch a registry, with a poll that only a hint can bring forward."""
+    base.write_bytes(constant_model(BASE_SCORE))
+    watcher = CheckpointWatcher(where, base, **{"poll_s": 3600.0, **options})  # type: ignore[arg-type]
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+def becomes(watcher: CheckpointWatcher, score: float) -> None:
+    """Look, and wait until the model in use gives a score."""
+    watcher.hint("look")
+    eventually(lambda: float(watcher.predict(ROW)[0]) == score)
+
+
+def test_latest_stable_is_followed(share: Path, tmp_path: Path) -> None:
+    """Nothing there, a model, another of the same version, an outage, a withdrawal: as with a directory."""
+    with watching(share.as_uri(), tmp_path / "base.onnx") as watcher:
+        becomes(watcher, BASE_SCORE)
+        point(share, model(1))
+        becomes(watcher, 1)
+        point(share, model(2))
+        becomes(watcher, 2)
+        away = share.rename(tmp_path / "away")
+        becomes(watcher, 2)
+        away.rename(share)
+        point(share, withdrawn("a" * 64))
+        becomes(watcher, BASE_SCORE)
+
+
+def test_a_digest_can_be_pinned(share: Path, tmp_path: Path) -> None:
+    """Whatever latest-stable leads to."""
+    first = point(share, model(1))
+    point(share, model(2))
+    with watching(share.as_uri(), tmp_path / "base.onnx", policy=f"pinned:{first}") as watcher:
+        becomes(watcher, 1)
+
+
+def test_only_what_is_signed_is_taken_where_a_key_is_given(share: Path, tmp_path: Path) -> None:
+    """An unsigned model leaves the one in use."""
+    private, public = make_keys(tmp_path, "key")
+    with watching(share.as_uri(), tmp_path / "base.onnx", public_key=public) as watcher:
+        point(share, model(1), Signer(private))
+        becomes(watcher, 1)
+        point(share, model(2))
+        watcher.hint("look")
+        point(share, model(3), Signer(private))
+        becomes(watcher, 3)
+
+
+def test_a_tampered_model_is_not_used(share: Path, tmp_path: Path) -> None:
+    """The one before stays."""
+    point(share, model(1))
+    with watching(share.as_uri(), tmp_path / "base.onnx") as watcher:
+        becomes(watcher, 1)
+        kept = set(share.rglob("*"))
+        point(share, model(2))
+        for blob in set((share / "blobs" / "sha256").iterdir()) - kept:
+            blob.write_bytes(bytes([blob.read_bytes()[0] ^ 1]) + blob.read_bytes()[1:])
+        watcher.hint("look")
+        shutil.copy(share / "tags" / f"{LATEST_STABLE}.json", tmp_path)
+        assert float(watcher.predict(ROW)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "policy"),
+    [
+        ("oci://r.example/m", "latest"),
+        ("oci://r.example/m", "pinned:3"),
+        ("oci://r.example/m:v1", "latest-stable"),
+        ("/models/online", f"pinned:sha256:{'a' * 64}"),
+        ("http://r.example/m", "latest-stable"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused(where: str, policy: str, tmp_path: Path) -> None:
+    """With what was expected."""
+    with pytest.raises(ValueError, match=r"expected|HOST"), watching(where, tmp_path / "base.onnx", policy=policy):
+        pass
