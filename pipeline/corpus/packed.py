@@ -17,6 +17,7 @@ from pipeline.corpus.table import Corpus, CorpusError, converted
 from pipeline.model.features import default_names
 
 _TEXTS = ("source", "codec", "part")
+_TEXT_DETAILS = ("preset", "node_id", "tenant_id")
 _NAMES = "_names"  # what the array of the names of a text is called after it
 
 
@@ -45,13 +46,11 @@ def write_npz(path: Path, corpus: Corpus) -> None:
     """Write `corpus`, compressed."""
     arrays: dict[str, npt.NDArray[Any]] = {"features": corpus.features, **corpus.targets}
     texts = {name: getattr(corpus, name) for name in _TEXTS}
-    if "preset" in corpus.details:
-        texts["preset"] = corpus.details["preset"]
+    for name, detail in corpus.details.items():
+        (texts if name in _TEXT_DETAILS else arrays)[name] = detail
     for name, values in texts.items():
         names, index = np.unique(values, return_inverse=True)
         arrays |= {name: index.astype(np.uint16), f"{name}{_NAMES}": names}
-    if "crf" in corpus.details:
-        arrays["crf"] = corpus.details["crf"]
     arrays |= {"clip_id": corpus.clip.astype(np.uint32), "frame": corpus.frame.astype(np.uint32)}
     arrays["feature_names"] = np.array(corpus.names, np.str_)
     np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -110,4 +109,4 @@ class PackedTable:
         return text
 
     def _texts_there(self) -> list[str]:
-        return [name for name in (*_TEXTS, "preset") if f"{name}{_NAMES}" in self._arrays]
+        return [name for name in (*_TEXTS, *_TEXT_DETAILS) if f"{name}{_NAMES}" in self._arrays]

@@ -16,9 +16,9 @@ TARGETS = ("vmaf", "vmaf_neg", "vmaf_phone")
 
 _INTEGERS = ("clip_id", "frame")
 _TEXTS = ("source", "codec", "part")
-_DETAILS = {"crf": np.float32, "preset": np.str_}
-ABOUT = (*_TEXTS, *_INTEGERS, *_DETAILS)
-"""Columns that say what a row is of: no features, no scores."""
+_DETAILS = {"crf": np.float32, "preset": np.str_, "height": np.float32, "node_id": np.str_, "tenant_id": np.str_}
+ABOUT = (*_TEXTS, *_INTEGERS, *(name for name in _DETAILS if name != "height"))
+"""Columns that say what a row is of: no features, no scores. A height may be a feature."""
 
 
 class CorpusError(Exception):
@@ -77,7 +77,7 @@ class Corpus:
     names: tuple[str, ...] = SIX
     """[k] what each feature is called."""
     details: Columns = field(default_factory=dict)
-    """[n] each: crf and preset, where the file has them."""
+    """[n] each: crf, preset, height, node_id and tenant_id, where the file has them."""
 
     def __len__(self) -> int:
         return len(self.features)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 _TEXT = "text/plain; charset=utf-8"
 _EVENTS = 100
 _PAGE = "page.html"
-_ASSETS = (_PAGE, "page.css", "page.js", "charts.js", "words.js", "uPlot.min.css", "uPlot.iife.min.js", "uPlot.LICENSE")
+_ASSETS = (
+    _PAGE, "page.css", "page.js", "charts.js", "measured.js", "words.js",
+    "uPlot.min.css", "uPlot.iife.min.js", "uPlot.LICENSE",
+)  # fmt: skip
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "LICENSE": "text/plain"}
 
 

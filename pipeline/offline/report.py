@@ -12,6 +12,8 @@ from pipeline.model.accuracy import FIGURES, agreement
 from pipeline.offline.evaluated_model import EvaluatedModel
 
 BANDS = (0, 20, 40, 60, 80, 100)
+OWNERS = {"height": "height", "node": "node_id", "tenant": "tenant_id"}
+"""Kinds of groups that only some corpora tell apart, and the column of each."""
 
 Scores = npt.NDArray[np.float32]
 
@@ -64,7 +66,10 @@ def judge(model: EvaluatedModel, corpus: Corpus, target: str, resamples: int) ->
 
 
 def by_group(predicted: Scores, corpus: Corpus, target: str, resamples: int, seed: int = 0) -> list[GroupResult]:
-    """Return the agreement overall and per source, codec and score band, with bootstrap intervals."""
+    """Return the agreement overall and per source, codec, owner and score band, with bootstrap intervals.
+
+    Owners are those of `OWNERS` that the corpus has columns of; rows without one are in no group of that kind.
+    """
     score = corpus.target(target)
     return [
         GroupResult(kind, name, int(rows.sum()), _with_intervals(predicted, score, corpus.clip, rows, resamples, seed))
@@ -77,6 +82,11 @@ def _groups(corpus: Corpus, score: Scores) -> Iterator[tuple[str, str, npt.NDArr
     for kind, labels in (("source", corpus.source), ("codec", corpus.codec)):
         for name in np.unique(labels).tolist():
             yield kind, name, labels == name
+    for kind, column in OWNERS.items():
+        whose = corpus.details.get(column)
+        for owner in [] if whose is None else np.unique(whose).tolist():
+            if owner and owner == owner:  # neither an empty name nor NaN
+                yield kind, f"{owner:g}" if kind == "height" else owner, whose == owner
     for low, high in pairwise(BANDS):
         rows = (score >= low) & ((score < high) | (high == BANDS[-1]))
         if rows.any():

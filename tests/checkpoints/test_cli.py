@@ -118,6 +118,23 @@ def test_show_and_diff(directory: Path) -> None:
     assert all(each["moved"] == 0 for each in same)
 
 
+def test_show_has_figures_by_owner(directory: Path) -> None:
+    """A line for each part of the rows; a name is shown as its node sent it, and a missing figure is empty."""
+    by = {
+        "node": {"rack [red]7": sidecar.Part(1234, 1.23456, 9.5), "not named": sidecar.Part(5, None, 2.0)},
+        "height": {"1080": sidecar.Part(60, 0.5, 0.25)},
+    }
+    made = sidecar.read(directory, 3)
+    sidecar.rewrite(directory, msgspec.structs.replace(made, metrics={"held-out": sidecar.GateMetrics(1239, 8, by=by)}))
+    shown = {" ".join(line.split()) for line in call(directory, "checkpoints", "show", "3").output.splitlines()}
+    assert {
+        "held-out: rows, groups 1,239, 8",
+        "held-out: node rack [red]7: rows, RMSE, base 1,234, 1.235, 9.5",
+        "held-out: node not named: rows, RMSE, base 5, , 2",
+        "held-out: height 1080: rows, RMSE, base 60, 0.5, 0.25",
+    } <= shown
+
+
 def test_what_others_have_written_is_shown_as_it_is(tmp_path: Path) -> None:
     """Brackets and colons in a reason, a model's name or a directory are no instructions to the terminal."""
     directory = tmp_path / "models [red]"

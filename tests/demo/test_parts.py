@@ -14,7 +14,8 @@ from pipeline.demo.judge import Judge, Judged, failure, plot, table
 from pipeline.model.runtime import OnnxModel
 from tests.support.node_checkpoints import constant_model, publish
 
-GOOD, BAD = {"rmse": 1.0, "plcc": 0.99, "srocc": 0.98}, {"rmse": 9.0, "plcc": 0.5, "srocc": 0.4}
+GOOD = {"rmse": 1.0, "plcc": 0.99, "srocc": 0.98, "srocc_under_99": 0.97}
+BAD = {"rmse": 9.0, "plcc": 0.5, "srocc": 0.4, "srocc_under_99": 0.3}
 
 
 class Oracle:
@@ -35,7 +36,7 @@ def test_the_judge_tells_good_from_bad() -> None:
     judge = Judge(rows, "vmaf_phone")
     scores = rows.target("vmaf_phone")
     perfect = judge.figures(Oracle(scores))
-    assert perfect == pytest.approx({"rmse": 0.0, "plcc": 1.0, "srocc": 1.0})
+    assert perfect == pytest.approx({"rmse": 0.0, "plcc": 1.0, "srocc": 1.0, "srocc_under_99": 1.0})
     assert judge.figures(Oracle(scores, 3.0))["rmse"] == pytest.approx(3.0, abs=1e-5)
     assert judge.figures(OnnxModel(BASE_MODEL))["rmse"] > 5.0
 
@@ -101,7 +102,7 @@ def test_a_checkpoint_that_does_not_verify_is_a_failure(last: Path) -> None:
 
 
 def test_the_table_has_a_row_for_each_model(last: Path) -> None:
-    """Base model and checkpoint are there with their three figures."""
+    """Base model and checkpoint are there with their figures."""
     output = io.StringIO()
     judged = [Judged(BASE_MODEL, BAD), Judged(last, GOOD, "stable", 400, 3000, 9.5)]
     Console(file=output, width=120).print(table(judged, "vmaf_phone"))
@@ -115,6 +116,8 @@ def test_the_table_has_a_row_for_each_model(last: Path) -> None:
         "stable",
         "3,000",
         "0.9900",
+        "SROCC under 99",
+        "0.9700",
     ):
         assert figure in output.getvalue()
 

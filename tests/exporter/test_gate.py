@@ -307,6 +307,43 @@ def test_no_group_pays_for_the_others() -> None:
     assert found.reason.startswith("held-out: Worse for group pan: absolute error 5.2, base model 4, with 95%")
 
 
+def test_a_group_whose_plain_encodes_are_taken_for_sharpened_ones_is_named() -> None:
+    """As pan_china under vmaf_neg: RMSE from 3.6 to 4.0, its sharpened encodes better, its plain ones worse.
+
+    36 plain encodes, four sharpened ones, four of half the strength, with the base model's errors on them as measured;
+    all other groups gain. Without this one the same model is stable.
+    """
+    rng = np.random.default_rng(0)
+    others = gate_set(groups=13, rows=200)
+    bias = np.repeat([0.9, 10.6, 1.5], [36, 4, 4])
+    frames = 96
+    of_encode = bias + rng.normal(0, 0.8, len(bias))
+    theirs = np.repeat(of_encode, frames) + rng.normal(0, 0.5, len(bias) * frames)
+    ours = theirs - np.repeat([4.8, 5.8, 1.5], np.array([36, 4, 4]) * frames)
+    assert np.sqrt([np.mean(theirs**2), np.mean(ours**2)]) == pytest.approx([3.57, 4.04], abs=0.15)
+    score = np.concatenate([others.score, rng.uniform(30, 80, len(theirs))]).astype(np.float32)
+    sign = np.resize([1.0, -1.0], len(others.score))
+    predicted = [score + np.concatenate([points * sign, error]) for points, error in ((1, ours), (4, theirs))]
+    group = np.concatenate([others.group, np.full(len(theirs), 99)])
+    job = np.concatenate([others.group, 100 + np.repeat(np.arange(len(bias)), frames)])
+
+    def found(rows: slice) -> Verdict:
+        on = GateSet(
+            "held-out",
+            np.stack(predicted, axis=1).astype(np.float32)[rows],
+            score[rows],
+            group[rows],
+            names={"group": {99: "pan_china"}},
+            job=job[rows],
+        )
+        return judge(lambda x: x[:, 0], lambda x: x[:, 1], None, [on], DELTA)
+
+    refused = found(slice(None))
+    assert refused.state == "unstable"
+    assert refused.reason.startswith("held-out: Worse for group pan_china: absolute error 3.")
+    assert found(slice(len(others.score))).state == "stable"
+
+
 def test_a_group_of_one_encode_may_be_chance() -> None:
     """As much on a single encode is what two trainings differ by; much more is not. A little is within the margin."""
     assert with_harm(1.2, encodes=1).state == "stable"

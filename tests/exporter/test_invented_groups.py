@@ -3,8 +3,7 @@
 import numpy as np
 import xxhash
 
-from pipeline.corpus.read import load_corpus
-from pipeline.data import BASE_MODEL, CORPUS
+from pipeline.data import BASE_MODEL
 from pipeline.exporter.gate import judge
 from pipeline.exporter.gate_inputs import held_out
 from pipeline.model.graph import load_base_model
@@ -13,11 +12,9 @@ from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
+from tests.support.invented import BAD, ROWS, five_nodes
 
-ROWS, AT_ONCE, EVERY = 6000, 16, 1000
-INVENTED = 120
-TOO_LOW = 25
-BAD = 1
+AT_ONCE, EVERY = 16, 1000
 
 
 def hashed(name: str) -> int:
@@ -26,24 +23,13 @@ def hashed(name: str) -> int:
 
 
 def stream() -> RowBatch:
-    """Make rows of real frames from five nodes, of which one lies; the others name their groups by content."""
-    corpus = load_corpus(CORPUS)
-    rng = np.random.default_rng(0)
-    clips = rng.permutation(np.unique(corpus.clip))
-    rank = np.argsort(clips)[np.searchsorted(np.sort(clips), corpus.clip)]
-    order = np.lexsort((corpus.frame, rank))[:ROWS]
-    rows = RowBatch(len(order), corpus.features.shape[1])
-    rows.features[:] = corpus.features[order]
-    rows.node[:] = corpus.clip[order] % 5 + 1
-    lies = rows.node == BAD
-    rows.score[:] = np.clip(corpus.target("vmaf")[order] - TOO_LOW * lies, 0, 100)
-    invented = rng.integers(INVENTED, size=len(order))
-    rows.group[:] = [
-        hashed(f"invented {number}" if lie else f"{source} of node {node}")
-        for number, lie, source, node in zip(invented, lies, corpus.source[order], rows.node, strict=True)
-    ]
+    """Return the rows of five nodes, as ingest makes them."""
+    sent = five_nodes()
+    rows = RowBatch(len(sent.score), sent.features.shape[1])
+    rows.features[:], rows.score[:], rows.node[:] = sent.features, sent.score, sent.node
+    rows.group[:] = [hashed(name) for name in sent.group]
     rows.job[:] = rows.group
-    rows.key[:] = np.arange(len(order))
+    rows.key[:] = np.arange(len(rows))
     return rows
 
 

@@ -1,29 +1,15 @@
-"""The page's charts, as far as they are arithmetic, run by Node.js."""
+"""The page's charts, as far as they are arithmetic."""
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-import pipeline
-
-CHARTS = Path(pipeline.__file__).parent / "monitor" / "assets" / "charts.js"
-MINUTES = [60.0 * i for i in range(5)]
+from tests.monitor.javascript import result_of
 
 
 def with_gaps(tmp_path: Path, times: list[float]) -> list[list[float | None]]:
     """Return what the page draws of one series, whose value is always 1."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node.js is not installed")
-    module = tmp_path / "charts.mjs"
-    shutil.copyfile(CHARTS, module)
-    data = json.dumps([times, [1] * len(times)])
-    script = f"import {{ withGaps }} from '{module.as_uri()}'; console.log(JSON.stringify(withGaps({data})))"
-    ran = subprocess.run([node, "--input-type=module", "-e", script], capture_output=True, text=True, check=True)
-    drawn: list[list[float | None]] = json.loads(ran.stdout)
+    drawn: list[list[float | None]] = result_of(tmp_path, "charts.js", "withGaps", [times, [1] * len(times)])
     return drawn
 
 

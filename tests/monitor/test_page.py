@@ -80,6 +80,15 @@ def test_it_complains_of_nothing_and_asks_nobody_else(page: Browser) -> None:
     assert {address.split("/")[2] for address in addresses} == {page.ask("location.host")}
 
 
+def test_figures_by_owner_can_be_unfolded(page: Browser) -> None:
+    """The node names its codecs and itself, so the newest checkpoint has a table of each."""
+    page.ask("document.querySelector('#checkpoints details').open = true")
+    captions = page.ask("[...document.querySelectorAll('#checkpoints details[open] caption')].map(c => c.textContent)")
+    assert "held-out: RMSE by codec" in captions
+    assert "held-out: RMSE by node" in captions
+    assert "fake-node" in page.text("#checkpoints details[open]")
+
+
 def test_the_charts_are_drawn(page: Browser) -> None:
     """Trained and base model are lines of their colours in the first chart, waiting samples one in the second."""
     drawn = """(colour => [...document.querySelectorAll('canvas')].map(canvas => {

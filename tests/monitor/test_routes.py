@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.checkpoints.checkpoint import Checkpoint, Figures, GateMetrics
+from pipeline.checkpoints.checkpoint import Checkpoint, Figures, GateMetrics, Part
 from pipeline.monitor.record import Record
 from pipeline.runtime.health import examine
 from pipeline.runtime.journal import Journals
@@ -43,7 +43,8 @@ def test_history_is_given_piece_by_piece(get: Get, record: Record, board: Board)
 
 def test_checkpoints_come_newest_first_with_the_gates_figures(get: Get, record: Record) -> None:
     """Why a checkpoint was refused, and what was measured, arrive as the exporter wrote them."""
-    measured = {"held-out": GateMetrics(200, 8, Figures(1.5, 0.9, None), Figures(12.0, 0.95, 0.9))}
+    by = {"node": {"n1": Part(7, 1.0, None)}}
+    measured = {"held-out": GateMetrics(200, 8, Figures(1.5, 0.9, None), Figures(12.0, 0.95, 0.9), by=by)}
     for version in (1, 2):
         sidecar = Checkpoint(
             version=version, sha256="", created="2026-05-28T12:34:56Z", step=1, samples=9, base_model="",
@@ -53,7 +54,11 @@ def test_checkpoints_come_newest_first_with_the_gates_figures(get: Get, record: 
     checkpoints = _json(get, "/checkpoints")
     assert [each["version"] for each in checkpoints] == [2, 1]
     assert checkpoints[0]["reason"] == "PLCC fell."
-    assert checkpoints[0]["metrics"]["held-out"]["candidate"] == {"rmse": 1.5, "plcc": 0.9, "srocc": None}
+    candidate = {"rmse": 1.5, "plcc": 0.9, "srocc": None, "srocc_under_99": None}
+    assert checkpoints[0]["metrics"]["held-out"]["candidate"] == candidate
+    assert checkpoints[0]["metrics"]["held-out"]["by"] == {
+        "node": {"n1": {"samples": 7, "candidate": 1.0, "base": None}}
+    }
 
 
 def test_events_are_those_of_the_journals(get: Get, journals: Journals) -> None:
@@ -71,6 +76,7 @@ def test_events_are_those_of_the_journals(get: Get, journals: Journals) -> None:
         ("/page.js", b"import"),
         ("/charts.js", b"uPlot"),
         ("/words.js", b"export"),
+        ("/measured.js", b"export"),
         ("/page.css", b"prefers-color-scheme"),
         ("/uPlot.iife.min.js", b"uPlot"),
         ("/uPlot.min.css", b".uplot"),

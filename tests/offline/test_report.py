@@ -1,13 +1,17 @@
 """Figures of agreement: their groups, and intervals that respect clips."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline import data
+from pipeline.corpus.packed import write_npz
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import Corpus
 from pipeline.model import accuracy
-from pipeline.offline.report import by_group
+from pipeline.offline.report import OWNERS, by_group
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +29,24 @@ def test_groups_part_the_rows(corpus: Corpus) -> None:
     one = next(group for group in groups if group.kind == "source" and group.name == "cars")
     rows = corpus.source == "cars"
     assert one.figures["rmse"].value == accuracy.rmse(predicted[rows], corpus.target("vmaf")[rows])
+
+
+def test_owners_are_groups_where_the_corpus_names_them(tmp_path: Path, corpus: Corpus) -> None:
+    """Height, node and tenant, packed and read again; who names none is in no such group, and no column gives none."""
+    n = len(corpus)
+    node = np.resize(["n1", "n2", ""], n)
+    height = np.resize(np.array([240, 1080, np.nan, 540], np.float32), n)
+    write_npz(tmp_path / "owned.npz", replace(corpus, details={"height": height, "node_id": node}))
+    owned = load_corpus(tmp_path / "owned.npz")
+    groups = by_group(owned.target("vmaf_neg"), owned, "vmaf", resamples=0)
+    found = {(group.kind, group.name): group for group in groups if group.kind in OWNERS}
+    assert list(found) == [("height", "240"), ("height", "540"), ("height", "1080"), ("node", "n1"), ("node", "n2")]
+    rows = node == "n2"
+    assert found["node", "n2"].rows == rows.sum()
+    expected = accuracy.rmse(corpus.target("vmaf_neg")[rows], corpus.target("vmaf")[rows])
+    assert found["node", "n2"].figures["rmse"].value == pytest.approx(expected)
+    plain = by_group(corpus.target("vmaf_neg"), corpus, "vmaf", resamples=0)
+    assert not {group.kind for group in plain} & set(OWNERS)
 
 
 def test_intervals_hold_the_value_and_widen_with_fewer_clips(corpus: Corpus) -> None:

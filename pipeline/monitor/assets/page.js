@@ -1,6 +1,7 @@
 // Asks the sidecar every two seconds what it does, and shows it. All text goes in as text, never as markup.
 
 import { Chart } from "./charts.js";
+import { measured } from "./measured.js";
 import { bytes, clock, element, figure, integer, replace, span, table } from "./words.js";
 
 const INTERVAL_MS = 2000;
@@ -159,16 +160,7 @@ function showCheckpoints(checkpoints) {
 
 function gate(checkpoint, open) {
   const id = `gate-${checkpoint.version}`;
-  const sets = Object.entries(checkpoint.metrics).map(([name, set]) => {
-    const rows = ["candidate", "base", "stable"]
-      .filter((who) => set[who])
-      .map((who) => [who, ...["rmse", "plcc", "srocc", "srocc_under_99"].map((name) => figure(set[who][name]))]);
-    const caption = `${name}: ${integer(set.samples)} samples of ${integer(set.groups)} groups`;
-    const parts = Object.entries(set.by ?? {}).map(([kind, by]) =>
-      table(`${name}: RMSE by ${kind}`, [kind, "samples", "candidate", "base"],
-        Object.entries(by).map(([who, part]) => [who, integer(part.samples), figure(part.candidate), figure(part.base)])));
-    return [table(caption, ["model", "RMSE", "PLCC", "SROCC", "SROCC under 99"], rows), ...parts];
-  }).flat();
+  const sets = measured(checkpoint.metrics).map((each) => table(...each));
   if (sets.length === 0) return "";
   const details = element("details", { id }, element("summary", {}, "What the gate measured"), ...sets);
   details.open = open.has(id);
