@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from pipeline.forgetting import names as labels
+from pipeline.forgetting.names import Unnamed
 from pipeline.forgetting.selection import Selection
 from pipeline.runtime import messages, saved_state, state_file
 from pipeline.runtime.durable import remove_leftovers, sync_directory
@@ -17,8 +20,8 @@ from pipeline.runtime.state_file import StateFileError
 from pipeline.shm.rows import RowBatch, mark_removed
 
 
-def remove(directory: Path, selection: Selection, *, only_count: bool = False) -> dict[str, int]:
-    """Remove samples from every state in `directory`; return how many, by file. Raises OSError.
+def remove(directory: Path, selection: Selection, unnamed: Unnamed, *, only_count: bool = False) -> dict[str, int]:
+    """Remove samples from every state in `directory`, and names; return how many samples, by file. Raises OSError.
 
     A file that cannot be parsed, of which nobody can say whose samples it holds, is removed; -1 in its place.
     """
@@ -34,11 +37,22 @@ def remove(directory: Path, selection: Selection, *, only_count: bool = False) -
                 path.unlink()
                 sync_directory(path.parent)
             continue
-        changed, count = _without(state, selection)
+        changed, count = _without(state, selection, unnamed)
         removed[path.name] = count
         if not only_count:
             saved_state.rewrite(path, changed)
     return removed
+
+
+def doubtful(directory: Path, selection: Selection) -> int:
+    """Return of how many rows of saved states nobody can tell whether they are among the selection."""
+    count = 0
+    for path in _files(directory):
+        with suppress(StateFileError, OSError):
+            state = saved_state.parse(state_file.read(path))
+            for saved in state.regions.values():
+                count += selection.doubtful(RowBatch.over(np.array(saved.words, np.float32), state.n_features))
+    return count
 
 
 def without_rows(snapshot: bytes) -> bytes:
@@ -47,14 +61,9 @@ def without_rows(snapshot: bytes) -> bytes:
     return messages.encode(msgspec.structs.replace(decoded, probe=b"", probe_scores=b""))
 
 
-def without_names(names: bytes, selection: Selection) -> bytes:
-    """Return the remembered names without those of a selection; a group may be called by its job."""
-    gone = {selection.job, selection.tenant, selection.group}
-    kept: dict[str, dict[int, str]] = {
-        kind: {value: name for value, name in known.items() if name not in gone}
-        for kind, known in msgspec.structs.asdict(messages.decode_names(names)).items()
-    }
-    return messages.encode(messages.Names(**kept))
+def without_names(names: bytes, gone: labels.Hashes) -> bytes:
+    """Return the remembered names but those with these hashes."""
+    return messages.encode(labels.without(messages.decode_names(names), gone))
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -64,17 +73,26 @@ def _files(directory: Path) -> Iterator[Path]:
             yield from (path for path in sorted(folder.glob("base-*.bin*")) if path.is_file())
 
 
-def _without(state: SavedState, selection: Selection) -> tuple[SavedState, int]:
-    count, regions = 0, {}
+def _without(state: SavedState, selection: Selection, unnamed: Unnamed) -> tuple[SavedState, int]:
+    regions, batches = {}, []
     for name, saved in state.regions.items():
         rows = RowBatch.over(np.array(saved.words, np.float32), state.n_features)
         chosen = selection.rows(rows)
-        count += int(chosen.sum())
+        batches.append((RowBatch.over(rows.words.copy(), state.n_features), chosen))
         if name == "ring":  # its sequences have no gaps
             mark_removed(rows, chosen)
         else:
             rows = rows.select(~chosen)
         regions[name] = SavedRows(rows.words, saved.count)
-    snapshot = state.snapshot and without_rows(state.snapshot)
-    names = without_names(state.names, selection) if state.names else state.names
-    return replace(state, regions=regions, snapshot=snapshot, names=names), count
+    changed = replace(
+        state,
+        regions=regions,
+        snapshot=state.snapshot and without_rows(state.snapshot),
+        names=state.names and without_names(state.names, labels.gone(batches, selection)),
+        reports={role: _unnamed(report, unnamed) for role, report in state.reports.items()},
+    )
+    return changed, sum(int(chosen.sum()) for _, chosen in batches)
+
+
+def _unnamed(report: bytes, unnamed: Unnamed) -> bytes:
+    return msgspec.msgpack.encode(unnamed.everywhere(msgspec.msgpack.decode(report)))

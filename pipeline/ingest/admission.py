@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
+from pipeline.ingest.forgotten import Tombstones
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.names import Owner, Owners
 from pipeline.ingest.opinions import Opinions
@@ -32,7 +33,8 @@ _MISFIT = (struct.error, OverflowError)
 class Admission:
     """Decodes messages, puts samples into `ring`, and makes the answers.
 
-    Takes samples of `tenants` only, where there are any; stores through `copies`, likewise.
+    Takes samples of `tenants` only, where there are any; stores through `copies`, likewise, and nothing that
+    `tombstones` cover.
     """
 
     def __init__(
@@ -45,10 +47,12 @@ class Admission:
         *,
         tenants: tuple[str, ...] = (),
         copies: Copies | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         """Take the true scores of messages, or their subjective ones."""
         self._ring, self._copies = ring, copies
         self._resends = resends
+        self._tombstones = tombstones or Tombstones()
         self.owners = owners or Owners()
         self._max_line_bytes = max_line_bytes
         kind = OpinionSample if opinions else Sample
@@ -65,7 +69,7 @@ class Admission:
         self._owned: list[int] = []
         self._owners: list[Owner] = []
         self._lines: list[bytes] = []
-        self.resent = 0
+        self.resent = self.forgotten = 0
         self.rejected: dict[str, int] = {}
 
     def admit(self, arrivals: list[list[Block]], prefix: bytes) -> list[bytes]:
@@ -140,7 +144,7 @@ class Admission:
         return jobs
 
     def _store(self) -> None:
-        """Put the accepted samples into the ring, without resends."""
+        """Put the accepted samples into the ring, without resends and forgotten ones."""
         if not self._jobs:
             return
         rows = RowBatch(len(self._jobs), self._ring.n_features)
@@ -155,6 +159,12 @@ class Admission:
         are_new = self._resends.admit(rows.key.tolist())
         if are_new is not None:
             self.resent += are_new.count(False)
+        covered = self._tombstones.covered(rows, self._lines)
+        if covered is not None:
+            wanted = ~covered if are_new is None else ~covered & are_new
+            self.forgotten += (len(rows) if are_new is None else sum(are_new)) - int(wanted.sum())
+            are_new = wanted.tolist()
+        if are_new is not None:
             rows = rows.select(np.array(are_new, np.bool_))
         if self._copies is None:
             self._ring.extend(rows)

@@ -6,6 +6,7 @@ from pipeline.ingest.admission import Admission
 from pipeline.ingest.answers import AnswerPrefix
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
+from pipeline.ingest.forgotten import Follower
 from pipeline.ingest.listener import obtain
 from pipeline.ingest.names import CAPACITY, Owners
 from pipeline.ingest.opinions import Opinions
@@ -25,7 +26,9 @@ def serve(process: Process[IngestReport]) -> None:
     settings = process.settings
     ring, opened = regions.own_ring(settings)
     restored = restore.fill_ring(ring, process.saved)
+    forgotten = Follower(settings, process.log)
     names, names_region = _own_names(process)
+    names.owners.unnamed = forgotten.tombstones.names
     process.saved.forget()
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
@@ -39,6 +42,7 @@ def serve(process: Process[IngestReport]) -> None:
         opinions,
         tenants=settings.tenants,
         copies=_copies(process, ring, answers),
+        tombstones=forgotten.tombstones,
     )
     listener = obtain(settings)
     server = Server(settings, listener, admission, answers)
@@ -57,6 +61,8 @@ def serve(process: Process[IngestReport]) -> None:
         if ring.head != head:
             trainer.ring_if_waiting()
         if process.reporter.due:
+            forgotten.refresh()
+            names.owners.unnamed = forgotten.tombstones.names
             names.publish()
             count.report(ring.head)
             unreported = False
@@ -115,19 +121,22 @@ class _Counts:
     def __init__(self, process: Process[IngestReport], server: Server, admission: Admission, head: int) -> None:
         self._process, self._server, self._admission = process, server, admission
         before = process.report
-        self._before = (before.connections_total, before.connections_refused, before.resent, before.bytes_received)
+        self._before = (before.connections_total, before.connections_refused, before.bytes_received)
+        self._left_out_before = before.resent, before.forgotten
         self._rejected_before = dict(before.rejected)
         self.report(head)
 
     def report(self, head: int) -> None:
         """Publish the counters as they are now."""
         report, server, admission = self._process.report, self._server, self._admission
-        total, refused, resent, received = self._before
+        total, refused, received = self._before
+        resent, forgotten = self._left_out_before
         report.accepted = head
         report.connections, report.connections_waiting = len(server), server.waiting
         report.connections_total = total + server.connections_total
         report.connections_refused = refused + server.connections_refused
         report.resent = resent + admission.resent
+        report.forgotten = forgotten + admission.forgotten
         report.bytes_received = received + server.bytes_received
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count

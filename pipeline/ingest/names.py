@@ -31,6 +31,8 @@ Owner = tuple[object, object, object, object]
 class Owners:
     """Makes of what messages say what rows hold, and remembers the names.
 
+    Hashes in `unnamed` stay without a name.
+
     The same few owners come again and again, so what is made of each is kept: one look-up a sample.
     """
 
@@ -41,6 +43,7 @@ class Owners:
         except msgspec.MsgspecError:
             names = Names()
         self._names = {kind: dict(list(getattr(names, kind).items())[:PER_KIND]) for kind in (*KINDS, GROUP)}
+        self.unnamed: set[int] = set()
         self._places: dict[Owner, int] = {}
         self._cells = np.zeros((_OWNERS, len(KINDS) + 1), np.uint64)
         self.is_news = False
@@ -85,6 +88,8 @@ class Owners:
 
     def _remember(self, kind: str, value: int, name: str) -> None:
         names = self._names[kind]
+        if value in self.unnamed:
+            return
         if value in names or len(names) >= PER_KIND or not name.isprintable() or len(name.encode()) > LONGEST_BYTES:
             return
         names[value] = name

@@ -119,7 +119,8 @@ def _sidecar(health: Health) -> Iterator[Metric]:
 
 def _ingest(health: Health) -> Iterator[Metric]:
     report = health.ingest
-    outcomes = [(("accepted", ""), float(report.accepted)), (("resent", ""), float(report.resent))]
+    counts = {"accepted": report.accepted, "resent": report.resent, "forgotten": report.forgotten}
+    outcomes = [((outcome, ""), float(count)) for outcome, count in counts.items()]
     outcomes += [(("rejected", reason), float(count)) for reason, count in sorted(report.rejected.items())]
     yield _counter("samples", "Messages by outcome.", outcomes, "outcome", "reason")
     yield _counter("received_bytes", "Bytes read from clients.", _one(report.bytes_received))

@@ -1,4 +1,4 @@
-"""What operators have ordered: pause, freeze, reset, quarantine, and models that must not come back.
+"""What operators have ordered: pause, freeze, reset, quarantine, and models and samples that must not come back.
 
 `control.json` in the state directory holds what is in force, `control.log` who ordered what, when and why. Commands
 change both under a lock, whether or not a sidecar runs, and publish what is in force in the region `control`: the one
@@ -25,6 +25,8 @@ FILE, LOG = "control.json", "control.log"
 REGION = "control"
 ORDERS = ("paused", "frozen", "quarantine", "withdrawn")
 """Kinds of orders that stay in force until they are lifted."""
+FORGOTTEN = 1000
+"""So many rules on samples that must not come back are kept, the newest."""
 CAPACITY = 1 << 18
 """Bytes of orders in force that there is room for; the weights of a reset come on top."""
 
@@ -75,6 +77,22 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
     base_digest: str
 
 
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Samples that were forgotten: those that all these hashes of names fit.
+
+    `until`: of them only those captured before this Unix time; None: whenever.
+    """
+
+    job: int | None = None
+    tenant: int | None = None
+    group: int | None = None
+    until: float | None = None
+
+    def names(self) -> tuple[tuple[str, int | None], ...]:
+        """Return the names' hashes by column of a row, None for any."""
+        return ("job", self.job), ("group", self.group), ("tenant", self.tenant)
+
+
 class Control(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force after order `number`; `paused` and `frozen` are the orders that said so."""
 
@@ -84,7 +102,16 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     reset: Reset | None = None
     quarantines: tuple[Quarantine, ...] = ()
     withdrawn: tuple[Withdrawn, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
     last: Order | None = None
+
+    def with_forgotten(self, rule: Forgotten) -> Control:
+        """Return the orders with a rule on forgotten samples; what there was for the same names becomes part of it."""
+        untils = [each.until for each in (*self.forgotten, rule) if each.names() == rule.names()]
+        known = [until for until in untils if until is not None]
+        wider = msgspec.structs.replace(rule, until=max(known) if len(known) == len(untils) else None)
+        others = tuple(each for each in self.forgotten if each.names() != rule.names())
+        return msgspec.structs.replace(self, forgotten=(*others, wider)[-FORGOTTEN:])
 
     def lines(self) -> list[str]:
         """Return what is in force, for people, a line each."""
@@ -183,6 +210,54 @@ def change(
         _remove_unused(directory, control)
         _tell(settings, Published(control=control, weights=weights))
     return control
+
+
+def reword(settings: Settings, words: Callable[[str], str]) -> int:
+    """Change the texts of all orders, in force or of the past, and the names of quarantines; return of how many.
+
+    What they do stays the same. Raises ControlError or OSError.
+    """
+    directory = settings.state_dir
+    if not (directory / FILE).exists():
+        return 0
+    with locks.taken(directory / f".{FILE}.lock", _PATIENCE_S):
+        published = read(directory)
+        control = _reworded(published.control, words)
+        if control != published.control:
+            write_durably(
+                directory / FILE, msgspec.json.format(msgspec.json.encode(control), indent=2) + b"\n", mode=0o600
+            )
+        given = history(directory)
+        changed = [_order_reworded(each, words) for each in given]
+        if changed != given:
+            write_durably(directory / LOG, b"".join(msgspec.json.encode(each) + b"\n" for each in changed), mode=0o600)
+        _leave_to_its_user(directory)
+        try:
+            mailbox, _ = regions.attach_mailbox(settings, REGION)
+        except SegmentError:
+            pass
+        else:
+            mailbox.publish_alone(msgspec.msgpack.encode(msgspec.structs.replace(published, control=control)))
+    return sum(one != other for one, other in zip(given, changed, strict=True))
+
+
+def _reworded(control: Control, words: Callable[[str], str]) -> Control:
+    orders = {
+        name: _order_reworded(each, words) for name in ("paused", "frozen", "last") if (each := getattr(control, name))
+    }
+    quarantines = tuple(
+        msgspec.structs.replace(
+            each,
+            group=words(f"group {each.group}").removeprefix("group "),
+            node=words(f"node {each.node}").removeprefix("node "),
+        )
+        for each in control.quarantines
+    )
+    return msgspec.structs.replace(control, **orders, quarantines=quarantines)
+
+
+def _order_reworded(order: Order, words: Callable[[str], str]) -> Order:
+    return msgspec.structs.replace(order, text=words(order.text), reason=words(order.reason))
 
 
 def _tell(settings: Settings, published: Published) -> None:

@@ -63,6 +63,10 @@ class Journals:
         """Return the journal of `role`, for that role's process alone."""
         return Journal(self._boxes[role])
 
+    def box(self, role: str) -> Mailbox:
+        """Return the mailbox of `role`."""
+        return self._boxes[role]
+
     @property
     def version(self) -> int:
         """Number of events ever written."""

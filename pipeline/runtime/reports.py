@@ -50,7 +50,8 @@ class Report(msgspec.Struct, kw_only=True):
 class IngestReport(Report, kw_only=True):
     """What ingest reports: connections now and in all, samples by outcome, refusals by reason.
 
-    `archiving` says whether accepted lines are copied for the archive.
+    `archiving` says whether accepted lines are copied for the archive. `forgotten` counts samples that were answered
+    and not stored, since `forget` has removed them before.
     """
 
     socket: str = ""
@@ -62,6 +63,7 @@ class IngestReport(Report, kw_only=True):
     connections_waiting: int = 0
     accepted: int = 0
     resent: int = 0
+    forgotten: int = 0
     rejected: dict[str, int] = {}
     archiving: bool = False
     bytes_received: int = 0

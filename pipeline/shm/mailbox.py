@@ -61,6 +61,12 @@ class Mailbox:
         self._latest.store(version)
         return version
 
+    def publish_alone(self, payload: bytes) -> None:
+        """Publish a value, and leave no byte of those before it."""
+        version = self.publish(payload)
+        for number, slot in enumerate(self._slots):
+            slot.blank(after=len(payload) if number == version % SLOTS else None)
+
     def read(self) -> Versioned | None:
         """Copy the latest value; None before the first. Raises Torn if none is whole."""
         for _ in range(_ATTEMPTS):
@@ -102,6 +108,13 @@ class _Slot:
         self._length.store(length)
         self._checksum.store(checksum)
         self._version.store(version)
+
+    def blank(self, after: int | None) -> None:
+        """Write zeros after the value's bytes; over everything where there is no value to keep."""
+        if after is None:
+            self._version.store(0)
+        start = after or 0
+        self._payload[start:] = bytes(len(self._payload) - start)
 
     def read(self, version: int) -> bytes | None:
         if self._version.load() != version:

@@ -62,16 +62,19 @@ def simulate(
 
     Errors are RMSE in points: on new samples before they are trained on, and on held-out groups; with what the gate
     would have said of a checkpoint after each VMAFX_SIDECAR_MIN_SAMPLES_CKPT samples. Other settings apply, too. No
-    step is left out for lack of processor, so a run is the same every time on the same machine.
+    step is left out for lack of processor, so a run is the same every time on the same machine. With
+    VMAFX_SIDECAR_TARGET=ground_truth_score, an archive's subjective scores are learned; of a corpus, see --target.
     """
     from pipeline.archive.reading import ArchiveError
     from pipeline.model.errors import UnusableModel
+    from pipeline.simulation.samples import SamplesError
 
     if picture is not None and (reason := lacking("plot", "the plot")):
         raise click.ClickException(reason)
-    with in_one_line(ArchiveError, CorpusError, UnusableModel):
-        rows = _rows(samples, tenant, _moment(since), target)
-        settings = replace(settings_of(None), n_features=rows.n_features)
+    with in_one_line(ArchiveError, CorpusError, SamplesError, UnusableModel):
+        settings = settings_of(None)
+        rows = _rows(samples, tenant, _moment(since), target, opinions_of(settings))
+        settings = replace(settings, n_features=rows.n_features)
         outcomes = _run(recipes, _base(base or _configured(settings), settings), rows, settings, every)
         if picture is not None:
             _draw(outcomes, picture)
@@ -95,13 +98,20 @@ def _moment(value: str | None) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _rows(samples: Path, tenant: str | None, since: float | None, target: str) -> RowBatch:
+def opinions_of(settings: Settings) -> tuple[float, float] | None:
+    """Return the scale of the subjective scores that are learned; None where libvmaf's are."""
+    return settings.mos_range if settings.target == "ground_truth_score" else None
+
+
+def _rows(
+    samples: Path, tenant: str | None, since: float | None, target: str, opinions: tuple[float, float] | None
+) -> RowBatch:
     from pipeline.simulation.samples import of_archive, of_corpus
 
     if samples.is_dir():
         if reason := lacking("archive", "an archive"):
             raise click.ClickException(reason)
-        return of_archive(samples, tenant, since)
+        return of_archive(samples, tenant, since, opinions=opinions)
     if tenant is not None or since is not None:
         raise click.UsageError("--tenant and --since are for archives")
     return of_corpus(samples, target)

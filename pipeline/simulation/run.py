@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -66,11 +66,8 @@ def simulate(
     evaluations: list[Evaluation] = []
     verdicts: list[Judged] = []
     stable = None
-    for first in range(0, len(rows), recipe.new_rows):
-        chunk = rows.select(np.arange(first, min(first + recipe.new_rows, len(rows))))
-        ring.extend(chunk)
-        training.advance(len(chunk))
-        done = first + len(chunk)
+    first = 0
+    for done in replay(training, ring, rows, recipe.new_rows):
         if done // every > first // every or done == len(rows):
             training.evaluate()
             evaluations.append(_evaluated(training, done))
@@ -80,8 +77,18 @@ def simulate(
             if verdict.state == "stable":
                 stable = training.export_vector().copy()
                 training.set_stable(stable)
-        progress(len(chunk))
+        progress(done - first)
+        first = done
     return Outcome(name, evaluations, verdicts, hashlib.sha256(training.export_vector().tobytes()).hexdigest())
+
+
+def replay(training: OnlineTraining, ring: Ring, rows: RowBatch, at_a_time: int) -> Iterator[int]:
+    """Have a training over `ring` observe all rows, with every replay step; yield how many it has observed."""
+    for first in range(0, len(rows), at_a_time):
+        chunk = rows.select(np.arange(first, min(first + at_a_time, len(rows))))
+        ring.extend(chunk)
+        training.advance(len(chunk))
+        yield first + len(chunk)
 
 
 def _reservoir(capacity: int, rows: RowBatch) -> Reservoir:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from pipeline.model.graph import BaseModel
-from pipeline.runtime.control import ControlError, Orders, Quarantine, Reset
+from pipeline.runtime.control import Control, ControlError, Orders, Quarantine, Reset
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import TrainerReport
 from pipeline.trainer.exclusion import Exclusion
@@ -74,7 +74,7 @@ class Obedience:
         control, report = self._orders.control, self._process.report
         if control.quarantines != self._quarantines:
             self._quarantines = control.quarantines
-            left = self._training.exclude([_exclusion(each) for each in control.quarantines])
+            left = self._training.exclude(exclusions(control))
             self._process.log.warning("quarantine", rules=len(control.quarantines), rows_removed=left)
         if control.reset is not None and control.reset.number > self._training.resets:
             self._reset(control.reset)
@@ -93,6 +93,11 @@ class Obedience:
             return
         self._training.reset_to(vector, forget_samples=reset.forget_samples)
         self._process.log.warning("reset", to=reset.to, samples="forgotten" if reset.forget_samples else "kept")
+
+
+def exclusions(control: Control) -> list[Exclusion]:
+    """Return the rows that are quarantined."""
+    return [_exclusion(each) for each in control.quarantines]
 
 
 def _exclusion(each: Quarantine) -> Exclusion:

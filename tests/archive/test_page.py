@@ -99,3 +99,16 @@ def test_missing(ask: Any, tmp_path: Path) -> None:
     assert ask("missing") == []
     next((tmp_path / "archive").glob("tenant=b%2Fc/*/*.parquet")).unlink()
     assert [row[1:] for row in ask("missing")] == [(number, number) for number in range(1, 29, 2)]
+
+
+@pytest.mark.usefixtures("ask")
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_others_read_it(package: str) -> None:
+    """As the page says; where the package is installed."""
+    library = pytest.importorskip(package)
+    if package == "pandas":
+        found = library.read_parquet("archive").groupby("tenant", observed=True).size().to_dict()
+    else:
+        rows = library.scan_parquet("archive/**/*.parquet", hive_partitioning=True).collect()
+        found = dict(rows.group_by("tenant").len().rows())
+    assert sorted(found.values()) == [15, 15]

@@ -2,15 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from pipeline.runtime import regions
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.checkpoint import GateMetrics, Part
+from pipeline.checkpoints.names import published
+from pipeline.cli import cli
+from pipeline.forgetting.names import label
+from pipeline.forgetting.selection import Selection
+from pipeline.ingest.dedup import name_hashes
+from pipeline.runtime import control, regions
+from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR
 from tests.archive.feed import rows
 from tests.support.client import Client, Json
@@ -95,6 +107,91 @@ def test_nothing_is_left_of_a_job(sidecar: Sidecar, tmp_path: Path) -> None:
     sidecar.wait_for(lambda: sidecar.reported().exporter.state_saved_at > saved_at)
     assert traces(sidecar, *places) == []
     assert sidecar.fsck() == []
+
+
+def test_names_go_from_what_was_written(sidecar: Sidecar, tmp_path: Path) -> None:
+    """From checkpoints, learning curve, orders, reports, events and saved copies; a job may be a group's name."""
+    with sidecar.client() as client:
+        for number in range(700, 760):
+            assert client.ask(sample(JOB, number, tenant_id=JOB, node_id=f"node of {JOB}"))["ok"]
+        sidecar.wait_for(lambda: sidecar.reported().trainer.lag == 0)
+    assert sidecar.command("quarantine", "--group", JOB, "--reason", f"{JOB} looks wrong").returncode == 0
+    for path in sidecar.checkpoints.glob("model_*.json"):
+        known = checkpoint.read(sidecar.checkpoints, int(path.stem.removeprefix("model_v")))
+        reason = f"held-out: Worse for group {JOB}, and 1 more: absolute error 7."
+        figures = GateMetrics(1, 1, by={"tenant": {JOB: Part(1, 1.0, 2.0), "acme": Part(1, 3.0, 4.0)}})
+        checkpoint.rewrite(
+            sidecar.checkpoints, msgspec.structs.replace(known, reason=reason, metrics={"held-out": figures})
+        )
+    history = sidecar.checkpoints / "state" / "history.sqlite"
+    sidecar.wait_for(lambda: JOB.encode() in history.read_bytes())
+    sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 680)
+    receipt = forget(sidecar, "--job", JOB)
+    assert receipt["removed"]["names"]["checkpoints"] > 0
+    assert receipt["removed"]["names"]["history"] > 0
+    assert receipt["removed"]["names"]["orders"] == 1
+    assert not [each for each in receipt["stays"] if each.startswith("a name in")]
+    sidecar.wait_for(sidecar.is_well)
+    assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
+    latest = checkpoint.read(sidecar.checkpoints, min(published(sidecar.checkpoints)))
+    assert label(JOB) in latest.reason
+    assert set(latest.metrics["held-out"].by["tenant"]) == {label(JOB), "acme"}
+    quarantine = control.read(sidecar.checkpoints / "state").control.quarantines[0]
+    assert (quarantine.group, quarantine.group_hash) == (label(JOB), int(label(JOB), 16))
+    assert label(JOB) in control.history(sidecar.checkpoints / "state")[0].reason
+    assert sidecar.fsck() == []
+
+
+def test_it_learns_again_from_the_archive(sidecar: Sidecar, tmp_path: Path) -> None:
+    """On a running sidecar: training starts over from what the archive teaches the base model without the job."""
+    sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 620)
+    receipt = forget(sidecar, "--job", JOB, "--retrain")
+    assert "558 samples" in receipt["learned"]
+    published = control.read(sidecar.checkpoints / "state")
+    assert published.control.reset is not None
+    assert published.control.reset.to == "archive"
+    sidecar.wait_for(lambda: re.search(r"\bto\W+archive", sidecar.log()))
+    sidecar.wait_for(sidecar.is_well)
+    found = CliRunner().invoke(cli, ["simulate", str(tmp_path / "archive"), "--json"], env=sidecar.environment)
+    assert json.loads(found.stdout)["samples"] == 558
+    assert len(np.frombuffer(published.weights, np.float32)) > 0
+    assert np.isfinite(np.frombuffer(published.weights, np.float32)).all()
+
+
+def test_what_an_older_release_saved() -> None:
+    """Rows without job and tenant: found by their group where that is the job; of the others nobody can tell."""
+    old = RowBatch(3, 2)
+    old.group[:] = name_hashes([JOB, "clip", "clip"])
+    old.job[2] = name_hashes(["other"])[0]
+    by_job = Selection(job=JOB)
+    assert by_job.rows(old).tolist() == [True, False, False]
+    assert by_job.doubtful(old) == 1
+    assert Selection(tenant="acme").doubtful(old) == 2
+    assert Selection(group="clip").doubtful(old) == 0
+
+
+def test_it_does_not_come_back(tmp_path: Path) -> None:
+    """Also when the ring knows the key no more, after a restart, and after the loss of shared memory."""
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_REPLAY_CAPACITY="64") as sidecar:
+        with sidecar.client() as client:
+            send(client, 0, 11)
+            forget(sidecar, "--job", JOB)
+            sidecar.wait_for(sidecar.is_well)
+        with sidecar.client() as client:
+            for first in range(100, 1500, 100):
+                client.ask_all(sample("other", number) for number in range(first, first + 100))
+        sidecar.wait_for_another("ingest", sidecar.kill("ingest"))
+        accepted = sidecar.samples()
+        for times in (1, 2):
+            with sidecar.client() as client:
+                assert client.ask(sample(JOB, 10, tenant_id="acme", source_id="clip 10"))["ok"]
+            assert sidecar.samples() == accepted
+            assert sidecar.reported().ingest.forgotten >= 1
+            assert traces(sidecar, sidecar.checkpoints) == []
+            if times == 1:
+                assert sidecar.stop() == 0
+                sidecar.lose_memory()
+                sidecar.start()
 
 
 def test_of_a_stopped_sidecar_by_tenant(sidecar: Sidecar, tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ from pipeline.archive.tail import Tail
 from pipeline.cli import cli
 from pipeline.corpus.read import load_corpus
 from pipeline.corpus.table import CorpusError
+from pipeline.runtime import messages, regions
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
 from tests.archive.feed import Feed, sample, taken
+from tests.support.sidecar import SIX, running
 from tests.trainer.streams import base_model, corpus, private_reservoir
 
 ROWS = 1600
+LIVE_ROWS = 320
 ENVIRONMENT = {"VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "800", "VMAFX_SIDECAR_SEED": "1"}
 
 
@@ -73,6 +76,45 @@ def test_it_is_what_the_training_did(archived: tuple[Path, str]) -> None:
     assert [each["samples"] for each in found["verdicts"]] == [800, 1600]
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("target", ["true_score", "ground_truth_score"])
+def test_a_live_sidecar_agrees(tmp_path: Path, target: str) -> None:
+    """Its weights are those of the simulation from its archive, where it found all samples waiting and cut no step."""
+    frames = corpus().only("stream")
+    settings = SIX | {
+        "VMAFX_BASE_MODEL_PATH": str(data.BASE_MODEL),
+        "VMAFX_SIDECAR_ARCHIVE_DIR": str(tmp_path / "archive"),
+        "VMAFX_SIDECAR_CPU_SHARE": "1",
+        "VMAFX_SIDECAR_TARGET": target,
+        "OMP_NUM_THREADS": "1",
+    }
+    with running(tmp_path, **settings) as sidecar:
+        assert sidecar.command("pause").returncode == 0
+        sidecar.wait_for(lambda: sidecar.reported().trainer.phase == "paused")
+        with sidecar.client() as client:
+            for row in range(LIVE_ROWS):
+                score = float(frames.targets["vmaf_phone"][row])
+                message = {
+                    "job_id": str(row),
+                    "features": frames.features[row].tolist(),
+                    "true_score": 50.0 if target == "ground_truth_score" else score,
+                    "ground_truth_score": 1 + score / 25,
+                    "source_id": str(frames.source[row]),
+                }
+                assert client.ask(message)["ok"]
+        assert sidecar.command("resume").returncode == 0
+        sidecar.wait_for(lambda: sidecar.reported().trainer.cursor == LIVE_ROWS)
+        assert sidecar.stop() == 0
+        letter = regions.attach_mailbox(sidecar.settings, "weights")[0].read()
+        assert letter is not None
+        live = messages.decode_snapshot(letter.payload)
+        environment = sidecar.environment
+    arguments = ["simulate", str(tmp_path / "archive"), "--base", str(data.BASE_MODEL), "--json"]
+    found = json.loads(CliRunner().invoke(cli, arguments, env=environment).stdout)["outcomes"][0]
+    assert found["evaluations"][-1]["step"] == live.step
+    assert found["digest"] == hashlib.sha256(live.export).hexdigest()
+
+
 def test_recipes_differ_and_runs_do_not(tmp_path: Path) -> None:
     """The same command says the same twice; another recipe learns otherwise; a picture is drawn."""
     arguments: tuple[object, ...] = (
@@ -92,6 +134,12 @@ def test_recipes_differ_and_runs_do_not(tmp_path: Path) -> None:
     errors = {each["recipe"]: each["evaluations"][-1]["prequential"] for each in first}
     assert errors["default"] < errors["adr-0781"]
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_opinions_have_to_be_there(archived: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are what is learned."""
+    monkeypatch.setenv("VMAFX_SIDECAR_TARGET", "ground_truth_score")
+    assert "ground_truth_score" in simulate(archived[0], code=1).stderr
 
 
 def test_the_table_names_recipe_and_verdict(archived: tuple[Path, str]) -> None:

@@ -1,0 +1,120 @@
+"""Keeps samples that were forgotten from coming back: what `forget` has left in the orders, applied to what arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from structlog.typing import FilteringBoundLogger
+
+from pipeline.config import Settings
+from pipeline.runtime import control, regions
+from pipeline.runtime.control import Control, ControlError, Forgotten, Published
+from pipeline.shm.rows import RowBatch
+
+
+class _Captured(msgspec.Struct):
+    captured_at: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+_decode = msgspec.json.Decoder(_Captured).decode
+
+
+class Tombstones:
+    """Tells which samples are ones that were forgotten.
+
+    A rule without a time covers what its names fit. One with a time covers of that only what the node says it captured
+    before, since a sample that arrives again arrives now; without `captured_at` nobody can tell, and it is taken.
+    """
+
+    def __init__(self, rules: Sequence[Forgotten] = ()) -> None:
+        self.names: set[int] = set()
+        self._by_name: dict[str, dict[int, list[Forgotten]]] = {}
+        self._known: dict[str, NDArray[np.uint64]] = {}
+        self._before = -np.inf
+        self.replace(rules)
+
+    def replace(self, rules: Sequence[Forgotten]) -> None:
+        """Apply these rules from now on; `names` are the hashes of all that they name."""
+        self._by_name, self._before = {}, -np.inf
+        for rule in rules:
+            column, name = next(((c, n) for c, n in rule.names() if n is not None), ("", 0))
+            if column:
+                self._by_name.setdefault(column, {}).setdefault(name or 0, []).append(rule)
+            elif rule.until is not None:
+                self._before = max(self._before, rule.until)
+        self._known = {column: np.array(list(found), np.uint64) for column, found in self._by_name.items()}
+        self.names = {name for rule in rules for _, name in rule.names() if name is not None}
+
+    def covered(self, rows: RowBatch, blocks: Sequence[bytes]) -> NDArray[np.bool_] | None:
+        """Tell which rows were forgotten, bool[n]; None for none. `blocks` are the lines that the rows were made of."""
+        if not self._known and self._before == -np.inf:
+            return None
+        suspects = np.full(len(rows), self._before > -np.inf)
+        for column, names in self._known.items():
+            suspects |= np.isin(getattr(rows, column), names)
+        places = np.flatnonzero(suspects).tolist()
+        if not places:
+            return None
+        lines = b"\n".join(blocks).split(b"\n")
+        covered = np.zeros(len(rows), np.bool_)
+        covered[[place for place in places if self._covers(rows, place, lines[place])]] = True
+        return covered if covered.any() else None
+
+    def _covers(self, rows: RowBatch, place: int, line: bytes) -> bool:
+        found = [
+            rule
+            for column, rules in self._by_name.items()
+            for rule in rules.get(int(getattr(rows, column)[place]), ())
+            if all(name in (None, int(getattr(rows, c)[place])) for c, name in rule.names())
+        ]
+        if any(rule.until is None for rule in found):
+            return True
+        until = max([self._before, *(rule.until for rule in found if rule.until is not None)])
+        return until > -np.inf and _captured(line) < until
+
+
+def _captured(line: bytes) -> float:
+    """Return when a sample was captured, as the node says it, in Unix seconds; infinite where it does not."""
+    if b"captured_at" not in line:
+        return np.inf
+    try:
+        return _decode(line).captured_at.timestamp()
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, ValueError):
+        return np.inf
+
+
+class Follower:
+    """Keeps tombstones as the orders have them: from the region; at a start without one, from the file.
+
+    Where the file cannot be read, samples are taken without them until the region is there: the nodes' samples are
+    worth more than the chance that a forgotten one arrives just then.
+    """
+
+    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+        self._mailbox = regions.MailboxFollower(settings, control.REGION)
+        self._log = log
+        self.tombstones = Tombstones()
+        if not self._mailbox.attach():
+            try:
+                self._take(control.read(settings.state_dir).control)
+            except ControlError as error:
+                log.error("orders_unreadable", reason=str(error))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in newer orders, if there are any."""
+        newest = self._mailbox.newer()
+        if newest is None:
+            return
+        try:
+            self._take(msgspec.msgpack.decode(newest.payload, type=Published).control)
+        except msgspec.MsgspecError as error:  # of another release
+            self._log.error("orders_unreadable", reason=str(error))
+
+    def _take(self, orders: Control) -> None:
+        self.tombstones.replace(orders.forgotten)
