@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
 from tests.faults.namespace import needs_namespace
 from tests.support.sidecar import COMMAND, QUICK, Sidecar
@@ -86,7 +85,7 @@ def test_memory_that_fills_up_later_stops_nothing(tmp_path: Path) -> None:
             stream.wait_for_more(100)
             sidecar.wait_for(lambda: sidecar.status()["exporter"]["version"] > 0)
             sidecar.fill_memory()
-            for role in ROLES:
+            for role in sidecar.pids():
                 sidecar.wait_for(lambda: bool(sidecar.pids()))
                 killed = sidecar.pids()[role]
                 os.kill(killed, signal.SIGKILL)

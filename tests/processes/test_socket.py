@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runtime.reports import ROLES
 from pipeline.shm.segment import SHM_DIR
 from tests.faults.kills import measure
 from tests.support.client import Client, sample
@@ -93,7 +92,7 @@ def test_all_of_shared_memory_removed_is_survived(tmp_path: Path) -> None:
     with running(tmp_path, **QUICK) as sidecar:
         with sidecar.client() as client:
             assert client.ask(sample("before"))["ok"]
-        before = {role: sidecar.pid(role) for role in ROLES}
+        before = {role: sidecar.pid(role) for role in sidecar.reported().roles}
         sidecar.lose_memory()
         for role, pid in before.items():
             sidecar.wait_for(lambda role=role, pid=pid: _is_another(sidecar, role, pid))  # type: ignore[misc]
