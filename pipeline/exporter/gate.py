@@ -4,7 +4,8 @@ A candidate is stable only if, on a gate set with enough rows and groups,
 
 - its PLCC is not negative, where the scores differ enough to tell, and at most `delta` below that of the last stable
   model (before the first: of the base model), unless that model's is chance;
-- among rows that do not saturate, its SROCC is not lower than that model's by more than `delta`, beyond noise;
+- among rows that do not saturate, its SROCC is not lower than that model's by more than 0.02 (or `delta`), beyond
+  noise;
 - its RMSE is not higher than that model's, nor than the base model's, beyond noise;
 - its mean absolute error is lower than the base model's by `MIN_GAIN` points, or by `MIN_GAIN_SHARE` of that, beyond
   noise, every group counting the same, and not higher without the quarter of the groups that gain most: a few must not
@@ -37,6 +38,11 @@ of one stream need not hold on others (docs/decisions/0033-stability-gate.md).""
 
 MIN_NODES = 3
 """With fewer, none can be outvoted."""
+
+MAX_RANK_LOSS = 0.02
+"""How much lower the SROCC among scores under `SATURATED` may be. A base model that was trained for another target may
+rank almost perfectly while it is off by 12 points; a model that is off by half a point may rank a hundredth worse.
+"""
 
 MIN_SIGNAL = 1.0
 """Standard deviation of the scores, in points. Below it the sign of a correlation is chance."""
@@ -159,13 +165,14 @@ def _correlation_objections(ours: _Result, whose: str, reference: _Result, on: G
     is_chance = linear.theirs(1 - WORSE_CONFIDENCE) <= 0
     if falls and (not is_chance or linear.difference(WORSE_CONFIDENCE) < 0):
         yield f"PLCC {ours.plcc:.5f}, {whose} {reference.plcc:.5f}: more than {delta:g} lower."
-    if ours.rank < reference.rank - delta:
+    loss = max(delta, MAX_RANK_LOSS)
+    if ours.rank < reference.rank - loss:
         below = on.score < SATURATED
         ranks = [mean_ranks(each[below]) for each in (ours.predicted, reference.predicted, score)]
         if PairedCorrelations(ranks[0], ranks[1], ranks[2], on.group[below]).difference(WORSE_CONFIDENCE) < 0:
             yield (
                 f"SROCC {ours.rank:.5f} among scores under {SATURATED:g}, {whose} {reference.rank:.5f}: "
-                f"more than {delta:g} lower, beyond noise."
+                f"more than {loss:g} lower, beyond noise."
             )
 
 
