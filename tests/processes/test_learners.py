@@ -105,6 +105,8 @@ def test_a_reset_forgets_choice_and_doubt(tmp_path: Path) -> None:
     """Both learners start over from the base model, and the one with the prior counts."""
     with running(tmp_path, **SETTINGS) as sidecar:
         in_doubt(sidecar)
+        # Else the rows that are left would be trained on at once, and choose again.
+        assert sidecar.command("pause").returncode == 0
         done = sidecar.command("reset", "--to", "base")
         assert done.returncode == 0, done.stderr
         sidecar.wait_for(lambda: snapshot(sidecar).meta["resets"] > 0 and prior(sidecar) == WITH_PRIOR)
