@@ -51,13 +51,12 @@ class Watch:
         """Go on until told to stop: Stopped where that is in the middle of a log."""
         with Changes(self._directory) as changes:
             names: set[str] | None = None
-            while True:
+            # Looked at before each wait: a signal that came before `Changes` was there does not end a wait.
+            while not self._stop.wait(_TOGETHER_S if names else 0):
                 for name in sorted(self._all() if names is None else names):
                     self._look_at(name)
                 self._conclude_quiet_ones()
                 names = changes.wait(self._until_the_next_is_quiet())
-                if self._stop.wait(_TOGETHER_S if names else 0):
-                    return
 
     def _all(self) -> set[str]:
         return {path.name for path in self._directory.iterdir()}

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.libvmaf import ledger
+from pipeline.libvmaf.changes import Changes
+from pipeline.libvmaf.naming import Naming
+from pipeline.libvmaf.pool import FRAME, MEAN
+from pipeline.libvmaf.samples import Wanted
+from pipeline.libvmaf.sender import Sender
+from pipeline.libvmaf.watch import Watch
+from pipeline.model import features
+from pipeline.model.features import Features
 from tests.libvmaf.reading import ENCODE, LOGS, read
 from tests.node.scripted_sidecar import Message, ScriptedSidecar, ok
 from tests.support.processes import environment
@@ -227,18 +237,45 @@ def test_what_was_sent_is_not_sent_by_the_next_watch(tmp_path: Path) -> None:
     """A log under an old name that is another one is."""
     logs = tmp_path / "logs"
     logs.mkdir()
-    shutil.copy(ENCODE[0], logs / "vmaf.json")
+
+    def watched(expected: int) -> list[str]:
+        """Watch until a log that is new, the last by name, is noted; return the names of those that were sent."""
+        shutil.copy(LOGS / "subsampled.json", logs / f"z{expected}.json")
+        with sending(tmp_path / "s.sock", "--watch", logs) as run:
+            assert run.stdout is not None
+            lines = [run.stdout.readline()]
+            while lines[-1] and not lines[-1].startswith("z"):
+                lines.append(run.stdout.readline())
+            eventually(lambda: f"z{expected}.json".encode() in (logs / ".vmafx-sent.sqlite").read_bytes())
+            run.send_signal(signal.SIGTERM)
+            run.communicate(timeout=30)
+        assert run.returncode == 0
+        assert len(sidecar.received) == expected
+        return [line.split(":")[0] for line in lines]
+
     with ScriptedSidecar(tmp_path / "s.sock") as sidecar:
-        for expected in (12, 12, 15):
-            with sending(tmp_path / "s.sock", "--watch", logs) as run:
-                eventually(lambda expected=expected: len(sidecar.received) == expected)  # type: ignore[misc]
-                time.sleep(0.5 if expected == 12 else 0)
-                run.send_signal(signal.SIGTERM)
-                run.communicate(timeout=30)
-            assert len(sidecar.received) == expected
-            if (logs / "second").exists():
-                shutil.copy(LOGS / "subsampled.json", logs / "vmaf.json")
-            (logs / "second").touch()
+        shutil.copy(ENCODE[0], logs / "vmaf.json")
+        assert watched(15) == ["vmaf.json", "z15.json"]
+        assert watched(18) == ["z18.json"]
+        shutil.copy(LOGS / "subsampled.json", logs / "vmaf.json")
+        assert watched(24) == ["vmaf.json", "z24.json"]
+
+
+def test_a_signal_that_came_before_the_watch_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to stop while it was still starting, it does not begin to wait: no second signal would come."""
+
+    def wait(_changes: Changes, seconds: float | None) -> set[str]:
+        raise AssertionError(f"waited {seconds} seconds after it was told to stop")
+
+    monkeypatch.setattr(Changes, "wait", wait)
+    stop = threading.Event()
+    stop.set()
+    with ScriptedSidecar(tmp_path / "s.sock"), ledger.opened(tmp_path) as sent:
+        wanted = Wanted(Features.of(features.SIX), "vmaf", True, FRAME, MEAN, 0.0)
+        sender = Sender(tmp_path / "s.sock", wanted, Naming(), stop, print)
+        Watch(tmp_path, sender, sent, stop, 5.0, print).run()
+        sender.client.close(drain_timeout=0.0)
+    assert sender.counts.logs == 0
 
 
 def test_an_idle_watch_does_nothing(tmp_path: Path) -> None:
