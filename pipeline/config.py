@@ -434,6 +434,11 @@ class Settings:
         return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
 
     @property
+    def opinion_range(self) -> tuple[float, float] | None:
+        """The scale of the subjective scores that are learned; None where libvmaf's are."""
+        return self.mos_range if self.target == "ground_truth_score" else None
+
+    @property
     def uses_registry(self) -> bool:
         """Whether there is a registry to push to, or one that the base model comes from."""
         return self.registry is not None or isinstance(self.base_model, Reference)

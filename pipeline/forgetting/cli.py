@@ -6,7 +6,6 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import MsgspecError
 
 from pipeline.config import Settings
+from pipeline.console import parameters
 from pipeline.console.mistakes import in_one_line
 from pipeline.console.orders import give, settings_for, start_over
 from pipeline.console.target import socket_option
@@ -37,16 +37,6 @@ DOUBTFUL = "an older release saved them without job and tenant; --group or --bef
 LEARNED = "weights that were learned from these samples stay as they are; --retrain starts over from the base model"
 
 
-def _moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter("expected a day or a time such as 2026-11-22 or 2026-11-22T14:00:00Z") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """What is being forgotten, and the names that go with it, which memory alone knew."""
 
@@ -62,7 +52,9 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--job", help="Samples of this job_id.")
 @click.option("--tenant", help="Samples of this tenant_id.")
 @click.option("--group", help="Samples of this source_id; of this job_id where they have none.")
-@click.option("--before", callback=_moment, metavar="DATE", help="Samples that arrived before this time, in UTC.")
+@click.option(
+    "--before", callback=parameters.moment, metavar="DATE", help="Samples that arrived before this time, in UTC."
+)
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("--retrain", is_flag=True, help="Also learn again, from the base model, without them.")
 def forget(

@@ -15,9 +15,9 @@ from pipeline.shm.mailbox import Torn
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.segment import SegmentError
-from pipeline.simulation.cli import opinions_of
 from pipeline.simulation.run import replay
 from pipeline.simulation.samples import of_archive
+from pipeline.trainer.base import aimed
 from pipeline.trainer.exclusion import without
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.orders import exclusions
@@ -40,7 +40,7 @@ def retrained(
     """
     base = _base(settings)
     rows = without(
-        of_archive(archive, opinions=opinions_of(settings)), exclusions(control.read(settings.state_dir).control)
+        of_archive(archive, opinions=settings.opinion_range), exclusions(control.read(settings.state_dir).control)
     )
     if rows.n_features != base.n_features:
         raise RetrainingError(f"{archive}: samples of {rows.n_features} features, {base.name} takes {base.n_features}")
@@ -71,8 +71,7 @@ def _base(settings: Settings) -> BaseModel:
         return parse_base_model(served.onnx, served.name)
     if not isinstance(settings.base_model, Path):
         raise RetrainingError("no sidecar is there to say which base model: give VMAFX_BASE_MODEL_PATH a file")
-    base = load_base_model(settings.base_model)
-    return base if settings.target == "true_score" else base.aimed_at(settings.target)
+    return aimed(load_base_model(settings.base_model), settings)
 
 
 def _held_out(settings: Settings) -> Weights | None:

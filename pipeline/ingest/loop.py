@@ -32,7 +32,7 @@ def serve(process: Process[IngestReport]) -> None:
     process.saved.forget()
     newest, _ = ring.snapshot()
     resends = Deduplicator(settings.replay_capacity, newest.key.tolist())
-    opinions = Opinions(settings.mos_range) if settings.target == "ground_truth_score" else None
+    opinions = Opinions(settings.opinion_range) if settings.opinion_range else None
     answers = AnswerPrefix(process.board, settings.checkpoint_dir)
     admission = Admission(
         ring,

@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.console import parameters
 from pipeline.console.target import base_model_of, settings_of
 from pipeline.libvmaf import options
 from pipeline.libvmaf.options import naming_options, wanted_options
-from pipeline.node.policy import LATEST_STABLE, Policy
+from pipeline.node.policy import LATEST_STABLE
 
 if TYPE_CHECKING:
     from pipeline.libvmaf.score import Scored
 
 TABLE, JSON, CSV = "table", "json", "csv"
-
-
-def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    try:
-        Policy.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return text
 
 
 @click.command(epilog="Example: vmafx-sidecar score /models/online logs/*.json --target vmaf_neg")
@@ -34,7 +27,7 @@ def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     "--policy",
     default=LATEST_STABLE,
     show_default=True,
-    callback=_policy,
+    callback=parameters.policy,
     help="Of a checkpoint directory: latest, latest-stable or pinned:VERSION.",
 )
 @click.option(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.console import parameters
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.model.mos import SUBJECTIVE
-from pipeline.node.policy import Policy
 
 if TYPE_CHECKING:
     from pipeline.node.fake_node import Counts
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.IntRange(min=1)
-
-
-def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    try:
-        Policy.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return text
 
 
 @click.command(epilog="Example: vmafx-sidecar feed --rate 200 --samples 5000 --target vmaf_neg")
@@ -52,7 +44,7 @@ def _policy(_context: click.Context, _parameter: click.Parameter, text: str) -> 
 @click.option(
     "--policy",
     default="latest-stable",
-    callback=_policy,
+    callback=parameters.policy,
     show_default=True,
     help="latest, latest-stable or pinned:VERSION.",
 )

@@ -2,17 +2,14 @@
 
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from pipeline.artifacts.reference import DIGEST
 from pipeline.checkpoints.names import file_of, published, version_meant, version_of_model
 
 LATEST, LATEST_STABLE, PINNED = "latest", "latest-stable", "pinned"
-
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Policy:
             return cls(kind)
         if kind == PINNED and (pinned := version_meant(version)) is not None:
             return cls(kind, pinned)
-        if kind == PINNED and _DIGEST.fullmatch(version):
+        if kind == PINNED and DIGEST.fullmatch(version):
             return cls(kind, digest=version)
         raise ValueError(f"policy {text!r}: expected {LATEST}, {LATEST_STABLE} or {PINNED}:VERSION")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.console import parameters
 from pipeline.console.mistakes import in_one_line
 from pipeline.console.target import settings_of
 from pipeline.corpus.table import TARGETS, CorpusError
@@ -45,7 +45,10 @@ _COLOURS = ("#0072b2", "#c04f00", "#00805c")
     help="Base model.  [default: VMAFX_BASE_MODEL_PATH, else an untrained network]",
 )
 @click.option("--tenant", help="Of an archive, only samples of this tenant_id.")
-@click.option("--since", metavar="DATE", help="Of an archive, only samples from this day or time on, in UTC.")
+@click.option(
+    "--since", callback=parameters.moment, metavar="DATE",
+    help="Of an archive, only samples from this day or time on, in UTC.",
+)  # fmt: skip
 @click.option("--target", default="vmaf", show_default=True, type=click.Choice(TARGETS), help="Score of a corpus.")
 @click.option(
     "--every", default=1000, show_default=True, type=click.IntRange(min=1), help="Samples between evaluations."
@@ -55,7 +58,7 @@ _COLOURS = ("#0072b2", "#c04f00", "#00805c")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def simulate(
-    samples: Path, recipes: tuple[str, ...], base: Path | None, tenant: str | None, since: str | None, target: str,
+    samples: Path, recipes: tuple[str, ...], base: Path | None, tenant: str | None, since: float | None, target: str,
     every: int, picture: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Replay samples in order of arrival through the sidecar's own training, and compare recipes.
@@ -73,7 +76,7 @@ def simulate(
         raise click.ClickException(reason)
     with in_one_line(ArchiveError, CorpusError, SamplesError, UnusableModel):
         settings = settings_of(None)
-        rows = _rows(samples, tenant, _moment(since), target, opinions_of(settings))
+        rows = _rows(samples, tenant, since, target, settings.opinion_range)
         settings = replace(settings, n_features=rows.n_features)
         outcomes = _run(recipes, _base(base or _configured(settings), settings), rows, settings, every)
         if picture is not None:
@@ -84,23 +87,6 @@ def simulate(
         click.echo(msgspec.json.encode({"samples": len(rows), "outcomes": outcomes}).decode())
     else:
         _print(outcomes)
-
-
-def _moment(value: str | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        at = datetime.fromisoformat(value)
-    except ValueError:
-        raise click.BadParameter(
-            "--since: expected a day or a time such as 2026-11-22 or 2026-11-22T14:00:00Z"
-        ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def opinions_of(settings: Settings) -> tuple[float, float] | None:
-    """Return the scale of the subjective scores that are learned; None where libvmaf's are."""
-    return settings.mos_range if settings.target == "ground_truth_score" else None
 
 
 def _rows(

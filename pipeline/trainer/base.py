@@ -36,7 +36,7 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
     """
     settings = process.settings
     if settings.base_model is None:
-        return _aimed(BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED), settings)
+        return aimed(BaseModel(two_layer(settings.n_features, seed=settings.seed), UNTRAINED), settings)
     wait, warn_at = 0.25, time.monotonic()
     while not process.should_stop():
         try:
@@ -54,11 +54,12 @@ def obtain(process: Process[TrainerReport]) -> BaseModel | None:
         except UnusableModel as error:
             raise Ending(ExitCode.BASE_MODEL_UNUSABLE, f"VMAFX_BASE_MODEL_PATH: {error}") from None
         _check_features(base, settings.n_features)
-        return _aimed(base, settings)
+        return aimed(base, settings)
     return None
 
 
-def _aimed(base: BaseModel, settings: Settings) -> BaseModel:
+def aimed(base: BaseModel, settings: Settings) -> BaseModel:
+    """Return `base` as the model that learns what the settings say."""
     return base if settings.target == "true_score" else base.aimed_at(settings.target)
 
 

@@ -8,24 +8,15 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline.corpus import ffmpeg
 from pipeline.corpus.cli import corpus
 from pipeline.corpus.pairs import Limits, find_pairs, parse_ladder
 from pipeline.corpus.read import by_pattern, load_corpus
 from pipeline.corpus.score import score
 from pipeline.corpus.table import FEATURES, TARGETS, CorpusError
 from tests.libvmaf.reading import read
+from tests.support.ffmpeg import needs_ffmpeg
 
-
-def _libvmaf_is_missing() -> str:
-    try:
-        ffmpeg.find_ffmpeg()
-    except CorpusError as error:
-        return str(error)
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(_libvmaf_is_missing()), reason=_libvmaf_is_missing() or "ffmpeg is there")
+pytestmark = needs_ffmpeg
 TINY = "lavfi:testsrc2=size=96x80"
 
 

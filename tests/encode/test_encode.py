@@ -9,29 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.corpus import ffmpeg
 from pipeline.corpus.pairs import Limits, find_pairs, parse_ladder
-from pipeline.corpus.table import CorpusError
 from pipeline.data import BASE_MODEL
 from pipeline.encode.plan import GENERATED, in_turn
 from pipeline.model.runtime import OnnxModel
 from tests.libvmaf.reading import read
 from tests.node.scripted_sidecar import ScriptedSidecar
+from tests.support.ffmpeg import needs_ffmpeg
 from tests.support.processes import environment
 
 ROW = re.compile(r"^(\w+) (\w+)-(\d+) +(\w+) +(-?[\d.]+) +([\d.]+) +(-?[\d.]+) +(-?[\d.]+)$", re.MULTILINE)
 TINY = ("lavfi:testsrc2=size=96x80", "lavfi:mandelbrot=size=96x80", "--ladder", "libx264:24,44", "--frames", "6")
-
-
-def _libvmaf_is_missing() -> str:
-    try:
-        ffmpeg.find_ffmpeg()
-    except CorpusError as error:
-        return str(error)
-    return ""
-
-
-needs_ffmpeg = pytest.mark.skipif(bool(_libvmaf_is_missing()), reason=_libvmaf_is_missing() or "ffmpeg is there")
 
 
 def encode(*arguments: str | Path) -> "subprocess.Popen[str]":

@@ -45,12 +45,25 @@ def made_up(corpus: Corpus) -> Corpus:
     return Corpus(**{**arrays, "names": MADE_UP})
 
 
+def settings_for(base: Path, n_features: int, fixture: Path, target: str) -> dict[str, str]:
+    """Return the settings of a sidecar that refines `base` towards `target`, judged by a fixture."""
+    return QUICK | {
+        "VMAFX_BASE_MODEL_PATH": str(base),
+        "VMAFX_SIDECAR_N_FEATURES": str(n_features),
+        "VMAFX_SIDECAR_FIXTURE": str(fixture),
+        "VMAFX_SIDECAR_FIXTURE_TARGET": target,
+    }
+
+
 def stable_after(sidecar: Sidecar, stream: Path, target: str) -> Path:
-    """Play a corpus to a sidecar until it has called a checkpoint stable; return that."""
+    """Play a corpus to a sidecar, and let it train on all of it; return what it calls stable then."""
     stable = sidecar.checkpoints / "latest-stable.onnx"
     options = ["--corpus", str(stream), "--target", target, "--window", "32", "--rate", "1500", "--samples", "4000"]
     fed = sidecar.command("feed", *options)
     assert fed.returncode == 0, fed.stderr
+    sidecar.wait_for(lambda: sidecar.reported().trainer.cursor == sidecar.ring().head)
+    exported = sidecar.command("export")
+    assert exported.returncode == 0, exported.stderr
     sidecar.wait_for(stable.exists)
     return stable.resolve()
 
@@ -58,7 +71,7 @@ def stable_after(sidecar: Sidecar, stream: Path, target: str) -> Path:
 def assert_better(checkpoint: Path, base: Path, judge: Corpus, target: str) -> None:
     """Judge both on what was never sent, each by the names beside it."""
     errors = [rmse(OnnxModel(m).predict(judge.inputs(taken_by(m))), judge.target(target)) for m in (checkpoint, base)]
-    assert errors[0] < errors[1]
+    assert errors[0] < 0.5 * errors[1]
 
 
 def test_the_codec_block_goes_all_the_way(shared_models: Path, shared_data: Path, tmp_path: Path) -> None:
@@ -67,13 +80,8 @@ def test_the_codec_block_goes_all_the_way(shared_models: Path, shared_data: Path
     frames = load_corpus(shared_data / "vmaf_frames.parquet", of_models([taken_by(base)]))
     write_npz(tmp_path / "stream.npz", pack(frames, STREAM, JUDGE, every=2, seed=0))
     judge = frames.rows(frames.mask_of(JUDGE)).rows(slice(0, None, 10))
-    settings = QUICK | {
-        "VMAFX_BASE_MODEL_PATH": str(base),
-        "VMAFX_SIDECAR_N_FEATURES": "20",
-        "VMAFX_SIDECAR_FIXTURE": str(as_csv(tmp_path / "fixture.csv", judge, "vmaf_neg")),
-        "VMAFX_SIDECAR_FIXTURE_TARGET": "vmaf_neg",
-    }
-    with running(tmp_path, **settings) as sidecar:
+    fixture = as_csv(tmp_path / "fixture.csv", judge, "vmaf_neg")
+    with running(tmp_path, **settings_for(base, 20, fixture, "vmaf_neg")) as sidecar:
         checkpoint = stable_after(sidecar, tmp_path / "stream.npz", "vmaf_neg")
         said = json.loads(checkpoint.with_suffix(".json").read_text())
         assert "fixture" in said["metrics"]
@@ -92,13 +100,8 @@ def test_eighty_features_go_all_the_way(tmp_path: Path) -> None:
     assert taken_by(base).names == MADE_UP
     write_npz(tmp_path / "stream.npz", frames)
     judge = frames.only("judge").rows(slice(0, None, 5))
-    settings = QUICK | {
-        "VMAFX_BASE_MODEL_PATH": str(base),
-        "VMAFX_SIDECAR_N_FEATURES": "80",
-        "VMAFX_SIDECAR_FIXTURE": str(as_csv(tmp_path / "fixture.csv", judge, "vmaf_phone")),
-        "VMAFX_SIDECAR_FIXTURE_TARGET": "vmaf_phone",
-    }
-    with running(tmp_path, **settings) as sidecar:
+    fixture = as_csv(tmp_path / "fixture.csv", judge, "vmaf_phone")
+    with running(tmp_path, **settings_for(base, 80, fixture, "vmaf_phone")) as sidecar:
         checkpoint = stable_after(sidecar, tmp_path / "stream.npz", "vmaf_phone")
         assert taken_by(checkpoint).names == MADE_UP
         assert_better(checkpoint, base, judge, "vmaf_phone")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Server:
+class Server(ABC):
     """A server on a port of its own, which may be killed and started again."""
 
     def __init__(self, directory: Path) -> None:
@@ -48,9 +49,9 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command that runs it."""
-        raise NotImplementedError
 
     def path(self) -> str:
         """Return a path that it answers."""
