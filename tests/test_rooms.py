@@ -49,6 +49,7 @@ def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
         ("model", []),
         ("registry", ["model", "runtime.durable", "runtime.locks", "console.mistakes", "data"]),
         ("runtime", ["shm", "config"]),
+        ("fleet", ["shm", "config", "artifacts", "console.mistakes"]),
         (
             "artifacts",
             ["checkpoints", "runtime.durable", "runtime.locks", "runtime.extras", "registry.cli", "console.mistakes"],
