@@ -71,7 +71,7 @@ def test_logs_are_read_without_a_sidecar() -> None:
 
 @pytest.mark.parametrize("role", PROCESSES)
 def test_processes_do_not_import_each_other(role: str) -> None:
-    """They meet in shared memory and on disk only; the intake, which a pool has in the place of ingest, uses its parts."""
+    """They meet in shared memory and on disk only; the intake, which takes ingest's place, uses parts of it."""
     others = tuple(f"{other}." for other in PROCESSES if other != role)
     imports = {name for path in (ROOT / role).rglob("*.py") for name in imported(path)}
     shared = {"intake": ("ingest.dedup.", "ingest.names.", "ingest.names_region.", "ingest.forgotten.")}.get(role, ())
