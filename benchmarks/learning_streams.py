@@ -111,27 +111,45 @@ def group_of(name: str) -> int:
 class Sidecar:
     """A training with its memory, fed row by row; `sent` counts the rows."""
 
-    def __init__(self, recipe: Recipe, base: BaseModel, seed: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        base: BaseModel,
+        seed: int,
+        *,
+        recent: int = 10_000,
+        reservoir: int = 10_000,
+        holdout: int = 4096,
+    ) -> None:
         n_features = base.n_features
         self.base = base
-        self.ring = Ring.private(10_000, n_features)
-        self.holdout = Reservoir.private(4096, n_features)
-        reservoir = Reservoir.private(10_000, n_features)
-        for memory in (self.ring, reservoir, self.holdout):
+        self.ring = Ring.private(recent, n_features)
+        self.holdout = Reservoir.private(holdout, n_features)
+        self.reservoir = Reservoir.private(reservoir, n_features)
+        for memory in (self.ring, self.reservoir, self.holdout):
             memory.open_writer()
-        self.training = OnlineTraining(base, recipe, self.ring, reservoir, self.holdout, seed=seed)
+        self.training = OnlineTraining(base, recipe, self.ring, self.reservoir, self.holdout, seed=seed)
         self.sent = 0
 
     def learn(self, features: Floats, score: Floats, group: list[int], node: list[int] | None = None) -> None:
         """Send rows, and train on them as they come; each group is a job of its own."""
-        row = RowBatch(1, self.base.n_features)
-        for vector, value, content, who in zip(features, score, group, node or [0] * len(group), strict=True):
-            row.features[0], row.score[0], row.group[0], row.key[0] = vector, value, content, self.sent
-            row.job[0], row.node[0] = content, who
-            self.ring.extend(row)
-            self.sent += 1
+        rows = RowBatch(len(score), self.base.n_features)
+        rows.features[:], rows.score[:], rows.group[:], rows.job[:] = features, score, group, group
+        rows.key[:] = np.arange(self.sent, self.sent + len(rows))
+        if node is not None:
+            rows.node[:] = node
+        self.take(rows)
+
+    def take(self, rows: RowBatch) -> None:
+        """Send rows as they are, and train on them as they come."""
+        start = 0
+        while start < len(rows):
+            end = min(len(rows), start + _AT_ONCE - self.sent % _AT_ONCE)
+            self.ring.extend(rows.between(start, end))
+            self.sent += end - start
             if self.sent % _AT_ONCE == 0:
                 self.training.advance(_AT_ONCE)
+            start = end
         self.training.advance(_AT_ONCE)
 
     def predict(self, features: Floats) -> Floats:

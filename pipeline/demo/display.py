@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Self
@@ -35,8 +36,8 @@ class Moment:
         )
 
 
-class Display(AbstractContextManager["Display"]):
-    """Shows moments on ``console``."""
+class Screen(AbstractContextManager["Screen"]):
+    """A panel on ``console`` where that is a terminal, else a line now and then."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -56,13 +57,21 @@ class Display(AbstractContextManager["Display"]):
         """Print a line that stays."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def update(self, elapsed: float, panel: Callable[[], Table], line: Callable[[], str]) -> None:
+        """Show where a demo is after ``elapsed`` seconds, in whichever way there is."""
+        if self._live:
+            self._live.update(panel())
+        elif elapsed >= self._next_line:
+            self._next_line = elapsed + LINE_EVERY_S
+            self.say(line())
+
+
+class Display(Screen):
+    """Shows moments."""
+
     def show(self, moment: Moment) -> None:
         """Show where the demo is."""
-        if self._live:
-            self._live.update(_panel(moment))
-        elif moment.elapsed >= self._next_line:
-            self._next_line = moment.elapsed + LINE_EVERY_S
-            self.say(str(moment))
+        self.update(moment.elapsed, lambda: _panel(moment), lambda: str(moment))
 
 
 def _panel(moment: Moment) -> Table:

@@ -83,7 +83,7 @@ def play(demo: Demo, judge: Judge, display: Display, stop: Stop) -> float:
     settings = config.load(demo.settings())
     options = NodeOptions(settings.socket, settings.checkpoint_dir, demo.base_model)
     with Sidecar(demo.settings(), demo.log) as sidecar:
-        board = _wait_until_listening(sidecar, settings.instance_name, stop)
+        board = wait_until_listening(sidecar, settings.instance_name, stop)
         with FakeNode(demo.corpus.only("stream"), demo.target, options) as node:
             began = time.time()
             with _streaming(node, demo.rate) as stream:
@@ -91,7 +91,8 @@ def play(demo: Demo, judge: Judge, display: Display, stop: Stop) -> float:
     return began
 
 
-def _wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop) -> Board:
+def wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop) -> Board:
+    """Return the reports of a sidecar or pool that has begun to take samples. Raises DemoFailedError."""
     give_up = time.monotonic() + START_S
     while time.monotonic() < give_up:
         sidecar.check()
@@ -101,11 +102,12 @@ def _wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop) -> Board:
                 return board
         except SegmentError:
             pass  # not made yet
-        _pause(stop)
+        pause(stop)
     raise DemoFailedError(f"the sidecar does not listen after {START_S:.0f} s")
 
 
-def _pause(stop: Stop) -> None:
+def pause(stop: Stop) -> None:
+    """Wait for a moment. Raises DemoFailedError where told to stop."""
     if stop.wait(TICK_S):
         raise DemoFailedError("stopped before the end")
 
@@ -137,7 +139,7 @@ class _Watch:
                 stream.result()
             self._judge_the_model_in_use()
             self._display.show(self._moment())
-            _pause(stop)
+            pause(stop)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._start

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,29 +22,37 @@ class SidecarEndedError(Exception):
     """The sidecar ended by itself; the message holds its exit code and its last words."""
 
 
-class Sidecar:
-    """``vmafx-sidecar run`` with these settings on top of the environment, its output in ``log``.
+def background(command: Sequence[str], environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start a program with its output in ``log``.
 
     It has its own session, so that Ctrl-C reaches only us, and gets SIGTERM from the kernel should we be killed.
     """
+    log.unlink(missing_ok=True)
+    with log.open("ab") as output:  # several processes write to it
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
-        self._log = log
+
+class Sidecar:
+    """``vmafx-sidecar run`` with these settings on top of the environment, its output in ``log``.
+
+    ``arguments`` are what is run in place of ``run``.
+    """
+
+    def __init__(self, settings: Mapping[str, str], log: Path, arguments: Sequence[str] = ("run",)) -> None:
+        self._log, self._arguments = log, arguments
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
         self._environment.update(settings)
 
     def __enter__(self) -> Self:
-        self._log.unlink(missing_ok=True)
-        with self._log.open("ab") as output:  # several processes write to it
-            self._process = subprocess.Popen(
-                [*COMMAND, "run"],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
+        self._process = background([*COMMAND, *self._arguments], self._environment, self._log)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,159 @@
+"""A fleet in one process: the trainer's own training and the exporter's own gate, for each sidecar and for the pool.
+
+What the network and the processes would do between them is done in turn: rows go up after each quarter of a thousand,
+models are judged after each thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.fleet_nodes import Dealt
+from benchmarks.learning_streams import Floats, Sidecar, base_model
+from pipeline.console.pool import DEFAULTS
+from pipeline.exporter.gate import judge
+from pipeline.exporter.gate_inputs import held_out
+from pipeline.shm.rows import HELD_OUT, RowBatch
+from pipeline.trainer.recipe import Recipe
+from pipeline.uplink.quota import spread
+
+EVERY = 1000
+_UP_EVERY = 250
+_DELTA = 0.005
+Vector = NDArray[np.float32]
+Bend = Callable[[Vector], Vector]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a fleet works: `share` of a node's rows goes to the pool; its models come back after each `offers` thousand.
+
+    takes_over  when a node goes on from the pool's weights: "better" on its own held-out rows than its live ones, or
+                "never"
+    """
+
+    share: float = 1.0
+    offers: int = 1
+    takes_over: str = "better"
+
+
+class Site:
+    """A sidecar or the pool: a training, and what its gate has let pass."""
+
+    def __init__(self, seed: int, *, is_pool: bool = False) -> None:
+        capacities = [int(DEFAULTS[name]) for name in sorted(DEFAULTS)] if is_pool else [4096, 10_000, 10_000]
+        holdout, recent, reservoir = capacities
+        self.sidecar = Sidecar(Recipe(), base_model(), seed, recent=recent, reservoir=reservoir, holdout=holdout)
+        self.training = self.sidecar.training
+        self.stable: Vector | None = None
+        self.published = self.taken = self.started = self.refused = 0
+
+    @property
+    def live(self) -> Vector:
+        """What would be exported now."""
+        return self.training.export_vector()
+
+    @property
+    def in_use(self) -> Vector:
+        """What a node that follows `latest-stable` predicts with."""
+        return base_model().vector() if self.stable is None else self.stable
+
+    def predict(self, features: Floats, vector: Vector) -> Floats:
+        """Predict with these weights."""
+        return self.training.learner.predict(features, vector)
+
+    def export(self) -> None:
+        """Have the gate judge what was learned, and the training itself."""
+        self.training.evaluate()
+        self.published += self._passes(self.live)
+
+    def take_offer(self, vector: Vector, takes_over: str) -> None:
+        """Have the gate judge a model of the pool's; go on from it where it is better than what is learned here."""
+        if not self._passes(vector):
+            self.refused += 1
+            return
+        self.taken += 1
+        if takes_over == "better" and self._own_error(vector) < self._own_error(self.live):
+            self.training.reset_to(vector)
+            self.started += 1
+
+    def _passes(self, vector: Vector) -> bool:
+        last = None if self.stable is None else self._model(self.stable)
+        rows = held_out(self.sidecar.holdout.snapshot())
+        verdict = judge(self._model(vector), self._model(base_model().vector()), last, [rows], _DELTA)
+        if verdict.state != "stable":
+            return False
+        self.stable = vector.copy()
+        self.training.set_stable(self.stable)
+        return True
+
+    def _model(self, vector: Vector) -> Callable[[Floats], Floats]:
+        return lambda features: self.predict(features, vector)
+
+    def _own_error(self, vector: Vector) -> float:
+        """Return the mean square error on the held-out rows, every group counting the same."""
+        rows = self.sidecar.holdout.snapshot()
+        group = np.unique(rows.group, return_inverse=True)[1]
+        square = (self.predict(rows.features, vector).astype(np.float64) - rows.score) ** 2
+        return float((np.bincount(group, square) / np.bincount(group)).mean())
+
+    def shared(self, rows: RowBatch, share: float) -> RowBatch:
+        """Return what the uplink sends of rows that were learned from: spread over groups, the held-out ones marked."""
+        chosen = rows.select(spread(rows, round(share * len(rows))))
+        chosen.flags[np.isin(chosen.group, self.sidecar.holdout.groups())] |= np.uint32(HELD_OUT)
+        return chosen
+
+
+@dataclass(frozen=True)
+class Errors:
+    """RMSE on the judged rows after each thousand, float64[thousand]; `in_use`: float64[thousand, node]."""
+
+    pool: NDArray[np.float64]
+    live: NDArray[np.float64]
+    in_use: NDArray[np.float64]
+
+
+class Fleet:
+    """Sites for all nodes of a deal, and a pool where there are terms for it."""
+
+    def __init__(self, deal: Dealt, seed: int, terms: Terms | None, bend: Bend | None = None) -> None:
+        self.deal, self.terms, self._bend = deal, terms, bend
+        self.sites = [Site(seed + 10 * node) for node in range(len(deal.nodes))]
+        self.pool = Site(seed + 1000, is_pool=True)
+
+    def run(self) -> Errors:
+        """Send all rows; return how the errors went."""
+        pool, live, in_use = [], [], []
+        for start in range(0, len(self.deal.nodes[0]), EVERY):
+            for at in range(start, start + EVERY, _UP_EVERY):
+                self._learn(at, at + _UP_EVERY)
+            self._judge(start // EVERY + 1)
+            pool.append(self._error(self.pool, self.pool.in_use))
+            live.append([self._error(site, site.live) for site in self.sites])
+            in_use.append([self._error(site, site.in_use) for site in self.sites])
+        return Errors(np.array(pool), np.array(live), np.array(in_use))
+
+    def _learn(self, start: int, end: int) -> None:
+        for site, rows in zip(self.sites, self.deal.nodes, strict=True):
+            block = rows.between(start, end)
+            site.sidecar.take(block)
+            if self.terms is not None:
+                self.pool.sidecar.take(site.shared(block, self.terms.share))
+
+    def _judge(self, thousand: int) -> None:
+        for site in self.sites:
+            site.export()
+        if self.terms is None or thousand % self.terms.offers:
+            return
+        self.pool.export()
+        if self.pool.stable is not None:
+            offered = self.pool.stable if self._bend is None else self._bend(self.pool.stable)
+            for site in self.sites:
+                site.take_offer(offered, self.terms.takes_over)
+
+    def _error(self, site: Site, vector: Vector) -> float:
+        return self.deal.error(site.predict(self.deal.judge_features, vector))
