@@ -19,7 +19,6 @@ class Dealt:
     """The rows of each node, each clip a job and a group, and rows of sources that none of them has."""
 
     nodes: tuple[RowBatch, ...]
-    sources: tuple[tuple[str, ...], ...]
     judge_features: Floats
     judge_score: Floats
 
@@ -27,34 +26,44 @@ class Dealt:
         """Return the RMSE of predictions for the judged rows."""
         return float(np.sqrt(np.mean((predicted - self.judge_score) ** 2)))
 
+    def with_nodes(self, nodes: tuple[RowBatch, ...]) -> Dealt:
+        """Return the same with other rows."""
+        return replace(self, nodes=nodes)
+
     def of(self, *nodes: int) -> Dealt:
         """Return some of the nodes."""
-        return replace(
-            self, nodes=tuple(self.nodes[node] for node in nodes), sources=tuple(self.sources[node] for node in nodes)
-        )
+        return self.with_nodes(tuple(self.nodes[node] for node in nodes))
 
     def joined(self, *nodes: RowBatch) -> Dealt:
         """Return the nodes with others beside them."""
-        return replace(self, nodes=(*self.nodes, *nodes), sources=(*self.sources, *((),) * len(nodes)))
+        return self.with_nodes((*self.nodes, *nodes))
 
 
 def dealt(target: str, seed: int) -> Dealt:
     """Deal all sources but those that the seed judges by to the nodes, at random, those with most rows first."""
-    corpus, rng = frames(), np.random.default_rng(seed)
-    judged = judged_sources(seed)
-    names, counts = np.unique(corpus.source[~np.isin(corpus.source, judged)], return_counts=True)
-    order = rng.permutation(len(names))
-    order = order[np.argsort(-counts[order], kind="stable")]
-    sources = [tuple(sorted(map(str, names[order[node::NODES]]))) for node in range(NODES)]
+    corpus, judged = frames(), judged_sources(seed)
+    rng = np.random.default_rng(seed)
+    sources = _sources(judged, rng)
     judge = rng.permutation(np.flatnonzero(np.isin(corpus.source, judged)))[:JUDGED_ROWS]
     rank = rng.permutation(int(corpus.clip.max()) + 1)
     nodes = tuple(_rows(f"node-{node}", each, target, rank) for node, each in enumerate(sources))
-    return Dealt(nodes, tuple(sources), corpus.features[judge], corpus.target(target)[judge])
+    return Dealt(nodes, corpus.features[judge], corpus.target(target)[judge])
 
 
-def _rows(
-    node: str, sources: tuple[str, ...], target: str, rank: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> RowBatch:
+def sources_of_nodes(seed: int) -> list[list[str]]:
+    """Return the sources of each node."""
+    return _sources(judged_sources(seed), np.random.default_rng(seed))
+
+
+def _sources(judged: list[str], rng: np.random.Generator) -> list[list[str]]:
+    corpus = frames()
+    names, counts = np.unique(corpus.source[~np.isin(corpus.source, judged)], return_counts=True)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-counts[order], kind="stable")]
+    return [sorted(map(str, names[order[node::NODES]])) for node in range(NODES)]
+
+
+def _rows(node: str, sources: list[str], target: str, rank: np.ndarray[tuple[int], np.dtype[np.int64]]) -> RowBatch:
     corpus = frames()
     order = np.lexsort((corpus.frame, rank[corpus.clip]))
     order = order[np.isin(corpus.source[order], sources)][:ROWS]

@@ -6,8 +6,9 @@ models are judged after each thousand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +26,14 @@ EVERY = 1000
 _UP_EVERY = 250
 _DELTA = 0.005
 Vector = NDArray[np.float32]
-Bend = Callable[[Vector], Vector]
+Spoil = Callable[[RowBatch], RowBatch]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How a fleet works: `share` of a node's rows goes to the pool; its models come back after each `offers` thousand.
-
-    takes_over  when a node goes on from the pool's weights: "better" on its own held-out rows than its live ones, or
-                "never"
-    """
+    """How a fleet works: `share` of a node's rows goes to the pool, as many as the quota lets through."""
 
     share: float = 1.0
-    offers: int = 1
-    takes_over: str = "better"
 
 
 class Site:
@@ -71,13 +66,13 @@ class Site:
         self.training.evaluate()
         self.published += self._passes(self.live)
 
-    def take_offer(self, vector: Vector, takes_over: str) -> None:
+    def take_offer(self, vector: Vector) -> None:
         """Have the gate judge a model of the pool's; go on from it where it is better than what is learned here."""
         if not self._passes(vector):
             self.refused += 1
             return
         self.taken += 1
-        if takes_over == "better" and self._own_error(vector) < self._own_error(self.live):
+        if self._own_error(vector) < self._own_error(self.live):
             self.training.reset_to(vector)
             self.started += 1
 
@@ -108,52 +103,57 @@ class Site:
         return chosen
 
 
-@dataclass(frozen=True)
-class Errors:
-    """RMSE on the judged rows after each thousand, float64[thousand]; `in_use`: float64[thousand, node]."""
+class Round(NamedTuple):
+    """RMSE on the judged rows after a thousand rows of each node: of what the pool publishes, and of each sidecar.
 
-    pool: NDArray[np.float64]
-    live: NDArray[np.float64]
-    in_use: NDArray[np.float64]
+    `live` is of what it trains, `own` of what its nodes use just before the pool's model is offered, `in_use` after.
+    """
+
+    pool: float
+    live: list[float]
+    own: list[float]
+    in_use: list[float]
 
 
 class Fleet:
-    """Sites for all nodes of a deal, and a pool where there are terms for it."""
+    """Sites for all nodes of a deal, and a pool where there are terms for it.
 
-    def __init__(self, deal: Dealt, seed: int, terms: Terms | None, bend: Bend | None = None) -> None:
-        self.deal, self.terms, self._bend = deal, terms, bend
+    `spoil` changes what the pool learns of each batch of rows: then its model is bad, and its own gate cannot tell.
+    """
+
+    def __init__(self, deal: Dealt, seed: int, terms: Terms | None, spoil: Spoil | None = None) -> None:
+        self.deal, self.terms, self._spoil = deal, terms, spoil
         self.sites = [Site(seed + 10 * node) for node in range(len(deal.nodes))]
         self.pool = Site(seed + 1000, is_pool=True)
 
-    def run(self) -> Errors:
-        """Send all rows; return how the errors went."""
-        pool, live, in_use = [], [], []
+    def rounds(self) -> Iterator[Round]:
+        """Send all rows, a thousand of each node at a time; yield what has come of it."""
         for start in range(0, len(self.deal.nodes[0]), EVERY):
             for at in range(start, start + EVERY, _UP_EVERY):
                 self._learn(at, at + _UP_EVERY)
-            self._judge(start // EVERY + 1)
-            pool.append(self._error(self.pool, self.pool.in_use))
-            live.append([self._error(site, site.live) for site in self.sites])
-            in_use.append([self._error(site, site.in_use) for site in self.sites])
-        return Errors(np.array(pool), np.array(live), np.array(in_use))
+            for site in self.sites:
+                site.export()
+            own = [self._error(site, site.in_use) for site in self.sites]
+            live = [self._error(site, site.live) for site in self.sites]
+            self._offer()
+            in_use = [self._error(site, site.in_use) for site in self.sites]
+            yield Round(self._error(self.pool, self.pool.in_use), live, own, in_use)
 
     def _learn(self, start: int, end: int) -> None:
         for site, rows in zip(self.sites, self.deal.nodes, strict=True):
             block = rows.between(start, end)
             site.sidecar.take(block)
             if self.terms is not None:
-                self.pool.sidecar.take(site.shared(block, self.terms.share))
+                shared = site.shared(block, self.terms.share)
+                self.pool.sidecar.take(shared if self._spoil is None else self._spoil(shared))
 
-    def _judge(self, thousand: int) -> None:
-        for site in self.sites:
-            site.export()
-        if self.terms is None or thousand % self.terms.offers:
+    def _offer(self) -> None:
+        if self.terms is None:
             return
         self.pool.export()
         if self.pool.stable is not None:
-            offered = self.pool.stable if self._bend is None else self._bend(self.pool.stable)
             for site in self.sites:
-                site.take_offer(offered, self.terms.takes_over)
+                site.take_offer(self.pool.stable)
 
     def _error(self, site: Site, vector: Vector) -> float:
         return self.deal.error(site.predict(self.deal.judge_features, vector))

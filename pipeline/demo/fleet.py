@@ -36,6 +36,8 @@ CHECKPOINTS = 8
 """How often each sidecar and the pool publish while the nodes stream."""
 _QUOTA = 1e6
 """All samples are shared: a node of the demo has few. The default is 20 a second."""
+_START_S = 180.0
+"""All of them start at once."""
 _SETTLE_S = 60.0
 
 
@@ -159,7 +161,7 @@ def play(demo: FleetDemo, judge: Judge, display: FleetDisplay, stop: Stop) -> Pl
         settings = {name: demo.settings(name, server.url) for name in (POOL, *map(node_name, range(len(demo.nodes))))}
         sidecars = {name: _started(stack, demo, name, settings[name]) for name in settings}
         boards = {
-            name: wait_until_listening(sidecars[name], config.load(settings[name]).instance_name, stop)
+            name: wait_until_listening(sidecars[name], config.load(settings[name]).instance_name, stop, _START_S)
             for name in settings
         }
         members = {

@@ -91,9 +91,9 @@ def play(demo: Demo, judge: Judge, display: Display, stop: Stop) -> float:
     return began
 
 
-def wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop) -> Board:
+def wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop, within_s: float = START_S) -> Board:
     """Return the reports of a sidecar or pool that has begun to take samples. Raises DemoFailedError."""
-    give_up = time.monotonic() + START_S
+    give_up = time.monotonic() + within_s
     while time.monotonic() < give_up:
         sidecar.check()
         try:
@@ -103,7 +103,7 @@ def wait_until_listening(sidecar: Sidecar, instance: str, stop: Stop) -> Board:
         except SegmentError:
             pass  # not made yet
         pause(stop)
-    raise DemoFailedError(f"the sidecar does not listen after {START_S:.0f} s")
+    raise DemoFailedError(f"the sidecar does not listen after {within_s:.0f} s")
 
 
 def pause(stop: Stop) -> None:
