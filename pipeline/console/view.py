@@ -92,10 +92,10 @@ def _ingest(health: Health) -> str:
     refused = sum(report.rejected.values())
     fill = min(report.accepted, report.capacity)
     clients = "1 client" if report.connections == 1 else f"{report.connections} clients"
-    kept_out = f", {report.forgotten:,} of what was forgotten kept out" if report.forgotten else ""
+    kept_out = f"\n{report.forgotten:,} forgotten, kept out" if report.forgotten else ""
     return (
-        f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused{kept_out}, {clients}\n"
-        f"ring {fill:,} of {report.capacity:,}"
+        f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {clients}\n"
+        f"ring {fill:,} of {report.capacity:,}{kept_out}"
     )
 
 
