@@ -20,3 +20,9 @@ def messages(count: int, n_features: int, seed: int = 0) -> list[bytes]:
     """Return `count` different messages. Sent again and again, they are new once the sidecar has forgotten them."""
     rng = random.Random(seed)
     return [message(seed * count + i, n_features, rng) for i in range(count)]
+
+
+def of_other_jobs(lines: list[bytes], number: int) -> list[bytes]:
+    """Return the same messages with other jobs, for each `number` others: so none is taken for a resend."""
+    begin, digits = b'{"job_id":"', b"%08x" % number
+    return [begin + digits + line[len(begin) + len(digits) :] for line in lines]
