@@ -7,6 +7,7 @@ who holds the lock is its only writer. So whoever follows it never waits for a d
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import time
@@ -19,6 +20,7 @@ from pipeline.config import Settings
 from pipeline.runtime import locks, regions
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
 from pipeline.runtime.reports import rfc3339
+from pipeline.shm.exclusion import Exclusion
 from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
@@ -161,6 +163,17 @@ def describe_forgotten(each: Forgotten) -> str:
     told = "" if each.until is None else f"captured before {rfc3339(each.until)}"
     unknown = ", or nobody knows when" if names and told else ""
     return ", ".join([*names, *([told + unknown] if told else [])])
+
+
+def exclusions(control: Control) -> list[Exclusion]:
+    """Return the rows that are quarantined."""
+    return [_exclusion(each) for each in control.quarantines]
+
+
+def _exclusion(each: Quarantine) -> Exclusion:
+    since = -math.inf if each.since is None else each.since
+    until = math.inf if each.until is None else each.until
+    return Exclusion(each.group_hash, each.node_hash, since, until)
 
 
 def read(directory: Path) -> Published:
