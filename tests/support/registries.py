@@ -19,6 +19,11 @@ from typing import Self
 
 import pytest
 
+from pipeline.artifacts.faults import RegistryFault
+from pipeline.artifacts.published import version_of
+from pipeline.artifacts.reference import LATEST_STABLE, Reference
+from pipeline.artifacts.store import open_store
+from pipeline.artifacts.transfer import manifest_of, pull
 from tests.support.waiting import eventually
 
 REGISTRY = shutil.which("docker-registry")
@@ -48,6 +53,16 @@ class Server(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The URL of a place for models in it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs to find it."""
+        return {}
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -155,6 +170,19 @@ class S3(Server):
         super().start()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request, timeout=20).close()  # noqa: S310  # of our own
+
+
+def newest_in(url: str) -> int:
+    """Return the version that `latest-stable` leads to, whole and verified; 0 for none, or while nobody answers."""
+    try:
+        store = open_store(Reference.parse(url))
+        pointer = store.pointer(LATEST_STABLE)
+        if pointer is None or not (version := version_of(manifest_of(store, pointer.digest))):
+            return 0
+        pull(store, pointer.digest).check()
+    except RegistryFault:
+        return 0
+    return version
 
 
 def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
