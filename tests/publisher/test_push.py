@@ -14,10 +14,11 @@ import requests
 
 from pipeline.artifacts.artifact import MODEL_SHA256, WITHDRAWN_TYPE, Artifact
 from pipeline.artifacts.faults import RegistryFault
-from pipeline.artifacts.published import version_of
+from pipeline.artifacts.published import mark_of, older, version_of
 from pipeline.artifacts.reference import LATEST_STABLE, Reference
 from pipeline.artifacts.store import Store, open_store
 from pipeline.artifacts.transfer import manifest_of, pull, push
+from pipeline.checkpoints import checkpoint as sidecar
 from pipeline.checkpoints import commands
 from pipeline.checkpoints.checkpoint import CheckpointError
 from pipeline.checkpoints.names import file_of
@@ -43,9 +44,12 @@ def add(directory: Path, seed: int) -> None:
 
 
 def led_to(store: Store) -> int:
-    """Return the version that the pointer leads to, verified to be whole; 0 where it leads to nothing."""
+    """Return the version that the pointer leads to, verified to be whole; 0 where it leads to nothing.
+
+    docker-registry cannot tell where a tag leads while another client moves it.
+    """
     pointer = store.pointer(LATEST_STABLE)
-    if pointer is None:
+    if pointer is None or not pointer.digest:
         return 0
     artifact = pull(store, pointer.digest)
     if artifact.kind == WITHDRAWN_TYPE:
@@ -87,6 +91,23 @@ def test_a_rolled_back_version_moves_the_pointer_back(store: Store, directory: P
     add(directory, 3)
     pusher.run("")
     assert led_to(store) == 3
+
+
+def test_all_that_were_rolled_back_are_marked(store: Store, directory: Path) -> None:
+    """Also those before the one that the pointer led to; what never was in the registry is not."""
+    pusher = Pusher(store, directory)
+    for seed in (2, 3):
+        pusher.run("")
+        add(directory, seed)
+    last = pusher.run("").pushed
+    for _ in range(2):
+        commands.roll_back(directory)
+    publish_one(directory, "unstable", seed=9)
+    reconciled(directory)
+    assert pusher.run(last).version == 1
+    withdrawn = {name for name in store.names() if name.startswith("withdrawn-")}
+    assert withdrawn == {mark_of(sidecar.read(directory, version).sha256) for version in (2, 3)}
+    assert older(store.names(), 0) == [name for name in store.names() if name.startswith("v000001-")]
 
 
 def test_a_version_comes_back_with_its_base_model(store: Store, directory: Path) -> None:
