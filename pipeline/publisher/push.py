@@ -27,12 +27,13 @@ _TRIES = 4
 class Outcome:
     """What a pass has found and done.
 
-    `pointed` is the digest that the pointer leads to, empty for none; `pushed` what this pass has led it to, of
-    `version`, 0 for none. `healed` is what was wrong in the registry and no longer is.
+    `pointed` is the digest that the pointer leads to, empty for none, of `pointed_version`, 0 for none; `pushed` what
+    this pass has led it to, of `version`, 0 for none. `healed` is what was wrong in the registry and no longer is.
     """
 
     directory: Directory
     pointed: str = ""
+    pointed_version: int = 0
     pushed: str = ""
     version: int = 0
     healed: tuple[RegistryFault, ...] = field(default=())
@@ -58,7 +59,10 @@ class Pusher:
             there, wrong = self._leads_to(seen, last)
             step = decide(here, there, is_ours=bool(last and seen and seen.digest == last))
             outcome = Outcome(
-                here, seen.digest if seen else "", healed=(wrong,) if wrong and step is not Step.STAY else ()
+                here,
+                seen.digest if seen else "",
+                version_of(there) if there else 0,
+                healed=(wrong,) if wrong and step is not Step.STAY else (),
             )
             if step is Step.STAY:
                 wrong = self._missing(outcome, there)
@@ -108,7 +112,7 @@ class Pusher:
             name = name_of(artifact)
         digest = push(self._store, artifact, name, self._signer)
         self._store.point(LATEST_STABLE, digest, seen)
-        return replace(outcome, pointed=digest, pushed=digest, version=version)
+        return replace(outcome, pointed=digest, pointed_version=version, pushed=digest, version=version)
 
     def _missing(self, outcome: Outcome, there: Manifest | None) -> RegistryFault | None:
         """Return what is wrong with what the pointer leads to, where it is this directory's newest."""

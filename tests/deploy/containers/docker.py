@@ -85,12 +85,16 @@ class Stack:
     """compose.yaml, as it is shipped, without a network of its own; or other `files`, with a `profile`."""
 
     def __init__(
-        self, image: str, files: tuple[Path, ...] = (DEPLOY / "compose.yaml", OVERLAY), profile: str = ""
+        self,
+        image: str,
+        files: tuple[Path, ...] = (DEPLOY / "compose.yaml", OVERLAY),
+        profile: str = "",
+        **variables: str,
     ) -> None:
         given = [word for file in files for word in ("--file", str(file))]
         self._options = [*given, "--project-directory", str(DEPLOY), *(["--profile", profile] if profile else [])]
         self._project = f"vmafx-test-{os.getpid()}"
-        self._environment = os.environ | {"VMAFX_SIDECAR_IMAGE": image}
+        self._environment = os.environ | {"VMAFX_SIDECAR_IMAGE": image} | variables
 
     def compose(self, *arguments: str) -> None:
         """Run Compose; it has to succeed."""

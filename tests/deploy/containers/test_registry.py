@@ -1,4 +1,4 @@
-"""compose.yaml with its profile `registry`: the sidecar pushes, and a node without the models' volume pulls."""
+"""compose.yaml with its profile `registry` and keys: the sidecar pushes, a node without the volume pulls."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import yaml
 
 from tests.deploy.charts import DEPLOY
 from tests.deploy.containers.docker import Stack, docker
+from tests.support.registries import make_keys
 from tests.support.waiting import eventually
 
 URL = "oci+http://registry:5000/vmaf/models"
@@ -29,9 +30,14 @@ def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stac
     sidecar["environment"]["VMAFX_REGISTRY_URL"] = URL
     node["command"] += ["--checkpoint-dir", URL]
     node["volumes"] = [each for each in node["volumes"] if not each.startswith("models:")]
-    file = tmp_path_factory.mktemp("compose") / "compose.yaml"
+    directory = tmp_path_factory.mktemp("compose")
+    file = directory / "compose.yaml"
     file.write_text(yaml.safe_dump(whole))
-    stack = Stack(image, (file,), "registry")
+    (directory / "config.json").write_text("{}")
+    for key in make_keys(directory, "key"):
+        key.chmod(0o644)
+    files = (file, DEPLOY / "compose-registry.yaml")
+    stack = Stack(image, files, "registry", REGISTRY_SECRETS=str(directory))
     stack.compose("up", "--detach", "--no-build")
     yield stack
     stack.compose("down", "--volumes")
@@ -47,10 +53,11 @@ def test_a_node_without_the_volume_swaps_to_what_was_pushed(stack: Stack) -> Non
 
 
 def test_what_is_there_can_be_listed_and_verified(stack: Stack) -> None:
-    """By the image's own commands, in the container."""
+    """By the image's own commands, in the container, with the public key: all of it is signed."""
     listed = stack.sidecar.run("vmafx-sidecar", "registry", "list", URL)
     assert "latest-stable" in listed.stdout, listed.stderr
-    assert stack.sidecar.run("vmafx-sidecar", "registry", "verify", URL).returncode == 0
+    verified = stack.sidecar.run("vmafx-sidecar", "registry", "verify", URL)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_the_registry_is_confined_and_comes_back(stack: Stack) -> None:
