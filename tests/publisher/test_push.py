@@ -1,5 +1,8 @@
 """Passes of a publisher over every kind of registry: pushed, moved back, healed, cut off anywhere, and racing."""
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import obstore
 import pytest
 import requests
 
@@ -25,6 +27,7 @@ from pipeline.checkpoints.names import file_of
 from pipeline.publisher.push import Outcome, Pusher
 from tests.support.checkpoints import publish_one, reconciled, small_model
 from tests.support.dying import completes, kill
+from tests.support.processes import REPOSITORY
 from tests.support.registries import S3, DockerRegistry, set_in
 
 
@@ -238,20 +241,15 @@ def test_killed_between_any_two_changes_of_a_share(directory: Path, tmp_path: Pa
     assert step > 20
 
 
-@pytest.mark.parametrize("victim", ["publisher", "registry"])
-def test_killed_between_any_two_requests(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, victim: str
+def test_the_registry_is_killed_between_any_two_requests(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same for docker-registry: whichever of both is killed before whichever write."""
+    """The same for docker-registry, which is killed before whichever write."""
     real = requests.Session.send
-    add(directory, 2)
+    first = newer_than(directory, tmp_path)
     with DockerRegistry(tmp_path) as server:
-        for number in count():
-            url = f"{server.url}-{number}"
-            store = open_store(Reference.parse(url))
-            first = tmp_path / f"first-{number}"
-            first.mkdir()
-            add(first, 1)
+        for number in count(1):
+            store = open_store(Reference.parse(f"{server.url}-{number}"))
             Pusher(store, first).run("")
             seen: list[str] = []
 
@@ -265,68 +263,53 @@ def test_killed_between_any_two_requests(
             ) -> requests.Response:
                 if request.method not in {"GET", "HEAD"}:
                     seen.append(str(request.method))
-                    if len(seen) == number + 1:
-                        _strike(victim, server)
+                    if len(seen) == number:
+                        server.kill()
                 return real(session, request, **options)
 
             monkeypatch.setattr(requests.Session, "send", send)
-            with suppress(RegistryFault, Killed):
+            with suppress(RegistryFault):
                 Pusher(store, directory).run("")
             monkeypatch.setattr(requests.Session, "send", real)
-            if len(seen) <= number:
+            if len(seen) < number:
                 break  # that was all
-            if victim == "registry":
-                server.start()
+            server.start()
             assert led_to(store) in {1, 2}
             Pusher(store, directory).run("")
             assert led_to(store) == 2
     assert number > 8
 
 
-def test_killed_between_any_two_puts_to_a_bucket(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", [DockerRegistry, S3])
+def test_the_publisher_is_killed_between_any_two_writes(
+    directory: Path, tmp_path: Path, kind: type[DockerRegistry | S3]
 ) -> None:
-    """The same for S3."""
-    real = obstore.put
-    add(directory, 2)
-    first = tmp_path / "first"
-    first.mkdir()
-    add(first, 1)
-    with S3(tmp_path) as server, set_in(server.environment):
-        for number in count():
-            store = open_store(Reference.parse(f"{server.url}-{number}"))
+    """A process of its own, by SIGKILL, in place of whichever write to a registry or a bucket."""
+    first = newer_than(directory, tmp_path)
+    with kind(tmp_path) as server, set_in(server.environment):
+        for number in count(1):
+            url = f"{server.url}-{number}"
+            store = open_store(Reference.parse(url))
             Pusher(store, first).run("")
-            puts: list[str] = []
-
-            def put(
-                place: Any, key: str, *rest: Any, puts: list[str] = puts, number: int = number, **options: Any
-            ) -> Any:
-                puts.append(key)
-                if len(puts) == number + 1:
-                    raise Killed
-                return real(place, key, *rest, **options)
-
-            monkeypatch.setattr(obstore, "put", put)
-            with suppress(Killed):
-                Pusher(store, directory).run("")
-            monkeypatch.setattr(obstore, "put", real)
-            if len(puts) <= number:
+            command = [sys.executable, "-m", "tests.publisher.dying", url, str(directory), str(number)]
+            code = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
+            if code == 0:
                 break  # that was all
+            assert code == -signal.SIGKILL
             assert led_to(store) in {1, 2}
             Pusher(store, directory).run("")
             assert led_to(store) == 2
     assert number > 6
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: nothing of ours catches it."""
-
-
-def _strike(victim: str, server: DockerRegistry) -> None:
-    if victim == "registry":
-        server.kill()
-    else:
-        raise Killed
+def newer_than(directory: Path, tmp_path: Path) -> Path:
+    """Give a directory a second version; return another one that has the first alone."""
+    add(directory, 2)
+    first = tmp_path / "first"
+    first.mkdir()
+    add(first, 1)
+    return first
 
 
 def test_a_full_registry_leaves_the_pointer_and_is_caught_up_with(tmp_path: Path, directory: Path) -> None:
