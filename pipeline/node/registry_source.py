@@ -21,8 +21,8 @@ _UNUSABLE = {"unsigned", "garbage", "local"}
 _BROKEN = {"unsigned", "garbage", "lost"}
 """Kinds of faults of one artifact: another one may be whole."""
 _TRIES = 8
-_KEPT = 4
-"""How many older versions are tried, and how many models are kept."""
+_KEPT = _TRIES + 2
+"""How many older versions are tried, and how many models are kept: none of a look is fetched again at the next."""
 
 
 class RegistrySource:
@@ -117,11 +117,13 @@ class RegistrySource:
 
     def _model(self, digest: str) -> Path:
         """Return a verified model's file, fetched where it is not kept."""
-        if digest not in self._fetched:
-            self._fetched[digest] = self._fetch(digest)
-            for stale in list(self._fetched)[:-_KEPT]:
-                self._fetched.pop(stale).unlink()
-        return self._fetched[digest]
+        path = self._fetched.pop(digest, None) or self._fetch(digest)
+        self._fetched[digest] = path
+        for unused in list(self._fetched)[:-_KEPT]:
+            stale = self._fetched.pop(unused)
+            stale.unlink()
+            stale.with_name(f"{stale.name}.sha256").unlink()
+        return path
 
     def _fetch(self, digest: str) -> Path:
         name, onnx = pull(self._store, digest, Trust.of(self._public_key)).check()

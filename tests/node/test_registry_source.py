@@ -15,6 +15,8 @@ from pipeline.artifacts.reference import LATEST_STABLE, Reference
 from pipeline.artifacts.signature import Signer
 from pipeline.artifacts.store import open_store
 from pipeline.artifacts.transfer import manifest_of, pull, push
+from pipeline.node.policy import Policy
+from pipeline.node.registry_source import RegistrySource
 from pipeline.node.watcher import CheckpointWatcher
 from tests.support.node_checkpoints import N_FEATURES, constant_model
 from tests.support.registries import make_keys
@@ -182,6 +184,19 @@ def test_a_pointer_that_is_gone_withdraws_nothing(share: Path, tmp_path: Path) -
         with watching(share.as_uri(), tmp_path / "base.onnx") as another:
             becomes(another, 4)
         assert float(watcher.predict(ROW)[0]) == 4
+
+
+def test_only_the_last_models_are_kept(share: Path) -> None:
+    """A node that runs for long fills no disk."""
+    source = RegistrySource(share.as_uri(), Policy.parse(LATEST_STABLE), None)
+    for version in range(1, 31):
+        versions(share, (version, float(version), "a"))
+        newest = next(iter(source.candidates()))
+        assert newest.name.startswith(f"model_v{version:06d}")
+    kept = {path.name for path in newest.parent.iterdir()}
+    source.close()
+    assert len(kept) <= 20
+    assert {newest.name, f"{newest.name}.sha256"} <= kept
 
 
 def test_what_was_withdrawn_leaves_the_base_model(share: Path, tmp_path: Path) -> None:
