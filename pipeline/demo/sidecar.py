@@ -41,18 +41,15 @@ def background(command: Sequence[str], environment: Mapping[str, str], log: Path
 
 
 class Sidecar:
-    """``vmafx-sidecar run`` with these settings on top of the environment, its output in ``log``.
+    """``vmafx-sidecar run``, or another command, with these settings on top of the environment, its output in ``log``."""
 
-    ``arguments`` are what is run in place of ``run``.
-    """
-
-    def __init__(self, settings: Mapping[str, str], log: Path, arguments: Sequence[str] = ("run",)) -> None:
-        self._log, self._arguments = log, arguments
+    def __init__(self, settings: Mapping[str, str], log: Path, command: Sequence[str] = ("run",)) -> None:
+        self._log, self._command = log, command
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
         self._environment.update(settings)
 
     def __enter__(self) -> Self:
-        self._process = background([*COMMAND, *self._arguments], self._environment, self._log)
+        self._process = background([*COMMAND, *self._command], self._environment, self._log)
         return self
 
     def __exit__(self, *_: object) -> None:
