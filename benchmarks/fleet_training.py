@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fleet_nodes import Dealt
 from benchmarks.learning_streams import Floats, Sidecar, base_model
-from pipeline.console.pool import DEFAULTS
+from pipeline import config
 from pipeline.exporter.gate import judge
 from pipeline.exporter.gate_inputs import held_out
 from pipeline.shm.rows import HELD_OUT, RowBatch
@@ -40,9 +40,15 @@ class Site:
     """A sidecar or the pool: a training, and what its gate has let pass."""
 
     def __init__(self, seed: int, *, is_pool: bool = False) -> None:
-        capacities = [int(DEFAULTS[name]) for name in sorted(DEFAULTS)] if is_pool else [4096, 10_000, 10_000]
-        holdout, recent, reservoir = capacities
-        self.sidecar = Sidecar(Recipe(), base_model(), seed, recent=recent, reservoir=reservoir, holdout=holdout)
+        settings = config.load({"VMAFX_FLEET_URL": "nats://localhost", "VMAFX_POOL": "pool"} if is_pool else {})
+        self.sidecar = Sidecar(
+            Recipe(),
+            base_model(),
+            seed,
+            recent=settings.replay_capacity,
+            reservoir=settings.reservoir_capacity,
+            holdout=settings.holdout_capacity,
+        )
         self.training = self.sidecar.training
         self.stable: Vector | None = None
         self.published = self.taken = self.started = self.refused = 0

@@ -41,7 +41,7 @@ def background(command: Sequence[str], environment: Mapping[str, str], log: Path
 
 
 class Sidecar:
-    """``vmafx-sidecar run``, or another command, with these settings on top of the environment, its output in ``log``."""
+    """``vmafx-sidecar run`` or another command, its settings on top of the environment, its output in ``log``."""
 
     def __init__(self, settings: Mapping[str, str], log: Path, command: Sequence[str] = ("run",)) -> None:
         self._log, self._command = log, command
