@@ -29,9 +29,9 @@ def alone(target: str, seed: int) -> Curve:
     return list(Fleet(dealt(target, seed), seed, None).rounds())
 
 
-def together(target: str, seed: int, share: float) -> Curve:
-    """Let them share this part of their rows."""
-    return list(Fleet(dealt(target, seed), seed, Terms(share)).rounds())
+def together(target: str, seed: int, terms: Terms) -> Curve:
+    """Let them share rows and models on these terms."""
+    return list(Fleet(dealt(target, seed), seed, terms).rounds())
 
 
 def bad_pool(kind: str, target: str, seed: int) -> dict[str, float]:

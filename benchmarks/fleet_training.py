@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.fleet_nodes import Dealt
 from benchmarks.learning_streams import Floats, Sidecar, base_model
 from pipeline import config
-from pipeline.exporter.gate import judge
+from pipeline.exporter.bootstrap import PairedErrors
+from pipeline.exporter.gate import WORSE_CONFIDENCE, judge
 from pipeline.exporter.gate_inputs import held_out
 from pipeline.shm.rows import HELD_OUT, RowBatch
 from pipeline.trainer.recipe import Recipe
@@ -31,9 +32,14 @@ Spoil = Callable[[RowBatch], RowBatch]
 
 @dataclass(frozen=True)
 class Terms:
-    """How a fleet works: `share` of a node's rows goes to the pool, as many as the quota lets through."""
+    """How a fleet works: `share` of a node's rows goes to the pool, as many as the quota lets through.
+
+    With a `margin` (points of RMSE), a model of the pool's passes a sidecar's gate, and is gone on from, where it is
+    not worse than the last stable one, or the live weights, by more than that beyond noise. None: what sidecars do.
+    """
 
     share: float = 1.0
+    margin: float | None = None
 
 
 class Site:
@@ -72,18 +78,30 @@ class Site:
         self.training.evaluate()
         self.published += self._passes(self.live)
 
-    def take_offer(self, vector: Vector) -> None:
+    def take_offer(self, vector: Vector, margin: float | None) -> None:
         """Have the gate judge a model of the pool's; go on from it where it is better than what is learned here."""
-        if not self._passes(vector):
+        if not (self._passes(vector) if margin is None else self._passes_within(vector, margin)):
             self.refused += 1
             return
         self.taken += 1
-        if self._own_error(vector) < self._own_error(self.live):
+        if margin is None:
+            goes_on = self._own_error(vector) < self._own_error(self.live)
+        else:
+            goes_on = self._surely_higher(vector, self.live) <= margin
+        if goes_on:
             self.training.reset_to(vector)
             self.started += 1
 
     def _passes(self, vector: Vector) -> bool:
-        last = None if self.stable is None else self._model(self.stable)
+        return self._judged(vector, self.stable)
+
+    def _passes_within(self, vector: Vector, margin: float) -> bool:
+        if self.stable is not None and self._surely_higher(vector, self.stable) > margin:
+            return False
+        return self._judged(vector, None)
+
+    def _judged(self, vector: Vector, stable: Vector | None) -> bool:
+        last = None if stable is None else self._model(stable)
         rows = held_out(self.sidecar.holdout.snapshot())
         verdict = judge(self._model(vector), self._model(base_model().vector()), last, [rows], _DELTA)
         if verdict.state != "stable":
@@ -91,6 +109,12 @@ class Site:
         self.stable = vector.copy()
         self.training.set_stable(self.stable)
         return True
+
+    def _surely_higher(self, vector: Vector, other: Vector) -> float:
+        """Return by how much the RMSE on the held-out rows is higher at least, with 95 % confidence."""
+        rows = self.sidecar.holdout.snapshot()
+        ours, theirs = (self.predict(rows.features, each).astype(np.float64) - rows.score for each in (vector, other))
+        return PairedErrors(ours, theirs, rows.group).rmse_difference(1 - WORSE_CONFIDENCE)
 
     def _model(self, vector: Vector) -> Callable[[Floats], Floats]:
         return lambda features: self.predict(features, vector)
@@ -159,7 +183,7 @@ class Fleet:
         self.pool.export()
         if self.pool.stable is not None:
             for site in self.sites:
-                site.take_offer(self.pool.stable)
+                site.take_offer(self.pool.stable, self.terms.margin)
 
     def _error(self, site: Site, vector: Vector) -> float:
         return self.deal.error(site.predict(self.deal.judge_features, vector))
