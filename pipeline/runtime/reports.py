@@ -106,19 +106,26 @@ class TrainerReport(Report, kw_only=True):
 
 
 class ExporterReport(Report, kw_only=True):
-    """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind."""
+    """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind.
+
+    `offer` says in a line what became of the last model that was offered from elsewhere, or what it waits for; `offers`
+    counts them by outcome. `latest_origin`: where the newest checkpoint comes from, empty for this training.
+    """
 
     directory: str = ""
     version: int = 0
     latest: str = ""
     latest_state: str = ""
     latest_reason: str = ""
+    latest_origin: str = ""
     stable_version: int = 0
     announced: str = ""
     checkpoint_at: float = 0.0
     samples_at_checkpoint: int = 0
     published: dict[str, int] = {}
     failures: dict[str, int] = {}
+    offer: str = ""
+    offers: dict[str, int] = {}
     export_seconds: float = 0.0
     state_saved_at: float = 0.0
     state_save_seconds: float = 0.0
@@ -151,6 +158,7 @@ class PublisherReport(Report, kw_only=True):
     `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to.
     `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
     for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
+    Of a pool, `announced` is the model that its fleet is told of, and `announcing_failing` what is wrong with that.
     """
 
     registry: str = ""
@@ -165,6 +173,10 @@ class PublisherReport(Report, kw_only=True):
     failures: dict[str, int] = {}
     offered: str = ""
     newer_base: str = ""
+    announced: str = ""
+    announcing_failing: str = ""
+    announcing_failing_since: float = 0.0
+    announcing_failures: dict[str, int] = {}
 
 
 class MonitorReport(Report, kw_only=True):
