@@ -23,6 +23,9 @@ from pipeline.artifacts.transfer import manifest_of, pull
 from pipeline.runtime.durable import open_regular, write_durably
 from pipeline.runtime.locks import taken
 
+OUTCOMES = ("taken", "refused", "unfit")
+"""taken: published as stable; refused: by the gate; unfit: another base model or graph, not whole, or too late."""
+
 _LIMIT = 1 << 16
 _PATIENCE_S = 5.0
 

@@ -113,7 +113,9 @@ def _exporter(health: Health) -> str:
         return "no checkpoint yet"
     when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
     stable = names.stem(report.stable_version) if report.stable_version else "none"
-    return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}\n{report.latest_reason}"
+    lines = [f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}", report.latest_reason]
+    lines += [f"from {report.latest_origin}"] if report.latest_origin else []
+    return "\n".join([*lines, f"last offer from elsewhere: {report.offer}"] if report.offer else lines)
 
 
 def _archive(health: Health) -> str:
@@ -127,6 +129,8 @@ def _publisher(health: Health) -> str:
     lines = [f"{names.stem(report.pushed_version)} pushed, {report.pushed}"] if report.pushed_version else []
     if report.newer_base:
         lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
+    if report.announced:
+        lines.append(f"the fleet is told of {report.announced}")
     return "\n".join(lines) or "nothing pushed yet"
 
 

@@ -25,9 +25,6 @@ from pipeline.runtime.control import Control, Order, Reset
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.shm.rows import RowBatch
 
-OUTCOMES = ("taken", "refused", "unfit")
-"""taken: published as stable; refused: by the gate; unfit: another base model or graph, not whole, or too late."""
-
 
 class Offered(NamedTuple):
     """An offered model that fits the base model: its file, the same loaded in ONNX Runtime, and where it comes from."""
@@ -44,7 +41,7 @@ class Offered(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an offer: one of `OUTCOMES`, or empty while it waits; and the same in a line."""
+    """What became of an offer: one of `offer.OUTCOMES`, or empty while it waits; and the same in a line."""
 
     name: str
     told: str
@@ -103,9 +100,7 @@ class Offers:
         if start:
             self._start_from(offered, base, made.version)
         offer.remove(self._directory, offered.about, offered.slot)
-        goes_on = (
-            "training starts from it" if start else "the live weights are no worse, and training goes on from them"
-        )
+        goes_on = "starts from it" if start else "goes on from the live weights, which are no worse"
         self._log.info("offer_taken", version=made.version, digest=offered.about.digest, training=goes_on)
         self.outcomes.append(Outcome("taken", f"version {made.version}: {offered.origin}; training {goes_on}"))
 

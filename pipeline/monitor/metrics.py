@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.artifacts.faults import KINDS
+from pipeline.artifacts.offer import OUTCOMES
 from pipeline.monitor.record import STATES
 from pipeline.runtime.control import ORDERS
 from pipeline.runtime.health import Health, examine
@@ -200,6 +201,12 @@ def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
         _by(dict.fromkeys(FAILURES, 0) | report.failures),
         "reason",
     )
+    yield _counter(
+        "offers",
+        "Models from elsewhere, by what became of them.",
+        _by(dict.fromkeys(OUTCOMES, 0) | report.offers),
+        "outcome",
+    )
     yield _gauge(
         "last_state_save_timestamp_seconds", "When the state was last saved.", _one(report.state_saved_at or None)
     )
@@ -251,6 +258,12 @@ def _publisher(health: Health) -> Iterator[Metric]:
     )
     version = report.pushed_version if publishes else None
     yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
+    is_pool = publishes and bool(report.announced or report.announcing_failing)
+    yield _gauge(
+        "fleet_announcing_failing_since_timestamp_seconds",
+        "Since when a pool cannot tell its fleet of its newest model; 0 for no fault.",
+        _one(report.announcing_failing_since if is_pool else None),
+    )
 
 
 def _one(value: float | None) -> Labelled:

@@ -1,0 +1,127 @@
+"""A whole sidecar that takes a pool's models: exporter, trainer and commands are real, as are server and registry."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import structlog
+
+from pipeline import config
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.fleet.link import Link
+from pipeline.model.default_network import two_layer
+from pipeline.model.graph import BaseModel, load_base_model
+from pipeline.uplink.models import ModelFollower
+from tests.support.nats import NatsServer
+from tests.support.pool import Pool
+from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.stream import Stream
+
+pytestmark = pytest.mark.processes
+
+Weights = npt.NDArray[np.float32]
+
+
+class Following:
+    """Does in a thread what the uplink does for models."""
+
+    def __init__(self, sidecar: Sidecar, server: NatsServer, pool: Pool) -> None:
+        own = {"VMAFX_FLEET_URL": server.url, "VMAFX_FLEET_REGISTRY_URL": pool.share.as_uri()}
+        settings = config.load(sidecar.environment | own)
+        self._sidecar, self._link, self._bell = sidecar, Link(settings, "one"), threading.Event()
+        self.follower = ModelFollower(settings, self._link, structlog.get_logger(), self._bell.set)
+        self._stop = False
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> ModelFollower:
+        self._thread.start()
+        return self.follower
+
+    def __exit__(self, *_: object) -> None:
+        self._stop = True
+        self._thread.join()
+        self._link.close()
+
+    def _run(self) -> None:
+        while not self._stop:
+            self.follower.turn(self._sidecar.reported().trainer.base_digest)
+            self._bell.wait(min(0.2, self.follower.due_in))
+            self._bell.clear()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> BaseModel:
+    """Give a base model that knows nothing of what is streamed."""
+    path = tmp_path / "base.onnx"
+    path.write_bytes(two_layer(6, hidden=8, seed=1).SerializeToString())
+    return load_base_model(path)
+
+
+@pytest.fixture
+def learned(tmp_path: Path, base: BaseModel) -> Iterator[Weights]:
+    """Learn from the stream in a sidecar of its own; give the weights of its newest stable checkpoint."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    with running(place, **QUICK, VMAFX_BASE_MODEL_PATH=str(tmp_path / "base.onnx")) as sidecar:
+        with Stream(sidecar):
+            sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version > 1)
+        assert base.digest == sidecar.reported().trainer.base_digest
+        weights = load_base_model(sidecar.checkpoints / "latest-stable.onnx").vector()
+    yield weights
+
+
+def newest(sidecar: Sidecar) -> Checkpoint:
+    """Return the newest checkpoint."""
+    known, _ = checkpoint.read_all(sidecar.checkpoints)
+    return known[max(known)]
+
+
+def test_a_pools_model_is_judged_here(tmp_path: Path, server: NatsServer, base: BaseModel, learned: Weights) -> None:
+    """A good one is stable, and the training starts from it; a bad one is refused; one rolled back does not return."""
+    settings = QUICK | {
+        "VMAFX_BASE_MODEL_PATH": str(tmp_path / "base.onnx"),
+        "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3600",  # nothing of its own
+        "VMAFX_SIDECAR_LR": "1e-9",
+    }
+    with (
+        Pool(tmp_path, server, base) as pool,
+        running(tmp_path, **settings) as sidecar,
+        Following(sidecar, server, pool) as follower,
+        Stream(sidecar),
+    ):
+        good = pool.push(learned)
+        pool.announce()
+        sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version == 1)
+        assert newest(sidecar).origin == f"{pool.share.as_uri()}@{good}"
+        assert (follower.announced, follower.offered) == (good, good)
+        sidecar.wait_for(lambda: '"event": "reset"' in sidecar.log())
+        held_out = "held_out_live_rmse", "held_out_base_rmse"
+        sidecar.wait_for(
+            lambda: (
+                (now := sidecar.reported().trainer.metrics)
+                and now.get(held_out[0], np.inf) < now.get(held_out[1], 0) / 2
+            )
+        )
+        shown = sidecar.command("checkpoints", "show", "1", "--directory", str(sidecar.checkpoints)).stdout
+        assert good.removeprefix("sha256:")[:12] in shown.replace("\n", "")
+        assert sidecar.reported().exporter.offer.startswith("version 1: ")
+
+        bad = pool.push(learned * np.float32(-1))
+        pool.announce()
+        sidecar.wait_for(lambda: bad in sidecar.reported().exporter.offer)
+        assert sidecar.reported().exporter.offer.startswith("refused: ")
+        assert sidecar.reported().exporter.offers == {"taken": 1, "refused": 1}
+        assert newest(sidecar).version == 1
+        assert bad in sidecar.log()
+
+        assert sidecar.command("rollback").returncode == 0
+        again = pool.push(learned)
+        pool.announce()
+        sidecar.wait_for(lambda: again in sidecar.reported().exporter.offer)
+        assert "has withdrawn" in sidecar.reported().exporter.offer
+        assert sidecar.reported().exporter.stable_version == 0
+        assert newest(sidecar).version == 1
