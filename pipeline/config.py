@@ -538,7 +538,13 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:
         raise ConfigError(problems)
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.has_uplink and settings.registry is not None and settings.registry == settings.fleet_registry:
+        problem = (
+            "is the pool's: expected another, or none, since this sidecar's models must not take its models' place"
+        )
+        raise ConfigError([f"VMAFX_REGISTRY_URL={settings.registry}: {problem}"])
+    return settings
 
 
 def origin(entry: Field[Any], environ: Mapping[str, str]) -> str:

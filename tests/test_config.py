@@ -139,3 +139,12 @@ def test_run_ends_with_the_documented_code_and_no_traceback(monkeypatch: pytest.
         "vmafx-sidecar: VMAFX_SIDECAR_LR",
         "vmafx-sidecar: VMAFX_SIDECAR_CUDA",
     ]
+
+
+def test_a_sidecar_does_not_push_into_the_registry_of_its_pool() -> None:
+    """A pool does, and without a fleet there is no pool."""
+    registries = {"VMAFX_REGISTRY_URL": "file:///r", "VMAFX_FLEET_REGISTRY_URL": "file:///r/"}
+    fleet = {"VMAFX_FLEET_URL": "nats://here:4222"}
+    with pytest.raises(ConfigError, match=r"VMAFX_REGISTRY_URL=file:///r: is the pool's"):
+        load(registries | fleet)
+    assert load(registries | fleet | {"VMAFX_POOL": "p"}).registry == load(registries).fleet_registry

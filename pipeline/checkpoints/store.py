@@ -95,7 +95,7 @@ class Store:
                 floor=self._floor,
             )
         self._floor = max(self._floor, made.version)
-        self.overview = replace(self.overview, latest=made)
+        self.overview = replace(self.overview, latest=made, own=self.overview.own if origin else made)
         return made
 
 

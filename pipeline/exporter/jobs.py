@@ -87,15 +87,16 @@ class Jobs:
         Once it is published the job has done its work: what is wrong in the directory then is among the problems.
         """
         base, snapshot, before, control = self._prepared()
-        if not self._export_offered(base, snapshot, before, control):
+        if not self._judge_offer(Slot.FIRST, base, snapshot, before, control):
             candidate = make(base, snapshot)
             verdict = self._verdict(candidate.model, base, before, control)
             self._publish(candidate.onnx, verdict, snapshot.step, snapshot.samples, base)
         return self._after_export()
 
     def judge_offers(self) -> Overview:
-        """Do the same with what comes from elsewhere alone, whatever is due."""
-        self._export_offered(*self._prepared())
+        """Do the same with what comes from elsewhere, whether or not a checkpoint is due."""
+        prepared = self._prepared()
+        any(self._judge_offer(slot, *prepared) for slot in Slot)  # at most one is published
         return self._after_export()
 
     def take_outcomes(self) -> list[Outcome]:
@@ -117,16 +118,13 @@ class Jobs:
         except (OSError, TimeoutError) as error:
             return replace(self._store.overview, problems=(error,))
 
-    def _export_offered(self, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control) -> bool:
+    def _judge_offer(
+        self, slot: Slot, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control
+    ) -> bool:
         """Publish a model from elsewhere, if there is one and the gate agrees; return whether.
 
         What the gate cannot judge yet, or may not, waits, and is never seen by a node.
         """
-        return any(self._judge_offer(slot, base, snapshot, before, control) for slot in Slot)
-
-    def _judge_offer(
-        self, slot: Slot, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control
-    ) -> bool:
         offered = self._offers.take(slot, base, before.stable)
         if offered is None:
             return False

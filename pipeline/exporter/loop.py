@@ -205,8 +205,8 @@ class _Exporter:
             self._blocked.discard(job)
         if self._job == "offer" and self._jobs.has_offers:
             self._back_off["offer"].failed()  # it waits for samples, or for an operator
-        if overview.latest is not None and not overview.latest.origin:
-            self._schedule.follow(overview.latest)
+        if overview.own is not None:
+            self._schedule.follow(overview.own)
         if self._job == "save":
             self._saved_at = now
             report.state_saved_at, report.state_save_seconds = time.time(), now - self._began

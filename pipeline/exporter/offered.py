@@ -6,6 +6,7 @@ One comes from the registry, for a sidecar that begins with nothing; others from
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -60,7 +61,9 @@ class Offers:
     @property
     def are_there(self) -> bool:
         """Whether there is an offer that has not been judged, or not been carried to its end."""
-        return any(offer.is_there(self._directory, slot) for slot in Slot)
+        with suppress(OSError):
+            return any(offer.is_there(self._directory, slot) for slot in Slot)
+        return False
 
     def take(self, slot: Slot, base: BaseModel, stable: Checkpoint | None) -> Offered | None:
         """Return the offer if there is one that may be judged. Raises OSError.

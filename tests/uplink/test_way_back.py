@@ -1,7 +1,7 @@
 """A whole sidecar that takes a pool's models: exporter, trainer and commands are real, as are server and registry."""
 
+import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from pipeline.model.graph import BaseModel, load_base_model
 from pipeline.uplink.models import ModelFollower
 from tests.support.nats import NatsServer
 from tests.support.pool import Pool
-from tests.support.sidecar import QUICK, Sidecar, running
+from tests.support.sidecar import COMMAND, QUICK, Sidecar, running
 from tests.support.stream import Stream
 
 pytestmark = pytest.mark.processes
@@ -62,7 +62,7 @@ def base(tmp_path: Path) -> BaseModel:
 
 
 @pytest.fixture
-def learned(tmp_path: Path, base: BaseModel) -> Iterator[Weights]:
+def learned(tmp_path: Path, base: BaseModel) -> Weights:
     """Learn from the stream in a sidecar of its own; give the weights of its newest stable checkpoint."""
     place = tmp_path / "elsewhere"
     place.mkdir()
@@ -70,8 +70,7 @@ def learned(tmp_path: Path, base: BaseModel) -> Iterator[Weights]:
         with Stream(sidecar):
             sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version > 1)
         assert base.digest == sidecar.reported().trainer.base_digest
-        weights = load_base_model(sidecar.checkpoints / "latest-stable.onnx").vector()
-    yield weights
+        return load_base_model(sidecar.checkpoints / "latest-stable.onnx").vector()
 
 
 def newest(sidecar: Sidecar) -> Checkpoint:
@@ -106,8 +105,9 @@ def test_a_pools_model_is_judged_here(tmp_path: Path, server: NatsServer, base: 
                 and now.get(held_out[0], np.inf) < now.get(held_out[1], 0) / 2
             )
         )
-        shown = sidecar.command("checkpoints", "show", "1", "--directory", str(sidecar.checkpoints)).stdout
-        assert good.removeprefix("sha256:")[:12] in shown.replace("\n", "")
+        command = [*COMMAND, "checkpoints", "--directory", str(sidecar.checkpoints), "show", "1"]
+        shown = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        assert f"{pool.share.as_uri()}@{good}" in "".join(shown.split())
         assert sidecar.reported().exporter.offer.startswith("version 1: ")
 
         bad = pool.push(learned * np.float32(-1))
