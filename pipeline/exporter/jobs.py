@@ -162,10 +162,7 @@ class Jobs:
             taken=self._taken(base),
             origin=origin,
         )
-        whence = {"origin": origin} if origin else {}
-        self._log.info(
-            "published", version=made.version, state=made.state, reason=made.reason, step=made.step, **whence
-        )
+        self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         return made
 
     def _taken(self, base: BaseModel) -> Features | None:

@@ -1,1 +1,1 @@
-"""What a sidecar exchanges with its fleet."""
+"""The uplink: sends samples out of the ring to the fleet, and takes the pool's models."""

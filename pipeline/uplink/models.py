@@ -38,7 +38,7 @@ class ModelFollower:
     announced   the digest that the pool names; empty for none, or one that was withdrawn
     offered     the digest that was offered last; given to the next life, none is offered twice
     problem     what keeps a model from being offered, in a line; empty for nothing
-    failures    how often something did, by kind
+    failures    how often something did, by kind; goes on from the life before
     """
 
     def __init__(
@@ -48,10 +48,11 @@ class ModelFollower:
         log: FilteringBoundLogger,
         when_done: Callable[[], None] = lambda: None,
         offered: str = "",
+        failures: dict[str, int] | None = None,
     ) -> None:
         self._settings, self._link, self._log, self._when_done = settings, link, log, when_done
         self.announced, self.offered = "", offered
-        self.failures: dict[str, int] = {}
+        self.failures = {} if failures is None else failures
         self._problems: dict[str, str] = {}
         self._base = ""
         self._said: Announcement | None = None

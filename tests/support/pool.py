@@ -19,7 +19,7 @@ from pipeline.artifacts.store import open_store
 from pipeline.artifacts.transfer import manifest_of, push
 from pipeline.checkpoints.checkpoint import Verdict
 from pipeline.checkpoints.publish import publish
-from pipeline.fleet import models
+from pipeline.fleet import models, stream
 from pipeline.fleet.link import Link
 from pipeline.fleet.models import Announcement
 from pipeline.model.graph import BaseModel
@@ -41,6 +41,7 @@ class Pool:
 
     def __enter__(self) -> Self:
         eventually(lambda: self.link.is_up)
+        self.link.begin(lambda client: stream.ensure(client, self.settings)).result()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -1,21 +1,17 @@
 """A whole sidecar that takes a pool's models: exporter, trainer and commands are real, as are server and registry."""
 
+import signal
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import structlog
 
-from pipeline import config
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.fleet.link import Link
 from pipeline.model.default_network import two_layer
 from pipeline.model.graph import BaseModel, load_base_model
-from pipeline.uplink.models import ModelFollower
 from tests.support.nats import NatsServer
 from tests.support.pool import Pool
 from tests.support.sidecar import COMMAND, QUICK, Sidecar, running
@@ -24,33 +20,6 @@ from tests.support.stream import Stream
 pytestmark = pytest.mark.processes
 
 Weights = npt.NDArray[np.float32]
-
-
-class Following:
-    """Does in a thread what the uplink does for models."""
-
-    def __init__(self, sidecar: Sidecar, server: NatsServer, pool: Pool) -> None:
-        own = {"VMAFX_FLEET_URL": server.url, "VMAFX_FLEET_REGISTRY_URL": pool.share.as_uri()}
-        settings = config.load(sidecar.environment | own)
-        self._sidecar, self._link, self._bell = sidecar, Link(settings, "one"), threading.Event()
-        self.follower = ModelFollower(settings, self._link, structlog.get_logger(), self._bell.set)
-        self._stop = False
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> ModelFollower:
-        self._thread.start()
-        return self.follower
-
-    def __exit__(self, *_: object) -> None:
-        self._stop = True
-        self._thread.join()
-        self._link.close()
-
-    def _run(self) -> None:
-        while not self._stop:
-            self.follower.turn(self._sidecar.reported().trainer.base_digest)
-            self._bell.wait(min(0.2, self.follower.due_in))
-            self._bell.clear()
 
 
 @pytest.fixture
@@ -85,18 +54,19 @@ def test_a_pools_model_is_judged_here(tmp_path: Path, server: NatsServer, base: 
         "VMAFX_BASE_MODEL_PATH": str(tmp_path / "base.onnx"),
         "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3600",  # nothing of its own
         "VMAFX_SIDECAR_LR": "1e-9",
+        "VMAFX_FLEET_URL": server.url,
+        "VMAFX_FLEET_NODE": "one",
+        "VMAFX_FLEET_REGISTRY_URL": (tmp_path / "share").as_uri(),
     }
-    with (
-        Pool(tmp_path, server, base) as pool,
-        running(tmp_path, **settings) as sidecar,
-        Following(sidecar, server, pool) as follower,
-        Stream(sidecar),
-    ):
+    with Pool(tmp_path, server, base) as pool, running(tmp_path, **settings) as sidecar, Stream(sidecar):
         good = pool.push(learned)
         pool.announce()
         sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version == 1)
         assert newest(sidecar).origin == f"{pool.share.as_uri()}@{good}"
-        assert (follower.announced, follower.offered) == (good, good)
+        uplink = sidecar.reported().uplink
+        assert (uplink.announced, uplink.offered) == (good, good)
+        pid = sidecar.signal("uplink", signal.SIGKILL)  # the next life does not offer it again
+        sidecar.wait_for(lambda: sidecar.pid("uplink") != pid and sidecar.reported().uplink.announced == good)
         sidecar.wait_for(lambda: '"event": "reset"' in sidecar.log())
         held_out = "held_out_live_rmse", "held_out_base_rmse"
         sidecar.wait_for(
@@ -115,6 +85,7 @@ def test_a_pools_model_is_judged_here(tmp_path: Path, server: NatsServer, base: 
         sidecar.wait_for(lambda: bad in sidecar.reported().exporter.offer)
         assert sidecar.reported().exporter.offer.startswith("refused: ")
         assert sidecar.reported().exporter.offers == {"taken": 1, "refused": 1}
+        assert sidecar.reported().roles["uplink"].problem == ""
         assert newest(sidecar).version == 1
         assert bad in sidecar.log()
 
