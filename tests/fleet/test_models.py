@@ -185,7 +185,10 @@ def test_a_node_needs_no_more_than_is_said(tmp_path: Path) -> None:
     users = [{"nkey": key["one"], "permissions": listed}, {"nkey": key["pool"]}]
     accounts = f"accounts {{ fleet {{ jetstream: enabled, users: {json.dumps(users)} }} }}"
     with NatsServer(tmp_path / "closed", accounts) as server:
-        of = {user: settings(server, VMAFX_FLEET_KEY=str(tmp_path / user)) for user in key}
+        of = {
+            "one": settings(server, VMAFX_POOL="", VMAFX_FLEET_NODE="one", VMAFX_FLEET_KEY=str(tmp_path / "one")),
+            "pool": settings(server, VMAFX_FLEET_KEY=str(tmp_path / "pool")),
+        }
         links = {user: Link(of[user], user) for user in key}
         pool, node = links["pool"], links["one"]
         try:
