@@ -1,1 +1,1 @@
-"""What a sidecar exchanges with its fleet."""
+"""The uplink."""

@@ -1,4 +1,4 @@
-"""A server for each test that wants one, as in the tests of the fleet."""
+"""A server of its own for each test that wants one."""
 
 from tests.fleet.conftest import server
 
