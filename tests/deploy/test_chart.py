@@ -274,6 +274,19 @@ def test_shared_memory_reserve() -> None:
     assert shared_memory_mi(more) - shared_memory_mi(pod(render(*ENABLED))) == 48
 
 
+def test_with_an_archive() -> None:
+    """Its directory is in the pod's folder of the models' volume, and /dev/shm has room for its buffer."""
+    more = {"archiveDir": "/mnt/vmafx-models/archive", "archiveBufferBytes": str(2 * 67108864), "archiveDays": "30"}
+    given = ",".join(f"sidecar.trainer.settings.{name}={value}" for name, value in more.items())
+    without, found = pod(render(*ENABLED)), pod(render(*ENABLED, "--set", given))
+    settings = config.load(environment(sidecar(found)))
+    assert (settings.archive_dir, settings.archive_days) == (Path(more["archiveDir"]), 30)
+    assert shared_memory_mi(found) - shared_memory_mi(without) == settings.archive_buffer_bytes // MIB
+    mounted = {Path(each["mountPath"]) for each in sidecar(found)["volumeMounts"] if not each.get("readOnly")}
+    assert Path(more["archiveDir"]).parent in mounted
+    check(render(*ENABLED, "--set", given), KUBERNETES[-1])
+
+
 @pytest.mark.parametrize("values", VALUES, ids=values_files)
 def test_settings_are_understood(values: Path) -> None:
     """Every variable that the chart sets is a setting of the program, with a value that it accepts."""
@@ -352,6 +365,8 @@ def test_a_registry_and_its_credentials() -> None:
         "registry.url": "oci://r.example/m",
         "registry.dockerConfigSecret": "pull",
         "registry.environmentSecret": "keys",
+        "registry.signKeySecret": "signs",
+        "registry.publicKeyConfigMap": "trusted",
         "baseModelPath": "oci://r.example/base:v1",
     }
     options = [text for name, value in values.items() for text in ("--set", f"sidecar.trainer.{name}={value}")]
@@ -360,7 +375,18 @@ def test_a_registry_and_its_credentials() -> None:
     assert str(config.load(variables).registry) == "oci://r.example/m"
     assert str(config.load(variables).base_model) == "oci://r.example/base:v1"
     assert sidecar(found)["envFrom"] == [{"secretRef": {"name": "keys"}}]
-    (mount,) = (each for each in sidecar(found)["volumeMounts"] if each["name"] == "vmafx-registry")
-    assert mount["mountPath"] == variables["DOCKER_CONFIG"]
-    (volume,) = (each for each in found["volumes"] if each["name"] == "vmafx-registry")
-    assert volume["secret"]["secretName"] == "pull"
+    mounts = {each["mountPath"]: each for each in sidecar(found)["volumeMounts"]}
+    volumes = {each["name"]: each for each in found["volumes"]}
+    docker, signs, trusted = (
+        volumes[mounts[place]["name"]]
+        for place in (
+            variables["DOCKER_CONFIG"],
+            str(Path(variables["VMAFX_REGISTRY_SIGN_KEY"]).parent),
+            str(Path(variables["VMAFX_REGISTRY_PUBLIC_KEY"]).parent),
+        )
+    )
+    assert docker["secret"]["secretName"] == "pull"
+    assert signs["secret"] == {"secretName": "signs"}
+    assert trusted["configMap"] == {"name": "trusted"}
+    assert all(mounts[place]["readOnly"] for place in mounts if place.startswith("/registry-"))
+    assert not [each for each in found["containers"][0]["volumeMounts"] if "registry" in each["name"]]

@@ -21,10 +21,19 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
 def test_shared_memory_has_room() -> None:
-    """shm_size holds twice what the samples and reports take: the rest is the models'."""
+    """shm_size holds an archive's buffer and twice what the samples and reports take: the rest is the models'."""
     settings = config.load(SERVICES["sidecar"]["environment"])
     size = int(SERVICES["sidecar"]["shm_size"].removesuffix("mb")) * MIB
-    assert 2 * (sample_bytes(settings) + report_bytes()) < size
+    assert settings.archive_buffer_bytes + 2 * (sample_bytes(settings) + report_bytes()) < size
+
+
+def test_an_archive_is_switched_on_from_outside() -> None:
+    """By the variable that the comment names; without it there is none. The directory is on a volume."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    (directory,) = re.findall(r"# With VMAFX_SIDECAR_ARCHIVE_DIR=(\S+) ", text)
+    assert "${VMAFX_SIDECAR_ARCHIVE_DIR:-}" in text
+    assert config.load(SERVICES["sidecar"]["environment"]).archive_dir is None
+    assert Path(directory).parent in {Path(each.split(":")[1]) for each in SERVICES["sidecar"]["volumes"]}
 
 
 @pytest.mark.parametrize("service", ["sidecar", "fake-node"])
@@ -68,6 +77,21 @@ def test_the_registry_comes_when_it_is_asked_for() -> None:
     url = line.split("VMAFX_REGISTRY_URL=")[1].split()[0]
     assert config.load({"VMAFX_REGISTRY_URL": url}).uses_registry
     assert line.strip("# ") in (DEPLOY.parent / "docs" / "registry.md").read_text()
+
+
+def test_credentials_and_keys_are_secrets() -> None:
+    """What is laid over for a registry that wants some names files that are mounted, and settings of the program."""
+    over = yaml.safe_load((DEPLOY / "compose-registry.yaml").read_text())
+    sidecar = over["services"]["sidecar"]
+    variables = {name: value for name, value in sidecar["environment"].items() if value}
+    assert config.unknown(variables) == []
+    mounted = {f"/run/secrets/{name}" for name in sidecar["secrets"]}
+    settings = config.load(variables)
+    assert {str(settings.registry_sign_key), str(settings.registry_public_key)} < mounted
+    assert f"{variables['DOCKER_CONFIG']}/config.json" in mounted
+    assert set(sidecar["secrets"]) == set(over["secrets"])
+    for name, source in over["secrets"].items():
+        assert source["file"].endswith(f"/{name}")
 
 
 def test_prometheus_scrapes_the_sidecar(tmp_path: Path) -> None:
