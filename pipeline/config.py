@@ -545,7 +545,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:
         raise ConfigError(problems)
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.has_uplink and settings.registry is not None and settings.registry == settings.fleet_registry:
+        problem = "is the pool's, whose models those of this sidecar must not replace: expected another, or none"
+        raise ConfigError([f"VMAFX_REGISTRY_URL={settings.registry}: {problem}"])
+    return settings
 
 
 def default_of(entry: Field[Any], environ: Mapping[str, str]) -> str:

@@ -141,6 +141,15 @@ def test_run_ends_with_the_documented_code_and_no_traceback(monkeypatch: pytest.
     ]
 
 
+def test_a_sidecar_does_not_push_into_the_registry_of_its_pool() -> None:
+    """A pool does, and without a fleet there is no pool."""
+    registries = {"VMAFX_REGISTRY_URL": "file:///r", "VMAFX_FLEET_REGISTRY_URL": "file:///r/"}
+    fleet = {"VMAFX_FLEET_URL": "nats://here:4222"}
+    with pytest.raises(ConfigError, match=r"VMAFX_REGISTRY_URL=file:///r: is the pool's"):
+        load(registries | fleet)
+    assert load(registries | fleet | {"VMAFX_POOL": "p"}).registry == load(registries).fleet_registry
+
+
 def test_a_pool_has_room_for_more_where_nothing_else_is_set() -> None:
     """What is set counts in a pool, too."""
     assert config.load({"VMAFX_POOL": "main"}).replay_capacity == 100_000

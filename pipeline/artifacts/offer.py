@@ -1,11 +1,15 @@
-"""What a registry has for a sidecar that begins with an empty directory: a model to be judged before it is used.
+"""A model from elsewhere, to be judged before it is used: files in the state directory, a slot for each writer.
 
-The publisher writes it into the state directory, the exporter reads it there, and removes it when it has judged it.
+The exporter reads it there, and removes it when it has judged it. A writer may put a newer one in its place meanwhile:
+so each change is made under a lock, and only the offer that was judged is removed.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +21,30 @@ from pipeline.artifacts.signature import Trust
 from pipeline.artifacts.store import Store
 from pipeline.artifacts.transfer import manifest_of, pull
 from pipeline.runtime.durable import open_regular, write_durably
+from pipeline.runtime.locks import taken
 
-MODEL, ABOUT = "offer.onnx", "offer.json"
+OUTCOMES = ("taken", "refused", "unfit")
+"""taken: published as stable; refused: by the gate; unfit: another base model or graph, not whole, or too late."""
+
 _LIMIT = 1 << 16
+_PATIENCE_S = 5.0
+
+
+class Slot(Enum):
+    """What the files of an offer begin with, by who writes them."""
+
+    FIRST = "offer"
+    """The publisher: what the registry has for a sidecar that begins with an empty directory."""
+    FLEET = "offer-fleet"
+    """The uplink: the newest model of the fleet's pool."""
+
+    def model(self, directory: Path) -> Path:
+        """Return where the model is."""
+        return directory / f"{self.value}.onnx"
+
+    def about(self, directory: Path) -> Path:
+        """Return where it says what the model is."""
+        return directory / f"{self.value}.json"
 
 
 class About(msgspec.Struct, frozen=True):
@@ -48,35 +73,85 @@ def fetch(store: Store, registry: str, digest: str, trust: Trust | None) -> Offe
     return Offer(About(registry, digest, sha256, manifest.annotations[BASE_SHA256]), onnx)
 
 
-def write(directory: Path, offer: Offer) -> None:
-    """Write an offer, what it says of itself last. Raises OSError."""
+def write(directory: Path, offer: Offer, slot: Slot = Slot.FIRST) -> None:
+    """Write an offer in the place of any other of its slot, what it says of itself last. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_durably(directory / MODEL, offer.onnx, mode=0o600)
-    write_durably(directory / ABOUT, msgspec.json.encode(offer.about), mode=0o600)
+    with _changing(directory, slot):
+        slot.about(directory).unlink(missing_ok=True)
+        write_durably(slot.model(directory), offer.onnx, mode=0o600)
+        write_durably(slot.about(directory), msgspec.json.encode(offer.about), mode=0o600)
 
 
-def read(directory: Path) -> Offer | None:
-    """Return the offer; None where there is none. Raises RegistryFault where it is not whole, OSError."""
+def read(directory: Path, slot: Slot = Slot.FIRST) -> Offer | None:
+    """Return the offer; None where there is none.
+
+    Raises OSError, and RegistryFault where it is not whole; it is removed then.
+    """
+    if not is_there(directory, slot):
+        return None
+    with _changing(directory, slot):
+        try:
+            return _read(directory, slot)
+        except RegistryFault:
+            _remove(directory, slot)
+            raise
+
+
+def is_there(directory: Path, slot: Slot = Slot.FIRST) -> bool:
+    """Whether there is an offer that has not been judged."""
+    return slot.about(directory).exists()
+
+
+def remove(directory: Path, about: About, slot: Slot = Slot.FIRST) -> None:
+    """Remove the offer if it still is this one. Raises OSError."""
+    if not is_there(directory, slot):
+        return
+    with _changing(directory, slot):
+        if _about(directory, slot) == about:
+            _remove(directory, slot)
+
+
+def withdraw(directory: Path, slot: Slot) -> bool:
+    """Remove what has been offered and not judged, as its writer; return whether there was anything. Raises OSError."""
+    if not is_there(directory, slot):
+        return False
+    with _changing(directory, slot):
+        _remove(directory, slot)
+    return True
+
+
+@contextmanager
+def _changing(directory: Path, slot: Slot) -> Iterator[None]:
+    with taken(directory / f".{slot.value}.lock", _PATIENCE_S):
+        yield
+
+
+def _about(directory: Path, slot: Slot) -> About | None:
+    path = slot.about(directory)
     try:
-        with open_regular(directory / ABOUT) as file:
-            about = msgspec.json.decode(file.read(_LIMIT), type=About)
-        with open_regular(directory / MODEL) as file:
-            onnx = file.read()
+        with open_regular(path) as file:
+            return msgspec.json.decode(file.read(_LIMIT), type=About)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RegistryFault("garbage", f"{directory / ABOUT}: {error}") from None
+        raise RegistryFault("garbage", f"{path}: {error}") from None
+
+
+def _read(directory: Path, slot: Slot) -> Offer | None:
+    about = _about(directory, slot)
+    if about is None:
+        return None
+    path = slot.model(directory)
+    try:
+        with open_regular(path) as file:
+            onnx = file.read()
+    except FileNotFoundError:
+        onnx = b""
     if hashlib.sha256(onnx).hexdigest() != about.sha256:
-        raise RegistryFault("garbage", f"{directory / MODEL}: not the model that {ABOUT} is of")
+        raise RegistryFault("garbage", f"{path}: not the model that {slot.about(directory).name} is of")
     return Offer(about, onnx)
 
 
-def is_there(directory: Path) -> bool:
-    """Whether there is an offer that has not been judged."""
-    return (directory / ABOUT).exists()
-
-
-def remove(directory: Path) -> None:
-    """Remove the offer. Raises OSError."""
-    for name in (ABOUT, MODEL):
-        (directory / name).unlink(missing_ok=True)
+def _remove(directory: Path, slot: Slot) -> None:
+    for path in (slot.about(directory), slot.model(directory)):
+        path.unlink(missing_ok=True)

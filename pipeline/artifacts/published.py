@@ -100,6 +100,8 @@ def _paragraphs(known: Checkpoint) -> Iterator[str]:
         f"`{known.base_sha256}`) with weights of {known.step:,} train steps on {known.samples:,} samples."
     )
     yield f"{known.state}: {known.reason}"
+    if known.origin:
+        yield f"It was not trained here, but comes from `{known.origin}`."
     for name, on in known.metrics.items():
         head = f"| {name}: {on.samples} samples of {on.groups} groups | RMSE | PLCC | SROCC |\n|---|---|---|---|"
         models = (("this model", on.candidate), ("base model", on.base), ("stable before", on.stable))

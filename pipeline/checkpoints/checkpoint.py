@@ -71,6 +71,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     `created` is RFC 3339 in UTC, `step` the trainer's step and `samples` the number ever ingested when its weights were
     taken; `base_model` and `base_sha256` name the self-contained base graph that it shares all but the weights with.
+    `origin` is the name in a registry of a model that was made elsewhere; empty for one of this training.
     `features`, `feature_mean` and `feature_std` are what the base model's own `.json` says that it takes, for the whole
     flat vector; empty where it says nothing.
     """
@@ -85,6 +86,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     reason: str
     metrics: dict[str, GateMetrics] = {}
+    origin: str = ""
     features: tuple[str, ...] = ()
     feature_mean: tuple[float, ...] = ()
     feature_std: tuple[float, ...] = ()

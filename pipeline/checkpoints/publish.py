@@ -45,11 +45,12 @@ def publish(
     created: str,
     base: tuple[str, str],
     taken: Features | None = None,
+    origin: str = "",
     floor: int = 0,
 ) -> Checkpoint:
     """Publish `model` under the next version and return its sidecar; `base` is the base model's name and digest.
 
-    `taken` is what the base model says that it takes.
+    `taken` is what the base model says that it takes, `origin` where a model comes from that was made elsewhere.
 
     The caller holds the directory (`locks.locked`). Raises OSError when the disk refuses; the directory then says
     whether the model got there. Raises CheckpointError where no version is left above `floor`.
@@ -68,6 +69,7 @@ def publish(
         state=verdict.state,
         reason=verdict.reason,
         metrics=verdict.metrics,
+        origin=origin,
         features=taken.names if taken else (),
         feature_mean=tuple(taken.mean.tolist()) if taken else (),
         feature_std=tuple(taken.std.tolist()) if taken else (),

@@ -25,6 +25,7 @@ class Overview:
     """What is published.
 
     latest          the newest checkpoint whose sidecar can be read
+    own             the newest of these that comes from this training, and not from elsewhere
     stable          the one that `latest-stable` leads to; None also where its sidecar cannot be read
     announced       the newest of the current base model that nodes are told of
     states          how many there are by state
@@ -33,6 +34,7 @@ class Overview:
     """
 
     latest: Checkpoint | None = None
+    own: Checkpoint | None = None
     stable: Checkpoint | None = None
     announced: Checkpoint | None = None
     states: dict[str, int] = field(default_factory=dict)
@@ -88,6 +90,7 @@ def reconcile(
     may_be_told = [each.described for each in reversed(left) if each.is_whole and each.described is not None]
     return Overview(
         latest=readable[-1] if readable else None,
+        own=next((each for each in reversed(readable) if not each.origin), None),
         stable=next((each for each in readable if each.version == stable), None),
         announced=next((each for each in may_be_told if each.state in announce and each.base_sha256 == base), None),
         states={state: states.count(state) for state in sorted(set(states))},

@@ -74,6 +74,7 @@ class Store:
         samples: int,
         base: tuple[str, str],
         taken: Features | None = None,
+        origin: str = "",
     ) -> Checkpoint:
         """Publish a model; `in_line` then does what follows from it.
 
@@ -90,10 +91,11 @@ class Store:
                 created=created,
                 base=base,
                 taken=taken,
+                origin=origin,
                 floor=self._floor,
             )
         self._floor = max(self._floor, made.version)
-        self.overview = replace(self.overview, latest=made)
+        self.overview = replace(self.overview, latest=made, own=self.overview.own if origin else made)
         return made
 
 

@@ -60,6 +60,8 @@ def _facts(each: Checkpoint) -> Iterator[tuple[str, str]]:
     yield "version", str(each.version)
     yield "state", f"[{_COLOURS[each.state]}]{each.state}"
     yield "reason", escape(each.reason)
+    if each.origin:
+        yield "origin", escape(each.origin)
     yield "created", escape(each.created)
     yield "step", f"{each.step:,}"
     yield "samples", f"{each.samples:,}"

@@ -121,7 +121,9 @@ def _exporter(health: Health) -> str:
         return "no checkpoint yet"
     stable = names.stem(report.stable_version) if report.stable_version else "none"
     newest = f"{names.stem(report.version)} ({report.latest_state})"
-    return f"{newest}{_at(report.checkpoint_at)}, stable: {stable}\n{report.latest_reason}"
+    lines = [f"{newest}{_at(report.checkpoint_at)}, stable: {stable}", report.latest_reason]
+    lines += [f"from {report.latest_origin}"] if report.latest_origin else []
+    return "\n".join([*lines, f"last offer from elsewhere: {report.offer}"] if report.offer else lines)
 
 
 def _archive(health: Health) -> str:
@@ -142,6 +144,8 @@ def _publisher(health: Health) -> str:
         lines.append(f"{report.failing} since {_clock(report.failing_since)}{waiting}")
     if report.newer_base:
         lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
+    if report.announced:
+        lines.append(f"the fleet is told of {report.announced}")
     return "\n".join(lines) or "nothing pushed yet"
 
 

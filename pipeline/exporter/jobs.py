@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from pipeline.artifacts.offer import Slot
 from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
 from pipeline.checkpoints.reconcile import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
 from pipeline.checkpoints.store import Store
@@ -17,7 +17,7 @@ from pipeline.config import Settings
 from pipeline.exporter.candidate import Refused, make
 from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate_inputs import GateInputs
-from pipeline.exporter.offered import Offers, Use
+from pipeline.exporter.offered import Offers, Outcome, is_better
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
@@ -55,6 +55,8 @@ class Jobs:
         self._settings = settings
         self._orders: Orders | None = None
         self._fixture_problem = ""
+        self.has_offers = False
+        """Whether a model from elsewhere is to be judged, as of the end of the last job."""
 
     @property
     def problem(self) -> str:
@@ -65,6 +67,7 @@ class Jobs:
         """Bring the directory in line with what is in it and with the base model that the trainer serves."""
         base = self._sources.base_model()
         overview = self._store.in_line(base.digest if base else None)
+        self.has_offers = self._offers.are_there
         self._look_at_fixture()
         try:
             self._stable_publisher.follow(overview.stable)
@@ -83,44 +86,81 @@ class Jobs:
 
         Once it is published the job has done its work: what is wrong in the directory then is among the problems.
         """
+        base, snapshot, before, control = self._prepared()
+        if not self._judge_offer(Slot.FIRST, base, snapshot, before, control):
+            candidate = make(base, snapshot)
+            verdict = self._verdict(candidate.model, base, before, control)
+            self._publish(candidate.onnx, verdict, snapshot.step, snapshot.samples, base)
+        return self._after_export()
+
+    def judge_offers(self) -> Overview:
+        """Do the same with what comes from elsewhere, whether or not a checkpoint is due."""
+        prepared = self._prepared()
+        any(self._judge_offer(slot, *prepared) for slot in Slot)  # at most one is published
+        return self._after_export()
+
+    def take_outcomes(self) -> list[Outcome]:
+        """Return what became of offers since the last call."""
+        outcomes = self._offers.outcomes
+        return [outcomes.popleft() for _ in range(len(outcomes))]
+
+    def _prepared(self) -> tuple[BaseModel, TrainerSnapshot, Overview, Control]:
         self._store.claim()
         control = self._in_force()
         if control.paused is not None:
             raise NotReady("an operator has paused the sidecar: vmafx-sidecar resume")
         base, snapshot = self._newest()
-        before = self._store.in_line(base.digest)
-        if not self._export_offered(base, snapshot, before, control):
-            candidate = make(base, snapshot)
-            verdict = self._verdict(candidate.model, base, before, control)
-            self._publish(candidate.onnx, verdict, snapshot.step, snapshot.samples, base)
+        return base, snapshot, self._store.in_line(base.digest), control
+
+    def _after_export(self) -> Overview:
         try:
             return self.upkeep()
         except (OSError, TimeoutError) as error:
             return replace(self._store.overview, problems=(error,))
 
-    def _export_offered(self, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control) -> bool:
-        """Publish what the registry had for an empty directory, if there is that and the gate agrees; return whether.
+    def _judge_offer(
+        self, slot: Slot, base: BaseModel, snapshot: TrainerSnapshot, before: Overview, control: Control
+    ) -> bool:
+        """Publish a model from elsewhere, if there is one and the gate agrees; return whether.
 
-        What the gate cannot judge yet waits, and is never seen by a node.
+        What the gate cannot judge yet, or may not, waits, and is never seen by a node.
         """
-        offered = self._offers.take(base, before.stable)
+        offered = self._offers.take(slot, base, before.stable)
         if offered is None:
             return False
-        verdict = self._verdict(offered.model, base, before, control)
-        if self._offers.use(offered, verdict) is not Use.PUBLISH:
+        stable, holdout = before.stable, self._sources.holdout(base.digest)
+        is_out = stable is not None and stable.sha256 == offered.about.sha256
+        if not is_out and control.frozen is not None:
+            self._offers.wait(offered, "an operator has frozen what is stable")
             return False
-        told = msgspec.structs.replace(verdict, reason=f"{verdict.reason} From {offered.origin}.")
-        made = self._publish(offered.onnx, told, 0, snapshot.samples, base)
-        self._offers.start_from(offered, base, made.version)
-        return True
+        if stable is None or not is_out:
+            verdict = self._verdict(offered.model, base, before, control)
+            if verdict.state == "unproven":
+                self._offers.wait(offered, verdict.reason)
+                return False
+            if verdict.state == "unstable":
+                self._offers.refuse(offered, verdict)
+                return False
+            stable = self._publish(offered.onnx, verdict, 0, snapshot.samples, base, offered.origin)
+        start = slot is Slot.FIRST or is_better(offered.model, snapshot, base, holdout)
+        self._offers.settle(offered, stable, base, start=start)
+        return not is_out
 
     def _verdict(self, candidate: OnnxModel, base: BaseModel, before: Overview, control: Control) -> Verdict:
         holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
         return self._gate_inputs.verdict(candidate, base, before.stable, holdout, before.incomparable, control, names)
 
-    def _publish(self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel) -> Checkpoint:
+    def _publish(
+        self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel, origin: str = ""
+    ) -> Checkpoint:
         made = self._store.publish(
-            onnx, verdict, step=step, samples=samples, base=(base.name, base.digest), taken=self._taken(base)
+            onnx,
+            verdict,
+            step=step,
+            samples=samples,
+            base=(base.name, base.digest),
+            taken=self._taken(base),
+            origin=origin,
         )
         self._log.info("published", version=made.version, state=made.state, reason=made.reason, step=made.step)
         return made

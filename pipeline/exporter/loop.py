@@ -79,7 +79,7 @@ class _Exporter:
             process.reporter.publish()
         process.report.directory = str(settings.checkpoint_dir)
         self._jobs = jobs = Jobs(settings, process.board, process.log, process.saved)
-        self._runs = {"export": jobs.export, "save": jobs.save, "upkeep": jobs.upkeep}
+        self._runs = {"export": jobs.export, "offer": jobs.judge_offers, "save": jobs.save, "upkeep": jobs.upkeep}
         self._back_off = {name: BackOff() for name in (*self._runs, "directory")}
         self._thread: JobThread[Overview] = JobThread(when_done=process.bell.ring)
         self._job = ""
@@ -141,6 +141,7 @@ class _Exporter:
         now, settings, trainer = time.monotonic(), self._process.settings, self._trainer.report
         wanted = {
             "upkeep": max(0.0, self._upkept_at + _UPKEEP_INTERVAL_S - now),
+            "offer": 0.0 if self._jobs.has_offers else math.inf,
             "export": self._schedule.due_in(trainer.cursor, restored=trainer.restored, start=trainer.start),
             "save": self._saved_at + settings.state_interval_s - now,
         }
@@ -155,8 +156,9 @@ class _Exporter:
         return next((job for job, seconds in self._due_times().items() if seconds <= 0), None)
 
     def _start(self, job: str) -> None:
-        if job == "export":
-            self._asked, self._request.is_set = self._request.is_set, False
+        self._asked = job == "export" and self._request.is_set
+        if self._asked:
+            self._request.is_set = False
         self._job, self._began = job, time.monotonic()
         self._thread.start(self._runs[job])
 
@@ -181,8 +183,8 @@ class _Exporter:
             return  # due, but the trainer is not: no fault
         self._upkept_at = -math.inf
         kind = self._tell(self._job, [error])
-        if kind in _BLOCKING and not self._asked:  # who asked for it is told, and may leave it at that
-            self._blocked.add(self._job)
+        if kind in _BLOCKING and not self._asked and self._job != "offer":
+            self._blocked.add(self._job)  # who asked for it is told, and may leave it at that
 
     def _tell(self, job: str, errors: Sequence[Exception]) -> str:
         """Count, show and log what is wrong; return its kind."""
@@ -196,12 +198,15 @@ class _Exporter:
 
     def _succeeded(self, overview: Overview) -> None:
         now, report = time.monotonic(), self._process.report
-        for job in {self._job, "upkeep"} if self._job == "export" else {self._job}:  # an export ends with upkeep
+        done = {self._job, "upkeep"} if self._job in {"export", "offer"} else {self._job}  # they end with upkeep
+        for job in done if self._jobs.has_offers else done | {"offer"}:
             self._back_off[job].succeeded()
             self._problems.pop(job, None)
             self._blocked.discard(job)
-        if overview.latest is not None:
-            self._schedule.follow(overview.latest)
+        if self._job == "offer" and self._jobs.has_offers:
+            self._back_off["offer"].failed()  # it waits for samples, or for an operator
+        if overview.own is not None:
+            self._schedule.follow(overview.own)
         if self._job == "save":
             self._saved_at = now
             report.state_saved_at, report.state_save_seconds = time.time(), now - self._began
@@ -234,16 +239,22 @@ class _Exporter:
         report.version = latest.version if latest else 0
         report.latest_state, report.latest_reason = (latest.state, latest.reason[:_LONGEST]) if latest else ("", "")
         report.latest = str(file_of(directory, latest.version)) if latest else ""
+        report.latest_origin = latest.origin if latest else ""
         report.checkpoint_at = datetime.fromisoformat(latest.created).timestamp() if latest else 0.0
         report.samples_at_checkpoint = latest.samples if latest else 0
 
     def _report(self) -> None:
+        report = self._process.report
+        for outcome in self._jobs.take_outcomes():
+            report.offer = outcome.told[:_LONGEST]
+            if outcome.name:
+                report.offers[outcome.name] = report.offers.get(outcome.name, 0) + 1
         problem = "; ".join(filter(None, [*self._problems.values(), self._jobs.problem]))
         busy = self._thread.busy_seconds
         if busy > SLOW_S:
             problem = f"{self._job}: waiting for the disk"
         phase = "blocked" if self._blocked or busy > HUNG_S else "running"
-        if (self._process.report.phase, self._process.report.problem) != (phase, problem):
+        if (report.phase, report.problem) != (phase, problem):
             self._process.phase(phase, problem)
         self._process.reporter.beat()
 

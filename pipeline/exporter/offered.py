@@ -1,16 +1,21 @@
-"""The first candidate of a sidecar that began with nothing: what its registry had, judged before a node sees it."""
+"""Models from elsewhere: judged like every candidate, and never seen by a node before they are stable.
+
+One comes from the registry, for a sidecar that begins with nothing; others from the fleet's pool, at any time.
+"""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from structlog.typing import FilteringBoundLogger
 
 from pipeline.artifacts import offer
 from pipeline.artifacts.faults import RegistryFault
-from pipeline.artifacts.offer import About
+from pipeline.artifacts.offer import About, Slot
 from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
 from pipeline.config import Settings
 from pipeline.model.errors import UnusableModel
@@ -18,19 +23,14 @@ from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime import control
 from pipeline.runtime.control import Control, Order, Reset
-
-
-class Use(Enum):
-    """What the gate's verdict on an offered model means for it."""
-
-    PUBLISH = "stable"
-    WAIT = "unproven"
-    REFUSE = "unstable"
+from pipeline.runtime.messages import TrainerSnapshot
+from pipeline.shm.rows import RowBatch
 
 
 class Offered(NamedTuple):
     """An offered model that fits the base model: its file, the same loaded in ONNX Runtime, and where it comes from."""
 
+    slot: Slot
     onnx: bytes
     model: OnnxModel
     about: About
@@ -41,61 +41,111 @@ class Offered(NamedTuple):
         return f"{self.about.registry}@{self.about.digest}"
 
 
+class Outcome(NamedTuple):
+    """What became of an offer: one of `offer.OUTCOMES`, or empty while it waits; and the same in a line."""
+
+    name: str
+    told: str
+
+
 class Offers:
-    """The offer in the state directory, from its arrival until it is published or refused."""
+    """The offers in the state directory, each from its arrival until it is published or refused.
+
+    `outcomes` has what became of them, until another thread takes that away.
+    """
 
     def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
         self._settings, self._directory, self._log = settings, settings.state_dir, log
+        self.outcomes: deque[Outcome] = deque()
 
-    def take(self, base: BaseModel, stable: Checkpoint | None) -> Offered | None:
-        """Return the offer if it may still become the first stable checkpoint. Raises OSError.
+    @property
+    def are_there(self) -> bool:
+        """Whether there is an offer that has not been judged, or not been carried to its end."""
+        with suppress(OSError):
+            return any(offer.is_there(self._directory, slot) for slot in Slot)
+        return False
 
-        One that was published already is carried to its end: the training starts from it.
+    def take(self, slot: Slot, base: BaseModel, stable: Checkpoint | None) -> Offered | None:
+        """Return the offer if there is one that may be judged. Raises OSError.
+
+        The registry's may only become the first stable checkpoint.
         """
-        if not offer.is_there(self._directory):
+        try:
+            found = offer.read(self._directory, slot)
+        except RegistryFault as fault:  # it is removed
+            self._tell("unfit", str(fault))
+            return None
+        if found is None:
             return None
         try:
-            found = offer.read(self._directory)
-            offered = _fitting(found, base) if found is not None else None
-        except (RegistryFault, UnusableModel) as error:
-            self._dismiss(str(error))
+            offered = _fitting(slot, found, base)
+        except UnusableModel as error:
+            self._dismiss(slot, found.about, "unfit", str(error))
             return None
-        if offered is None or stable is None:
-            return offered
-        if stable.sha256 == offered.about.sha256:
-            self.start_from(offered, base, stable.version)
-        else:
-            self._dismiss("there is a stable checkpoint of this sidecar's own")
-        return None
+        if slot is Slot.FIRST and stable is not None and stable.sha256 != offered.about.sha256:
+            self._dismiss(slot, found.about, "unfit", "there is a stable checkpoint of this sidecar's own")
+            return None
+        return offered
 
-    def use(self, offered: Offered, verdict: Verdict) -> Use:
-        """Say what follows from the verdict: while the gate cannot tell, the offer waits."""
-        use = Use(verdict.state)
-        if use is Use.REFUSE:
-            self._dismiss(verdict.reason, offered.origin)
-        return use
+    def wait(self, offered: Offered, reason: str) -> None:
+        """Say why an offer cannot be judged yet."""
+        self.outcomes.append(Outcome("", f"waits: {offered.origin}: {reason}"))
 
-    def start_from(self, offered: Offered, base: BaseModel, version: int) -> None:
-        """Order the training to start from the offered model, which is published as `version`.
+    def refuse(self, offered: Offered, verdict: Verdict) -> None:
+        """Remove an offer that the gate does not let pass."""
+        self._dismiss(offered.slot, offered.about, "refused", verdict.reason)
+
+    def settle(self, offered: Offered, made: Checkpoint, base: BaseModel, *, start: bool) -> None:
+        """Carry an offer to its end that is published as `made`; with `start`, order the training to start from it.
 
         Raises OSError or ControlError; the offer then stays, and this is done the next time.
         """
+        if start:
+            self._start_from(offered, base, made.version)
+        offer.remove(self._directory, offered.about, offered.slot)
+        goes_on = "starts from it" if start else "goes on from the live weights, which are no worse"
+        self._log.info("offer_taken", version=made.version, digest=offered.about.digest, training=goes_on)
+        self.outcomes.append(Outcome("taken", f"version {made.version}: {offered.origin}; training {goes_on}"))
 
+    def _start_from(self, offered: Offered, base: BaseModel, version: int) -> None:
         def alter(now: Control, order: Order) -> Control:
             reset = Reset(number=order.number, to=str(version), base_digest=base.digest)
             return msgspec.structs.replace(now, reset=reset)
 
-        weights = parse_base_model(offered.onnx, offer.MODEL).vector().tobytes()
+        weights = parse_base_model(offered.onnx, offered.about.digest).vector().tobytes()
         control.change(self._settings, f"reset --to {version}", f"offered by {offered.origin}", alter, weights)
-        self._log.info("offer_taken", version=version, digest=offered.about.digest)
-        offer.remove(self._directory)
 
-    def _dismiss(self, reason: str, origin: str = "") -> None:
+    def _dismiss(self, slot: Slot, about: About, outcome: str, reason: str) -> None:
+        offer.remove(self._directory, about, slot)
+        self._tell(outcome, reason, f"{about.registry}@{about.digest}")
+
+    def _tell(self, outcome: str, reason: str, origin: str = "") -> None:
         self._log.warning("offer_refused", reason=reason, origin=origin)
-        offer.remove(self._directory)
+        self.outcomes.append(Outcome(outcome, ": ".join(filter(None, (outcome, origin, reason)))))
 
 
-def _fitting(found: offer.Offer, base: BaseModel) -> Offered:
+def is_better(offered: OnnxModel, snapshot: TrainerSnapshot, base: BaseModel, holdout: RowBatch | None) -> bool:
+    """Whether a model's error on the held-out rows is lower than that of the weights in training, as they would ship.
+
+    Root mean square, every group counting the same. Weights that are of no use are worse than any model.
+    """
+    if holdout is None or not len(holdout):
+        return False
+    live = snapshot.export_vector()
+    if not np.isfinite(live).all():
+        return True
+    rows = np.ascontiguousarray(holdout.features)
+    group = np.unique(holdout.group, return_inverse=True)[1]
+    errors = [model.predict(rows).astype(np.float64) - holdout.score for model in (offered, _loaded(base, live))]
+    ours, theirs = ((np.bincount(group, each**2) / np.bincount(group)).mean() for each in errors)
+    return bool(ours < theirs or not np.isfinite(theirs))
+
+
+def _loaded(base: BaseModel, weights: np.ndarray[tuple[int], np.dtype[np.float32]]) -> OnnxModel:
+    return OnnxModel(base.with_weights(weights))
+
+
+def _fitting(slot: Slot, found: offer.Offer, base: BaseModel) -> Offered:
     """Return the model if it is the base model with other weights. Raises UnusableModel."""
     if found.about.base_sha256 != base.digest:
         raise UnusableModel(
@@ -104,4 +154,4 @@ def _fitting(found: offer.Offer, base: BaseModel) -> Offered:
     weights = parse_base_model(found.onnx, found.about.digest).vector()
     if len(weights) != base.n_parameters or base.with_weights(weights) != found.onnx:
         raise UnusableModel(found.about.digest, "differs from the base model in more than its weights")
-    return Offered(found.onnx, OnnxModel(found.onnx), found.about)
+    return Offered(slot, found.onnx, OnnxModel(found.onnx), found.about)

@@ -39,3 +39,18 @@ def bucket(tenant: str) -> str:
 def inbox(node: str) -> str:
     """Return what the subjects begin with on which a node is answered."""
     return f"_INBOX_{node}"
+
+
+def newest_model(tenant: str, base_sha256: str) -> str:
+    """Return the subject of the bucket's key that says which model of a base model is the newest."""
+    return f"$KV.{bucket(tenant)}.{base_sha256}"
+
+
+def may_publish(tenant: str, node: str) -> tuple[str, ...]:
+    """Return the subjects that a node has to be allowed to publish on: its samples, and reads of the models' bucket."""
+    return subject(tenant, node), f"$JS.API.DIRECT.GET.KV_{bucket(tenant)}.$KV.{bucket(tenant)}.>"
+
+
+def may_subscribe(tenant: str, node: str) -> tuple[str, ...]:
+    """Return the subjects that a node has to be allowed to subscribe to: news of models, and answers to itself."""
+    return f"$KV.{bucket(tenant)}.>", f"{inbox(node)}.>"

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.artifacts.faults import KINDS
+from pipeline.artifacts.offer import OUTCOMES
 from pipeline.fleet.names import FAULTS
 from pipeline.monitor.record import STATES
 from pipeline.runtime.control import ORDERS
@@ -203,6 +204,12 @@ def _exporter(health: Health, verdicts: dict[str, int]) -> Iterator[Metric]:
         _by(dict.fromkeys(FAILURES, 0) | report.failures),
         "reason",
     )
+    yield _counter(
+        "offers",
+        "Models from elsewhere, by what became of them.",
+        _by(dict.fromkeys(OUTCOMES, 0) | report.offers),
+        "outcome",
+    )
     yield _gauge(
         "last_state_save_timestamp_seconds", "When the state was last saved.", _one(report.state_saved_at or None)
     )
@@ -263,6 +270,12 @@ def _publisher(health: Health) -> Iterator[Metric]:
     yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
     pointed = report.pointed_version if publishes else None
     yield _gauge("registry_newest_version", "Version that latest-stable leads to there; 0 for none.", _one(pointed))
+    is_pool = publishes and bool(report.announced or report.announcing_failing)
+    yield _gauge(
+        "fleet_announcing_failing_since_timestamp_seconds",
+        "Since when a pool cannot tell its fleet of its newest model; 0 for no fault.",
+        _one(report.announcing_failing_since if is_pool else None),
+    )
 
 
 def _uplink(health: Health) -> Iterator[Metric]:
@@ -282,6 +295,12 @@ def _uplink(health: Health) -> Iterator[Metric]:
         "fleet_failures",
         "Times that something was wrong with the fleet's servers, by kind.",
         _by(dict.fromkeys(FAULTS, 0) | report.failures) if here else [],
+        "kind",
+    )
+    yield _counter(
+        "fleet_model_failures",
+        "Times that the pool's newest model could not be had, or was not what the pool says, by kind.",
+        _by(dict.fromkeys(KINDS, 0) | report.model_failures) if here else [],
         "kind",
     )
     failing = health.ingest.failing or (report.failing if here else "")

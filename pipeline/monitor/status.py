@@ -47,6 +47,8 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
     }
     if health.exporter.version:
         document["verdict"] = _verdict(health)
+    if health.exporter.offer:
+        document["offer"] = health.exporter.offer[:_LONGEST_PROBLEM]
     if (archive := archived(health)) is not None:
         document["archive"] = archive
     if (there := registry(health)) is not None:
@@ -85,7 +87,9 @@ def in_fleet(health: Health) -> dict[str, int | str] | None:
 
 def _verdict(health: Health) -> dict[str, str]:
     """Return what the gate said of the newest checkpoint."""
-    return {"state": health.exporter.latest_state, "reason": health.exporter.latest_reason[:_LONGEST_PROBLEM]}
+    report = health.exporter
+    verdict = {"state": report.latest_state, "reason": report.latest_reason[:_LONGEST_PROBLEM]}
+    return verdict | ({"origin": report.latest_origin} if report.latest_origin else {})
 
 
 def registry(health: Health) -> dict[str, str] | None:
@@ -105,6 +109,9 @@ def registry(health: Health) -> dict[str, str] | None:
         "failing_since": rfc3339(report.failing_since) if report.failing else "",
         "waiting_since": rfc3339(report.waiting_since) if report.waiting_since else "",
         "newer_base_model": report.newer_base,
+        "announced": report.announced,
+        "announcing_failing": report.announcing_failing,
+        "announcing_failing_since": rfc3339(report.announcing_failing_since) if report.announcing_failing else "",
     }
     return {name: value for name, value in said.items() if value}
 

@@ -6,6 +6,7 @@ import time
 
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.checkpoints.checkpoint import CheckpointError
+from pipeline.publisher.announce import Announcer
 from pipeline.publisher.passes import Passes, Seen
 from pipeline.runtime.disk_jobs import BackOff, JobThread
 from pipeline.runtime.process import Process
@@ -36,31 +37,41 @@ class _Publisher:
             report.pushed, report.pushed_version, report.pushed_at, report.offered = "", 0, 0.0, ""
             report.pointed, report.pointed_version = "", 0
             report.failing, report.failing_since, report.waiting_since = "", 0.0, 0.0
+            report.announced, report.announcing_failing, report.announcing_failing_since = "", "", 0.0
         report.registry = registry
         self._passes = Passes(process.settings, process.log)
         self._thread: JobThread[Seen] = JobThread(when_done=process.bell.ring)
         self._back_off = BackOff()
         self._looked_at = -_LOOK_S
         self._problem = ""
-        self._process.phase("running")
+        settings = process.settings
+        is_pool = bool(settings.pool and settings.fleet and settings.registry)
+        self._announcer = Announcer(settings, process.log, process.bell.ring) if is_pool else None
+        self._show()
 
     @property
     def due_in(self) -> float:
         """Seconds until there is something to do."""
-        if self._thread.busy:
-            return _LOOK_S
+        announcing = self._announcer.due_in if self._announcer else _LOOK_S
+        return min(announcing, _LOOK_S if self._thread.busy else self._pass_in)
+
+    @property
+    def _pass_in(self) -> float:
         return max(0.0, self._looked_at + _LOOK_S - time.monotonic(), self._back_off.seconds)
 
     def turn(self) -> None:
         """Take in what a pass has found, begin the next when it is due, and report."""
         self._take_in()
-        if not self._thread.busy and self.due_in <= 0:
+        if not self._thread.busy and self._pass_in <= 0:
             self._looked_at = time.monotonic()
             report = self._process.report
             last, version, offered = report.pushed, report.pushed_version, report.offered
             self._thread.start(lambda: self._passes.run(last, version, offered))
         if self._thread.busy_seconds > _SLOW_S:
             self._fails("slow", f"no answer for {self._thread.busy_seconds:.0f} s")
+        if self._announcer is not None:
+            self._announcer.turn(self._process.report, self._process.board.trainer().base_digest)
+        self._show()
         self._process.reporter.beat()
 
     def _take_in(self) -> None:
@@ -92,7 +103,12 @@ class _Publisher:
         if not report.failing:
             report.failing_since = time.time()
         report.failing = kind
-        self._process.phase("running", f"registry {kind}: {reason[:_LONGEST]}")
+        self._problem = f"registry {kind}: {reason[:_LONGEST]}"
+
+    def _show(self) -> None:
+        problem = "; ".join(filter(None, (self._problem, self._announcer.problem if self._announcer else "")))
+        if (self._process.report.phase, self._process.report.problem) != ("running", problem):
+            self._process.phase("running", problem)
 
     def _succeeded(self, seen: Seen) -> None:
         report = self._process.report
@@ -112,4 +128,6 @@ class _Publisher:
             report.pushed, report.pushed_version = seen.pushed, seen.version
         if report.failing and seen.is_of_registry:
             report.failing, report.failing_since = "", 0.0
-        self._process.phase("running")
+        self._problem = ""
+        if self._announcer is not None and seen.is_of_registry:
+            self._announcer.ask()

@@ -117,19 +117,26 @@ class TrainerReport(Report, kw_only=True):
 
 
 class ExporterReport(Report, kw_only=True):
-    """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind."""
+    """What the exporter reports: the newest checkpoint and its verdict, how many by state, failures by kind.
+
+    `offer` says in a line what became of the last model that was offered from elsewhere, or what it waits for; `offers`
+    counts them by outcome. `latest_origin`: where the newest checkpoint comes from, empty for this training.
+    """
 
     directory: str = ""
     version: int = 0
     latest: str = ""
     latest_state: str = ""
     latest_reason: str = ""
+    latest_origin: str = ""
     stable_version: int = 0
     announced: str = ""
     checkpoint_at: float = 0.0
     samples_at_checkpoint: int = 0
     published: dict[str, int] = {}
     failures: dict[str, int] = {}
+    offer: str = ""
+    offers: dict[str, int] = {}
     export_seconds: float = 0.0
     state_saved_at: float = 0.0
     state_save_seconds: float = 0.0
@@ -163,6 +170,7 @@ class PublisherReport(Report, kw_only=True):
     and `pointed_version` its version, 0 for none.
     `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
     for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
+    Of a pool, `announced` is the model that its fleet is told of, and `announcing_failing` what is wrong with that.
     """
 
     registry: str = ""
@@ -178,6 +186,10 @@ class PublisherReport(Report, kw_only=True):
     failures: dict[str, int] = {}
     offered: str = ""
     newer_base: str = ""
+    announced: str = ""
+    announcing_failing: str = ""
+    announcing_failing_since: float = 0.0
+    announcing_failures: dict[str, int] = {}
 
 
 class UplinkReport(Report, kw_only=True):
@@ -186,7 +198,7 @@ class UplinkReport(Report, kw_only=True):
     Everything before sample `cursor` of ring `ring` is sent and acknowledged, or left out: `left_out` samples were more
     than the quota, or are not to be shared; `missed` were written over in the ring before they could be sent. `behind`
     samples are not looked at yet. `announced` is the digest of the pool's newest model, `offered` that of the one which
-    was put before the gate last.
+    was put before the gate last; `model_failures` counts what kept one from that, by kind.
     """
 
     fleet: str = ""
@@ -203,6 +215,7 @@ class UplinkReport(Report, kw_only=True):
     failures: dict[str, int] = {}
     announced: str = ""
     offered: str = ""
+    model_failures: dict[str, int] = {}
 
 
 class MonitorReport(Report, kw_only=True):

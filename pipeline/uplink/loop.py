@@ -19,6 +19,7 @@ from pipeline.fleet.message import MOST_ROWS, pack
 from pipeline.runtime.disk_jobs import BackOff
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import UplinkReport
+from pipeline.uplink.models import ModelFollower
 from pipeline.uplink.quota import Quota, spread
 from pipeline.uplink.source import Batch, Source
 
@@ -64,14 +65,18 @@ class Uplink:
         self._sending: Future[int] | None = None
         self._back_off = BackOff()
         self._waiting_since: float | None = None
+        self._problem = ""
+        self._models = ModelFollower(
+            settings, self._link, process.log, process.bell.ring, report.offered, report.model_failures
+        )
         process.phase("running")
 
     @property
-    def due_in(self) -> float | None:
-        """Seconds until there is something to do; None: nothing is known of it."""
+    def due_in(self) -> float:
+        """Seconds until there is something to do; infinite: nothing is known of it."""
         if self._sending is not None or self._message is None:
-            return None
-        return max(0.0, self._back_off.seconds)
+            return self._models.due_in
+        return min(self._models.due_in, max(0.0, self._back_off.seconds))
 
     def turn(self) -> None:
         """Take in what has become of the last message, send the next, and report."""
@@ -82,6 +87,7 @@ class Uplink:
             self._message = self._next(behind)
         if self._message is not None and self._sending is None and self._back_off.seconds <= 0:
             self._sending = self._link.begin(self._publish(self._message))
+        self._models.turn(self._source.base)
         self._report(behind)
 
     def close(self) -> None:
@@ -151,8 +157,7 @@ class Uplink:
         report.ring, report.cursor = message.batch.ring, message.batch.end
         report.sent_at = time.time()
         if report.failing:
-            report.failing, report.failing_since = "", 0.0
-            self._process.phase("running")
+            report.failing, report.failing_since, self._problem = "", 0.0, ""
             self._process.log.info("fleet_reached", fleet=report.fleet)
 
     def _failed(self, fault: FleetFault) -> None:
@@ -163,8 +168,12 @@ class Uplink:
             report.failing_since = time.time()
             self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
         report.failing = fault.kind
-        self._process.phase("running", f"fleet {fault.kind}: {str(fault)[:_LONGEST]}")
+        self._problem = f"fleet {fault.kind}: {str(fault)[:_LONGEST]}"
 
     def _report(self, behind: int) -> None:
-        self._process.report.behind = behind
+        report = self._process.report
+        report.behind, report.announced, report.offered = behind, self._models.announced, self._models.offered
+        problem = "; ".join(filter(None, (self._problem, self._models.problem)))
+        if (report.phase, report.problem) != ("running", problem):
+            self._process.phase("running", problem)
         self._process.reporter.beat()

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from pipeline.artifacts.cli import registry
+from pipeline.checkpoints.checkpoint import rewrite
 from pipeline.checkpoints.names import file_of
 from pipeline.data import BASE_MODEL
 from tests.support.checkpoints import publish_one
@@ -33,13 +35,15 @@ def test_a_base_model_goes_there_and_back(url: str, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_takes_its_card_along(url: str, tmp_path: Path) -> None:
-    """Which says what the gate has said of it."""
-    publish_one(tmp_path)
+    """Which says what the gate has said of it, and where it comes from."""
+    made = publish_one(tmp_path)
+    rewrite(tmp_path, msgspec.structs.replace(made, origin="oci://fleet.example/m@sha256:1"))
     assert run("push", file_of(tmp_path, 1), f"{url}:latest-stable")[0] == 0
     (tmp_path / "here").mkdir()
     assert run("pull", url, tmp_path / "here")[0] == 0
     card = (tmp_path / "here" / "model_v000001.md").read_text()
     assert "stable: Because." in card
+    assert "comes from `oci://fleet.example/m@sha256:1`" in card
     assert (tmp_path / "here" / "model_v000001.onnx").read_bytes() == file_of(tmp_path, 1).read_bytes()
 
 

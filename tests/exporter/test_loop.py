@@ -1,5 +1,6 @@
 """The exporter as a process: schedule, signals, broken disks, restarts."""
 
+import hashlib
 import itertools
 import os
 import resource
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts import offer
+from pipeline.artifacts.offer import About, Offer, Slot
 from pipeline.checkpoints.names import file_of, published
 from pipeline.data import CORPUS
 from pipeline.model.verify import verify
@@ -98,6 +101,30 @@ def test_it_publishes_when_enough_samples_have_come_and_not_before(exporter: Exp
     exporter.train(10, step=3)
     exporter.until(lambda report: report.version == 2)
     assert all_verify(exporter.directory)
+
+
+def test_what_a_fleet_offers_is_judged_at_once_and_delays_no_checkpoint_of_ones_own(exporter: Exporter) -> None:
+    """No checkpoint is due then; ten samples after the last own one make the next, in the next life too."""
+    around = exporter.around
+    around.hold_out(around.base.with_weights(OTHER))
+    exporter.train(10, step=1)
+    exporter.until(lambda report: report.version == 1)
+    exporter.train(5, step=2)
+    onnx = around.base.with_weights(OTHER)
+    about = About("file:///r", "sha256:1", hashlib.sha256(onnx).hexdigest(), around.base.digest)
+    offer.write(around.settings.state_dir, Offer(about, onnx), Slot.FLEET)
+    report = exporter.until(lambda report: report.version == 2)
+    assert (report.latest_origin, report.latest_state) == ("file:///r@sha256:1", "stable")
+    exporter.until(lambda report: report.offers == {"taken": 1})
+    exporter.train(5, step=3)
+    report = exporter.until(lambda report: report.version == 3)
+    assert (report.latest_origin, report.samples_at_checkpoint) == ("", 20)
+    exporter.stop()
+    exporter.start()
+    exporter.train(9, step=4)
+    exporter.until(lambda report: report.phase == "running" and report.pid == exporter.process.pid)
+    exporter.train(1, step=5)
+    exporter.until(lambda report: report.version == 4)
 
 
 def test_both_conditions_count_over_a_restart(tmp_path: Path, instance: str) -> None:

@@ -55,7 +55,7 @@ def test_a_model_that_the_gate_agrees_with_is_the_first_checkpoint(around: Surro
     overview = jobs.export()
     assert overview.stable is not None
     assert (overview.stable.version, overview.stable.step) == (1, 0)
-    assert "From oci://r.example/m@sha256:1." in overview.stable.reason
+    assert overview.stable.origin == "oci://r.example/m@sha256:1"
     np.testing.assert_array_equal(np.frombuffer(started_from(around), np.float32), GOOD)
     assert not offer.is_there(around.settings.state_dir)
     after = jobs.export()
@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_dismissed(around: Surroundings, what: str) -> None
     content = {"another graph": good + b"\x12\x00", "no model": b"garbage"}.get(what, good)
     make_offer(around, content, base="f" * 64 if what == "another base" else "")
     if what == "broken":
-        (around.settings.state_dir / offer.MODEL).write_bytes(b"half of it")
+        offer.Slot.FIRST.model(around.settings.state_dir).write_bytes(b"half of it")
     overview = jobs_of(around).export()
     assert overview.latest is not None
     assert (overview.latest.step, started_from(around)) == (5, b"")

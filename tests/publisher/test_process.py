@@ -171,7 +171,7 @@ def test_a_second_sidecar_starts_from_the_firsts_model_if_its_own_gate_agrees(tm
         )
         described = json.loads(first_checkpoint.read_text())
         assert (described["sha256"], described["step"]) == (sha256, 0)
-        assert pointer.digest in described["reason"]
+        assert described["origin"] == f"{share.as_uri()}@{pointer.digest}"
     with running(directories[2], **settings) as other:
         other.wait_for(lambda: other.reported().publisher.offered)
         with Stream(other, scores=lambda score: 100 - score):

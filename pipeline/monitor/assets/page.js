@@ -157,7 +157,7 @@ function showCheckpoints(checkpoints) {
     clock(Date.parse(each.created) / 1000),
     badge(each.state),
     integer(each.samples),
-    [each.reason, gate(each, open)],
+    [each.origin ? `${each.reason} From ${each.origin}.` : each.reason, gate(each, open)],
   ]);
   const columns = ["checkpoint", "published", "gate", "samples", "why"];
   const caption = rows.length ? "Newest first; a node that takes the latest stable one skips all others" : "There is no checkpoint yet.";
