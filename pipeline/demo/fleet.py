@@ -119,9 +119,9 @@ class Member:
                 continue
             before = self.figures["rmse"]
             self.figures = self._judge.figures(OnnxModel(file_of(self._directory, version)))
-            self._stable, self._origin = version, getattr(known, "origin", "")
+            self._stable, self._origin = version, known.origin
             self.learned.append(Learned(known.samples, self.figures))
-            whose = "the pool's model" if getattr(known, "origin", "") else "its own model"
+            whose = "the pool's model" if known.origin else "its own model"
             said = f"{self.name} published {whose}: RMSE on unseen sources {before:.2f} -> {self.figures['rmse']:.2f}"
         return said
 
@@ -256,5 +256,5 @@ class _Watch:
             and pool.ingest().accepted == sum(rows)
             and all(board.exporter().samples_at_checkpoint == board.ingest().accepted for board in everybody)
             and not told.waiting_since
-            and all(board.uplink().offered == getattr(told, "announced", "") for board in boards.values())
+            and all(board.uplink().offered == told.announced for board in boards.values())
         )
