@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 SUBJECTS = "vmafx.samples"
 """What the subjects of samples begin with; tenant and node follow, a part each."""
+
+
+def is_name(text: str) -> bool:
+    """Whether a tenant or a node can be called that: a part of a subject, and of a file's name."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is not None
 
 
 def subject(tenant: str, node: str) -> str:
@@ -34,3 +41,13 @@ def bucket(tenant: str) -> str:
 def inbox(node: str) -> str:
     """Return what the subjects begin with on which a node is answered."""
     return f"_INBOX_{node}"
+
+
+def pool_inbox(pool: str) -> str:
+    """Return the same for a pool: never that of a node, whatever the two are called."""
+    return f"_INBOX.{pool}"
+
+
+def account(tenant: str, node: str) -> str:
+    """Return the name of a node's account; that of a pool, which has the stream, is the tenant's name."""
+    return f"{tenant}/{node}"

