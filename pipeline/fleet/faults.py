@@ -8,10 +8,6 @@ import ssl
 from nats import errors
 from nats.js import errors as js
 
-KINDS = ("down", "slow", "refused", "full", "lost", "moved", "local")
-"""down: not there, or it failed; slow: no answer in time; refused: not with this key; full: no room; lost: no such
-stream, bucket or consumer; moved: somebody else was first; local: what is missing is on this side."""
-
 _NO_ROOM = {10023, 10028, 10047, 10077}
 """Codes of JetStream: insufficient resources, account's or stream's limits."""
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+FAULTS = ("down", "slow", "refused", "full", "lost", "moved", "local")
+"""What can be wrong with the servers. down: not there, or it failed; slow: no answer in time; refused: not with this
+key; full: no room; lost: no such stream, bucket or consumer; moved: somebody else was first; local: what is missing is
+on this side."""
+
 SUBJECTS = "vmafx.samples"
 """What the subjects of samples begin with; tenant and node follow, a part each."""
 

@@ -7,6 +7,7 @@ who holds the lock is its only writer. So whoever follows it never waits for a d
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import time
@@ -19,6 +20,7 @@ from pipeline.config import Settings
 from pipeline.runtime import locks, regions
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
 from pipeline.runtime.reports import rfc3339
+from pipeline.shm.exclusion import Exclusion
 from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
@@ -142,6 +144,17 @@ def describe(each: Quarantine) -> str:
     parts += [f"node {each.node}"] if each.node_hash is not None else []
     parts += [f"{word} {rfc3339(at)}" for word, at in (("since", each.since), ("until", each.until)) if at is not None]
     return ", ".join(parts)
+
+
+def exclusions(control: Control) -> list[Exclusion]:
+    """Return the rows that are quarantined."""
+    return [_exclusion(each) for each in control.quarantines]
+
+
+def _exclusion(each: Quarantine) -> Exclusion:
+    since = -math.inf if each.since is None else each.since
+    until = math.inf if each.until is None else each.until
+    return Exclusion(each.group_hash, each.node_hash, since, until)
 
 
 def read(directory: Path) -> Published:

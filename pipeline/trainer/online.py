@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.model.accuracy import agreement
 from pipeline.model.graph import BaseModel
+from pipeline.shm.exclusion import Exclusion, without
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.drift import PageHinkley
-from pipeline.trainer.exclusion import Exclusion, without
 from pipeline.trainer.holdout import HoldOut
 from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
