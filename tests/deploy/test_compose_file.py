@@ -98,7 +98,7 @@ def test_a_fleet_comes_when_it_is_asked_for(tmp_path: Path) -> None:
 def mounted(service: str, file: Path) -> str:
     """Return the volume that a file lies on in a service: that which is mounted closest to it."""
     mounts = {Path(mount.split(":")[1]): mount.split(":")[0] for mount in SERVICES[service]["volumes"]}
-    return next(mounts[parent] for parent in file.parents if parent in mounts)
+    return str(next(mounts[parent] for parent in file.parents if parent in mounts))
 
 
 def test_prometheus_scrapes_the_sidecar(tmp_path: Path) -> None:

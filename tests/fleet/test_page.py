@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,20 +35,21 @@ def test_ten_commands(tmp_path: Path) -> None:
     port = free_port()
     script = script.replace("--host 127.0.0.1", f"--host 127.0.0.1 --port {port} --http off", 1)
     script = script.replace(":4222", f":{port}").replace("127.0.0.1:9092", "127.0.0.1:0")
-    script += "\nwait_for_all() { kill $(jobs -p) 2>/dev/null; wait; }\nwait_for_all || true\n"
+    script += "\nkill $(jobs -p); wait || true\n"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")} | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "PYTHONPATH": str(REPOSITORY),
         "VMAFX_SIDECAR_HTTP": "off",
     }
-    process = subprocess.Popen(
-        ["/bin/bash", "-c", script], cwd=tmp_path, env=environment, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=(tmp_path / "log").open("w"),
-    )  # fmt: skip
+    with (tmp_path / "log").open("w") as errors:
+        process = subprocess.Popen(
+            ["/bin/bash", "-c", script], cwd=tmp_path, env=environment, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=errors,
+        )  # fmt: skip
     try:
         told, _ = process.communicate(timeout=LIMIT_S)
     finally:
-        if process.poll() is None:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log[-4000:]

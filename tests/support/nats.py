@@ -33,10 +33,12 @@ class NatsServer:
     Where the directory has a `nats.conf`, that counts, which has to name `port`.
     """
 
-    def __init__(self, directory: Path, config: str = "", scheme: str = "nats", port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, config: str = "", scheme: str = "nats", port: int | None = None, host: str = "127.0.0.1"
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port() if port is None else port
-        self.directory, self.url = directory, f"{scheme}://127.0.0.1:{self.port}"
+        self.directory, self.url, self._host = directory, f"{scheme}://{host}:{self.port}", host
         self._file = directory / "nats.conf"
         if not self._file.exists():
             self._file.write_text(
@@ -88,7 +90,7 @@ class NatsServer:
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as dialled:
+            with socket.create_connection((self._host, self.port), timeout=1) as dialled:
                 return dialled.recv(4) == b"INFO"
         except OSError:
             return False
