@@ -132,6 +132,7 @@ def config(
     def full(named: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         return [(tenant or default, node) for tenant, node in named]
 
+    asked = files.Change([*tenants], full(nodes), full(renewed), [*renewed_pools], full(revoked))
     with in_one_line(FleetFault):
         directory = directory.absolute()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,19 +142,12 @@ def config(
                 if value is not None:
                     setattr(wanted, name, value)
             _check(wanted)
-            before, told = accounts(wanted), []
-            for tenant, node in (*full(revoked), *full(renewed)):
-                files.revoke(directory, wanted, tenant, node)
-                told += [f"{tenant}/{node}: may no longer send"] if (tenant, node) in full(revoked) else []
-            for tenant in renewed_pools:
-                files.revoke_pool(directory, wanted, tenant)
-            for tenant in (*tenants, *renewed_pools, *(() if wanted.tenants or nodes else (default,))):
-                told += files.add(directory, wanted, tenant)
-            for tenant, node in (*full(nodes), *full(renewed)):
-                told += files.add(directory, wanted, tenant, node)
+            if not (wanted.tenants or tenants or nodes):
+                asked.tenants.append(default)
+            before = accounts(wanted)
+            told = files.change(directory, wanted, asked)
             files.write(directory, wanted)
-            told += _summary(directory, wanted)
-            told.append(_how_to_apply(accounts(wanted) <= before))
+    told += [*_summary(directory, wanted), _how_to_apply(accounts(wanted) <= before)]
     for line in told:
         click.echo(line)
 

@@ -8,6 +8,7 @@ each node gets NODE.nk and ca.pem.
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pipeline.fleet import keys, plan, server_config
 from pipeline.fleet.certificates import Authority
@@ -16,6 +17,19 @@ from pipeline.fleet.plan import Members, Plan
 from pipeline.runtime.durable import write_durably
 
 _PRIVATE = 0o700
+
+Node = tuple[str, str]
+"""Tenant and node."""
+
+
+class Change(NamedTuple):
+    """Who is to be there, who gets another key, and who may no longer send."""
+
+    tenants: list[str]
+    nodes: list[Node]
+    renewed: list[Node]
+    renewed_pools: list[str]
+    revoked: list[Node]
 
 
 def pool_key(directory: Path, tenant: str) -> Path:
@@ -35,36 +49,21 @@ def servers(directory: Path, wanted: Plan) -> dict[str, Path]:
     return {wanted.hosts[0]: directory / "server"}
 
 
-def add(directory: Path, wanted: Plan, tenant: str, node: str = "") -> list[str]:
-    """Give a tenant's pool, and a node if one is named, keys where they have none; return a line for each new one.
+def change(directory: Path, wanted: Plan, asked: Change) -> list[str]:
+    """Change who is in the plan, and the keys that lie here; return a line for each change. The servers' files stay.
 
-    A seed that lies there counts, so that what a killed command began is finished. One that was taken away stays valid.
+    Raises FleetFault where a node or tenant is not there, or a key cannot be used.
     """
-    members, told = wanted.tenants.setdefault(tenant, Members()), []
-    members.pool, is_new = _have(pool_key(directory, tenant), members.pool)
-    if is_new:
-        told.append(f"pool of {tenant}: a new key")
-    if node:
-        members.nodes[node], is_new = _have(node_key(directory, tenant, node), members.nodes.get(node, ""))
-        if is_new:
-            told.append(f"{tenant}/{node}: a new key")
+    for tenant, node in (*asked.revoked, *asked.renewed):
+        _revoke(directory, wanted, tenant, node)
+    for tenant in asked.renewed_pools:
+        _revoke_pool(directory, wanted, tenant)
+    told = [f"{tenant}/{node}: may no longer send" for tenant, node in asked.revoked]
+    for tenant in (*asked.tenants, *asked.renewed_pools):
+        told += _add(directory, wanted, tenant)
+    for tenant, node in (*asked.nodes, *asked.renewed):
+        told += _add(directory, wanted, tenant, node)
     return told
-
-
-def revoke(directory: Path, wanted: Plan, tenant: str, node: str) -> None:
-    """Take a node out of the plan, and remove its key. Raises FleetFault where there is no such node."""
-    if tenant not in wanted.tenants or node not in wanted.tenants[tenant].nodes:
-        raise FleetFault("local", f"{tenant}/{node}: no such node in {directory / plan.FILE}")
-    node_key(directory, tenant, node).unlink(missing_ok=True)
-    del wanted.tenants[tenant].nodes[node]
-
-
-def revoke_pool(directory: Path, wanted: Plan, tenant: str) -> None:
-    """Remove the key of a tenant's pool. Raises FleetFault where there is no such tenant."""
-    if tenant not in wanted.tenants:
-        raise FleetFault("local", f"{tenant}: no such tenant in {directory / plan.FILE}")
-    pool_key(directory, tenant).unlink(missing_ok=True)
-    wanted.tenants[tenant].pool = ""
 
 
 def write(directory: Path, wanted: Plan) -> None:
@@ -84,6 +83,38 @@ def write(directory: Path, wanted: Plan) -> None:
                 _make(directory / kind / tenant)
                 _write(directory / kind / tenant / "ca.pem", authority.pem)
     plan.write(directory, wanted)
+
+
+def _add(directory: Path, wanted: Plan, tenant: str, node: str = "") -> list[str]:
+    """Give a tenant's pool, and a node if one is named, keys where they have none; return a line for each new one.
+
+    A seed that lies there counts, so that what a killed command began is finished. One that was taken away stays valid.
+    """
+    members, told = wanted.tenants.setdefault(tenant, Members()), []
+    members.pool, is_new = _have(pool_key(directory, tenant), members.pool)
+    if is_new:
+        told.append(f"pool of {tenant}: a new key")
+    if node:
+        members.nodes[node], is_new = _have(node_key(directory, tenant, node), members.nodes.get(node, ""))
+        if is_new:
+            told.append(f"{tenant}/{node}: a new key")
+    return told
+
+
+def _revoke(directory: Path, wanted: Plan, tenant: str, node: str) -> None:
+    """Take a node out of the plan, and remove its key. Raises FleetFault where there is no such node."""
+    if tenant not in wanted.tenants or node not in wanted.tenants[tenant].nodes:
+        raise FleetFault("local", f"{tenant}/{node}: no such node in {directory / plan.FILE}")
+    node_key(directory, tenant, node).unlink(missing_ok=True)
+    del wanted.tenants[tenant].nodes[node]
+
+
+def _revoke_pool(directory: Path, wanted: Plan, tenant: str) -> None:
+    """Remove the key of a tenant's pool. Raises FleetFault where there is no such tenant."""
+    if tenant not in wanted.tenants:
+        raise FleetFault("local", f"{tenant}: no such tenant in {directory / plan.FILE}")
+    pool_key(directory, tenant).unlink(missing_ok=True)
+    wanted.tenants[tenant].pool = ""
 
 
 def _have(path: Path, known: str) -> tuple[str, bool]:
