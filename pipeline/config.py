@@ -20,6 +20,13 @@ from pipeline.artifacts.reference import EXPECTED, Reference, is_url, without_se
 
 PREFIX = "VMAFX_"
 
+POOL_DEFAULTS = {
+    "VMAFX_SIDECAR_REPLAY_CAPACITY": "100000",
+    "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "100000",
+    "VMAFX_SIDECAR_HOLDOUT_CAPACITY": "20000",
+}
+"""What counts in a pool where nothing else is set: it learns from more than a sidecar does."""
+
 
 class ConfigError(Exception):
     """The environment holds values that cannot be used; `problems` has one line for each."""
@@ -533,12 +540,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     for entry in variables():
         name, text = entry.metadata["name"], environ.get(entry.metadata["name"], "").strip()
         try:
-            values[entry.name] = entry.metadata["parse"](text or entry.metadata["default"])
+            values[entry.name] = entry.metadata["parse"](text or default_of(entry, environ))
         except _Expected as expected:
             problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:
         raise ConfigError(problems)
     return Settings(**values)
+
+
+def default_of(entry: Field[Any], environ: Mapping[str, str]) -> str:
+    """Return what counts where a setting is not set, as text."""
+    default: str = entry.metadata["default"]
+    return POOL_DEFAULTS.get(entry.metadata["name"], default) if environ.get("VMAFX_POOL", "").strip() else default
 
 
 def origin(entry: Field[Any], environ: Mapping[str, str]) -> str:

@@ -6,13 +6,6 @@ import os
 
 import click
 
-DEFAULTS = {
-    "VMAFX_SIDECAR_REPLAY_CAPACITY": "100000",
-    "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "100000",
-    "VMAFX_SIDECAR_HOLDOUT_CAPACITY": "20000",
-}
-"""Settings of a pool where nothing else is set: it learns from more than a sidecar does."""
-
 
 @click.group()
 def pool() -> None:
@@ -30,6 +23,4 @@ def run(name: str) -> None:
     from pipeline.console.run import run_here
 
     os.environ["VMAFX_POOL"] = name
-    for variable, value in DEFAULTS.items():
-        os.environ.setdefault(variable, value)
     run_here()

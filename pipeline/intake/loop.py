@@ -132,6 +132,7 @@ class Intake:
             if self._position.made:
                 self._process.log.warning("stream_is_another", made=found.made, before=self._position.made)
             self._position.made, self._position.read = found.made, 0
+        self._published.publish()
         self._fetched_to, self._looked_at = self._position.read, time.monotonic()
         self._back_off.succeeded()
         report = self._process.report

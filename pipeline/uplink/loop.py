@@ -58,7 +58,7 @@ class Uplink:
         report = process.report
         report.fleet, report.node = ",".join(settings.fleet), settings.fleet_name
         self._source = Source(settings, process.board, report)
-        self._quota = Quota(settings.fleet_quota)
+        self._quota = Quota(settings.fleet_quota, settings.replay_capacity // 2)
         self._link = Link(settings, report.node, process.bell.ring)
         self._message: _Message | None = None
         self._sending: Future[int] | None = None
@@ -107,9 +107,8 @@ class Uplink:
         ready = min(behind, allowed)
         if not ready or (ready < _ENOUGH and now - self._waiting_since < _LATEST_S):
             return None
-        # No more of the ring at once than one message can be spread over, where more could be sent.
-        window = behind if allowed <= MOST_ROWS else max(MOST_ROWS, behind * MOST_ROWS // allowed)
-        return self._made(self._source.take(min(window, behind)), min(allowed, MOST_ROWS))
+        window = self._quota.window(behind, allowed, MOST_ROWS)
+        return self._made(self._source.take(window), min(allowed, MOST_ROWS))
 
     def _made(self, batch: Batch | None, most: int) -> _Message | None:
         if batch is None:

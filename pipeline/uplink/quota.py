@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from pipeline.shm.rows import RowBatch
 
 _SAVED_S = 60.0
-"""A quota that was not used is kept for so many seconds."""
+"""A quota that was not used is kept for so many seconds, and a sample waits as long for its turn."""
 _LEAST = 256.0
 
 
 class Quota:
-    """A token bucket: `rate` a second, and what was saved up, no less than a message."""
+    """A token bucket: `rate` a second, and what was saved up, no less than a message.
 
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+    What will be its turn within as long waits for it, but not more than `patience` samples: the rest is left out.
+    """
+
+    def __init__(self, rate: float, patience: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._clock = rate, clock
         self._most = max(_LEAST, rate * _SAVED_S)
+        self._patience = int(min(patience, self._most))
         self._left, self._at = 0.0, clock()
 
     def left(self) -> int:
@@ -34,9 +38,15 @@ class Quota:
         """Take note that so many are sent."""
         self._left -= count
 
-    def seconds_until(self, count: int) -> float:
-        """Return in how many seconds there will be so many; 0 where there are."""
-        return max(0.0, (count - self.left()) / self._rate)
+    def window(self, behind: int, allowed: int, most: int) -> int:
+        """Return out of how many samples the next `most`, or the fewer that are `allowed`, are to be chosen.
+
+        `behind` samples wait. Where all of them can wait, none is left out.
+        """
+        too_many = behind - self._patience
+        if too_many <= 0:
+            return min(behind, allowed, most)
+        return too_many if allowed <= most else min(behind, max(most, too_many * most // allowed))
 
 
 def spread(rows: RowBatch, count: int) -> NDArray[np.bool_]:
