@@ -20,8 +20,8 @@ _MAX_PAYLOAD = 8 << 20
 _HEAD = "# Written by `vmafx-sidecar fleet config`, and written anew by it: change what is here by its options.\n"
 
 _SYNC = """\
-  # With `always` a sample is on the disk when it is acknowledged. With an interval, what was acknowledged since the last
-  # one is lost where the machine loses power, and nobody sends it again. The server's own default is two minutes.
+  # With `always` a sample is on the disk when it is acknowledged. With an interval, what was acknowledged since the
+  # last one is lost where the machine loses power, and nobody sends it again. The server's own default is two minutes.
 """
 
 
@@ -38,7 +38,7 @@ def main_file(plan: Plan, host: str, at: PurePosixPath) -> str:
     store = PurePosixPath(plan.store) if plan.store else at / "store"
     jetstream = (
         f"jetstream {{\n  store_dir: {_text(store)}\n  max_file_store: {len(plan.tenants) * _disk_bytes(plan)}\n"
-        f"  max_memory_store: {_MEMORY_BYTES}\n{_SYNC}  sync_interval: {plan.sync}\n}}\n"
+        f"  max_memory_store: {_MEMORY_BYTES}\n{_SYNC}  sync_interval: {_text(plan.sync)}\n}}\n"
     )
     return "".join([
         _HEAD,

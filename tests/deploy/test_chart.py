@@ -9,7 +9,6 @@ import yaml
 
 import pipeline
 from pipeline import config
-from pipeline.console.pool import DEFAULTS
 from pipeline.shm.segment import SHM_DIR
 from tests.deploy.charts import (
     CHART,
@@ -375,9 +374,9 @@ def test_the_pool_of_a_fleet() -> None:
     settings = config.load(environment(container) | {"VMAFX_POOL": "pool"})
     assert (workload["replicas"], container["args"]) == (1, ["pool", "run", "--name", "pool"])
     assert not [name for name in environment(container) if "SOCKET" in name]
-    assert {name: str(getattr(settings, f"{name}_capacity")) for name in ("replay", "reservoir", "holdout")} == {
-        name: DEFAULTS[f"VMAFX_SIDECAR_{name.upper()}_CAPACITY"] for name in ("replay", "reservoir", "holdout")
-    }
+    own = config.load({"VMAFX_POOL": "pool"})
+    for name in ("replay_capacity", "reservoir_capacity", "holdout_capacity"):
+        assert getattr(settings, name) == getattr(own, name)
     assert shared_memory_mi(spec) * MIB > sample_bytes(settings) + report_bytes()
     assert (settings.n_features, settings.fleet_replicas, str(settings.registry)) == (
         6, 3, "oci://registry.example.com/vmaf/pool"

