@@ -37,3 +37,9 @@ def rows(count: int, n_features: int, seed: int = 0) -> RowBatch:
     made.job[:] = rng.integers(1, 2**63, count)
     made.arrival[:] = time.time()
     return made
+
+
+def of_other_jobs(lines: list[bytes], number: int) -> list[bytes]:
+    """Return the same messages with other jobs, for each `number` others: so none is taken for a resend."""
+    begin, digits = b'{"job_id":"', b"%08x" % number
+    return [begin + digits + line[len(begin) + len(digits) :] for line in lines]

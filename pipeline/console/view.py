@@ -99,9 +99,10 @@ def _ingest(health: Health) -> str:
             f"{report.unread:,} messages unread, ring {fill:,} of {report.capacity:,}\n{report.stream}"
         )
     clients = "1 client" if report.connections == 1 else f"{report.connections} clients"
+    kept_out = f"\n{report.forgotten:,} forgotten, kept out" if report.forgotten else ""
     return (
         f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {clients}\n"
-        f"ring {fill:,} of {report.capacity:,}"
+        f"ring {fill:,} of {report.capacity:,}{kept_out}"
     )
 
 
