@@ -37,6 +37,16 @@
     secretName: {{ . }}
     defaultMode: 0440
 {{- end }}
+{{- with $trainer.registry.signKeySecret }}
+- name: vmafx-registry-sign-key
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $trainer.registry.publicKeyConfigMap }}
+- name: vmafx-registry-public-key
+  configMap:
+    name: {{ . }}
+{{- end }}
 {{- with $trainer.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
