@@ -4,6 +4,7 @@ Noise is the chance of which groups are in the set: a paired bootstrap that draw
 Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13), because rows of one group are alike.
 """
 
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -99,7 +100,7 @@ def _students_bound(gain: Values, level: float) -> float:
     n = len(gain)
     if n < 2:
         return float("-inf")
-    return float(gain.mean()) + student_quantile(level, n - 1) * float(gain.std(ddof=1)) / n**0.5
+    return float(gain.mean()) + student_quantile(level, n - 1) * float(gain.std(ddof=1)) / math.sqrt(n)
 
 
 def student_quantile(level: float, freedom: int) -> float:

@@ -31,7 +31,7 @@ def choose(learner: SideBySide, target: str, groups: NDArray[np.uint64] = GROUPS
     return learner.prior
 
 
-STRONG = Recipe(prior=1000.0, rival_prior=0.0)
+STRONG = Recipe(prior=1000.0, rival_priors=(0.0,))
 
 
 def test_held_out_rows_choose() -> None:
@@ -55,7 +55,7 @@ def test_few_groups_choose_nothing() -> None:
 
 def test_learners_that_are_as_good_do_not_take_turns() -> None:
     """Where the rival is better by less than 2 %, the choice stays as it is."""
-    learner = trained(Recipe(prior=1e-3, rival_prior=0.0))
+    learner = trained(Recipe(prior=1e-3, rival_priors=(0.0,)))
     assert choose(learner, "vmaf_phone") == choose(learner, "vmaf") == 1e-3
 
 
@@ -92,7 +92,7 @@ def test_the_choice_is_saved() -> None:
 
 def test_a_state_of_one_learner_is_that_of_all() -> None:
     """A state that was saved when there was one is gone on from by both."""
-    alone, both = trained(Recipe(rival_prior=None)), new_learner(base_model(), STRONG)
+    alone, both = trained(Recipe(rival_priors=())), new_learner(base_model(), STRONG)
     state = {name: part for name, part in alone.state().items() if name != "chosen"}
     both.restore(state)
     assert np.array_equal(both.ema(), alone.ema())
@@ -102,7 +102,7 @@ def test_a_state_of_one_learner_is_that_of_all() -> None:
 
 def test_one_alone_goes_on_from_the_one_chosen() -> None:
     """Where there is one learner, as on a device, it takes over what was exported."""
-    both, alone = trained(STRONG), new_learner(base_model(), Recipe(rival_prior=None))
+    both, alone = trained(STRONG), new_learner(base_model(), Recipe(rival_priors=()))
     choose(both, "vmaf_phone")
     alone.restore(both.state())
     assert np.array_equal(alone.ema(), both.ema())
