@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.trainer import side_by_side
 from pipeline.trainer.learners import new_learner
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.side_by_side import SideBySide, mean_error
@@ -75,6 +76,32 @@ def test_groups_count_alike() -> None:
     group = np.array([1] * 1000 + [2], np.uint64)
     assert mean_error(error, group) == pytest.approx((2.0 + 10.5) / 2)
     assert mean_error(np.array([np.nan], np.float32), group[:1]) == np.inf
+
+
+def spread(learner: SideBySide) -> float:
+    """Return by how much its two learners differ, on average, on rows beyond those that they were trained on."""
+    state, rng = learner.state(), np.random.default_rng(1)
+    rows = STREAM.features[rng.integers(0, len(STREAM), (2, 512))]
+    vectors = [state["origin"] + state["scale"] * state[name] for name in ("ema", "1_ema")]
+    first, second = (learner.predict(2 * rows[0] - rows[1], each.astype(np.float32)) for each in vectors)
+    return float(np.abs(first - second).mean())
+
+
+def test_learners_agree_beyond_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rows to agree on they go apart there by more."""
+    recipe = Recipe(prior=18.0, rival_priors=(0.0,))
+    agreeing = spread(trained(recipe, 3000))
+    monkeypatch.setattr(side_by_side, "_AGREE_EVERY", 1 << 40)
+    assert agreeing < 0.7 * spread(trained(recipe, 3000))
+
+
+def test_one_that_is_not_finite_does_not_stop_the_other() -> None:
+    """Where their mean is not finite there is nothing to agree on, and the batch is learned from as it is."""
+    learner = trained(STRONG)
+    state = learner.state()
+    learner.restore(state | {"1_ema": np.full_like(state["ema"], np.nan)})
+    assert learner.steps % 4 == 0
+    assert learner.step(STREAM.features[:32], STREAM.targets["vmaf"][:32]).applied
 
 
 def test_the_choice_is_saved() -> None:
