@@ -25,8 +25,8 @@ from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 OWN = ("position", "ema", "first", "second", "steps")
 """What differs between the learners; coordinates and their estimate are the same for all."""
 
-_BETTER_BY = 0.02
 _UNIT = 3.0
+_WORST = 1e9
 _AGREE_EVERY = 4
 _WAY = np.linspace(-1, 2, 16, dtype=np.float32)[:, None]
 """How far the rows to agree on are on the way from one row to another: also before the one, and beyond the other."""
@@ -74,13 +74,16 @@ class SideBySide:
         return self.chosen.steps
 
     def choose(self, features: NDArray[np.float32], score: NDArray[np.float32], group: NDArray[np.uint64]) -> None:
-        """Choose by held-out rows of at least four groups; another one has to be better by 2 % to be preferred."""
+        """Choose by held-out rows of at least four groups: the strongest prior that is not surely worse than the best.
+
+        Surely: by more than a standard error of the difference, of which each group gives one value.
+        """
         if len(self._learners) == 1 or len(np.unique(group)) < MIN_GROUPS:
             return
-        errors = [mean_error(each.predict(features, each.ema()) - score, group) for each in self._learners]
-        best = min(range(len(errors)), key=errors.__getitem__)
-        if errors[best] < (1 - _BETTER_BY) * errors[self._number]:
-            self._number = best
+        losses = np.array([group_losses(each.predict(features, each.ema()) - score, group) for each in self._learners])
+        worse = losses - losses[losses.mean(axis=1).argmin()]
+        error = worse.std(axis=1, ddof=1) / math.sqrt(worse.shape[1])
+        self._number = int(np.flatnonzero(worse.mean(axis=1) <= error)[0])
 
     def calibrate(self, features: NDArray[np.float32]) -> None:
         """Add rows to the estimate of the coordinates; see `PreconditionedLearner`."""
@@ -149,10 +152,10 @@ class SideBySide:
             each.restore({**state, **own})
 
 
-def mean_error(error: NDArray[np.float32], group: NDArray[np.uint64]) -> float:
-    """Return the mean over groups of each one's mean loss, Huber's with its threshold at 3 points; inf for none."""
+def group_losses(error: NDArray[np.float32], group: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return each group's mean loss, Huber's with its threshold at 3 points; a large number for what is not finite."""
     size = np.abs(error)
     loss = np.where(size < _UNIT, 0.5 * size * size, _UNIT * (size - 0.5 * _UNIT))
     _, numbers = np.unique(group, return_inverse=True)
-    mean = float((np.bincount(numbers, loss) / np.bincount(numbers)).mean())
-    return mean if math.isfinite(mean) else math.inf
+    means: NDArray[np.float64] = np.bincount(numbers, loss) / np.bincount(numbers)
+    return np.nan_to_num(means, nan=_WORST, posinf=_WORST)
