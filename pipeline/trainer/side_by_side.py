@@ -3,10 +3,10 @@
 How strong a prior should be differs by stream, target and time. A step takes some tens of microseconds, so more than
 one is tried.
 
-Where no rows are, each learner goes on in its own way, and their mean is nearer to the truth than any of them. So at
-every fourth step each is also trained on rows between those of the batch and beyond, towards the mean of what all
-predict there (codistillation: Anil et al., "Large scale distributed neural network training through online
-distillation", ICLR 2018).
+Where no rows are, each learner goes on in its own way, and their mean is nearer to the truth than any of them. So after
+the first 1,000 steps, in which the strong prior alone holds back what few rows say, each is at every fourth step also
+trained on rows between those of the batch and beyond, towards the mean of what all predict there (codistillation: Anil
+et al., "Large scale distributed neural network training through online distillation", ICLR 2018).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pipeline.trainer.preconditioned_learner import PreconditionedLearner
 OWN = ("position", "ema", "first", "second", "steps")
 """What differs between the learners; coordinates and their estimate are the same for all."""
 
+_BETTER_BY = 0.02
 _UNIT = 3.0
-_WORST = 1e9
-_AGREE_EVERY = 4
+_AGREE_FROM, _AGREE_EVERY = 1000, 4
 _WAY = np.linspace(-1, 2, 16, dtype=np.float32)[:, None]
 """How far the rows to agree on are on the way from one row to another: also before the one, and beyond the other."""
 
@@ -74,16 +74,13 @@ class SideBySide:
         return self.chosen.steps
 
     def choose(self, features: NDArray[np.float32], score: NDArray[np.float32], group: NDArray[np.uint64]) -> None:
-        """Choose by held-out rows of at least four groups: the strongest prior that is not surely worse than the best.
-
-        Surely: by more than a standard error of the difference, of which each group gives one value.
-        """
+        """Choose by held-out rows of at least four groups; another one has to be better by 2 % to be preferred."""
         if len(self._learners) == 1 or len(np.unique(group)) < MIN_GROUPS:
             return
-        losses = np.array([group_losses(each.predict(features, each.ema()) - score, group) for each in self._learners])
-        worse = losses - losses[losses.mean(axis=1).argmin()]
-        error = worse.std(axis=1, ddof=1) / math.sqrt(worse.shape[1])
-        self._number = int(np.flatnonzero(worse.mean(axis=1) <= error)[0])
+        errors = [mean_error(each.predict(features, each.ema()) - score, group) for each in self._learners]
+        best = min(range(len(errors)), key=errors.__getitem__)
+        if errors[best] < (1 - _BETTER_BY) * errors[self._number]:
+            self._number = best
 
     def calibrate(self, features: NDArray[np.float32]) -> None:
         """Add rows to the estimate of the coordinates; see `PreconditionedLearner`."""
@@ -100,7 +97,8 @@ class SideBySide:
 
     def step(self, features: NDArray[np.float32], score: NDArray[np.float32]) -> StepResult:
         """See `Learner`. Its loss at every fourth step is that of the rows to agree on as well."""
-        if len(self._learners) > 1 and self._learners[0].steps % _AGREE_EVERY == 0:
+        steps = self._learners[0].steps
+        if len(self._learners) > 1 and steps >= _AGREE_FROM and steps % _AGREE_EVERY == 0:
             features, score = self._with_agreed(features, score)
         return [each.step(features, score) for each in self._learners][self._number]
 
@@ -152,10 +150,10 @@ class SideBySide:
             each.restore({**state, **own})
 
 
-def group_losses(error: NDArray[np.float32], group: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return each group's mean loss, Huber's with its threshold at 3 points; a large number for what is not finite."""
+def mean_error(error: NDArray[np.float32], group: NDArray[np.uint64]) -> float:
+    """Return the mean over groups of each one's mean loss, Huber's with its threshold at 3 points; inf for none."""
     size = np.abs(error)
     loss = np.where(size < _UNIT, 0.5 * size * size, _UNIT * (size - 0.5 * _UNIT))
     _, numbers = np.unique(group, return_inverse=True)
-    means: NDArray[np.float64] = np.bincount(numbers, loss) / np.bincount(numbers)
-    return np.nan_to_num(means, nan=_WORST, posinf=_WORST)
+    mean = float((np.bincount(numbers, loss) / np.bincount(numbers)).mean())
+    return mean if math.isfinite(mean) else math.inf
