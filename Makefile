@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak fuzz mutate image image-slim compose-test helm-test clean
+.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak soak-fleet fuzz mutate image image-slim compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,9 @@ gpu-check: $(if $(GPU_PYTHON),,install)  ## CUDA: its tests and its speed; renew
 SECONDS ?= 600
 soak: install  ## load and random faults, every sample accounted for: ten minutes, or make soak SECONDS=3600
 	$(BIN)/python -m tests.faults.soak --seconds $(SECONDS)
+
+soak-fleet: install  ## two sidecars, a pool and a server under random faults, every sample accounted for: ten minutes, or SECONDS=3600
+	$(BIN)/python -m tests.faults.fleet --seconds $(SECONDS)
 
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'

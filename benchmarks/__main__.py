@@ -24,6 +24,7 @@ QUESTIONS = (
     "start",
     "idle",
     "registry",
+    "fleet_speed",
 )
 
 

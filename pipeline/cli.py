@@ -12,6 +12,7 @@ import pipeline
 # Subcommand: where it is, and its line in the overview (so that the overview imports nothing).
 COMMANDS = {
     "run": ("pipeline.console.run:run", "Run the sidecar in the foreground: what the container runs."),
+    "pool": ("pipeline.console.pool:pool", "Train on the samples of a whole fleet, as its pool."),
     "demo": ("pipeline.demo.cli:demo", "Show the whole loop on real frames, in about a minute."),
     "feed": ("pipeline.node.cli:feed", "Play an encoder node: stream a corpus into a sidecar."),
     "send": ("pipeline.libvmaf.cli:send", "Send libvmaf's logs to a sidecar, or all that appear in a directory."),

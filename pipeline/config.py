@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +19,13 @@ from typing import Any
 from pipeline.artifacts.reference import EXPECTED, Reference, is_url, without_secrets
 
 PREFIX = "VMAFX_"
+
+POOL_DEFAULTS = {
+    "VMAFX_SIDECAR_REPLAY_CAPACITY": "100000",
+    "VMAFX_SIDECAR_RESERVOIR_CAPACITY": "100000",
+    "VMAFX_SIDECAR_HOLDOUT_CAPACITY": "20000",
+}
+"""What counts in a pool where nothing else is set: it learns from more than a sidecar does."""
 
 
 class ConfigError(Exception):
@@ -143,6 +152,21 @@ def _name(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    if not text:
+        raise _Expected("at most 64 letters, digits, - and _")
+    return _name(text)
+
+
+def _fleet(text: str) -> tuple[str, ...]:
+    servers = tuple(part.strip() for part in text.split(",") if part.strip())
+    for server in servers:
+        scheme, _, host = server.partition("://")
+        if scheme not in {"nats", "tls"} or not host or "@" in host or "/" in host:
+            raise _Expected("nats://HOST:PORT or tls://HOST:PORT, more of them separated by commas")
+    return servers
+
+
 def _uids(text: str) -> tuple[int, ...]:
     try:
         return tuple(sorted({_integer(0, 2**32 - 2)(part) for part in text.replace(" ", "").split(",") if part}))
@@ -232,6 +256,45 @@ class Settings:
         "",
         _optional_path,
         "public key (Ed25519, PEM): nothing is taken from a registry that it has not signed",
+    )
+    fleet: tuple[str, ...] = _setting(
+        "VMAFX_FLEET_URL",
+        "",
+        _fleet,
+        "NATS servers of the fleet, such as tls://HOST:4222; empty: no fleet",
+    )
+    fleet_tenant: str = _setting(
+        "VMAFX_FLEET_TENANT", "default", _token, "tenant of the fleet that this is of: one training each"
+    )
+    fleet_node: str = _setting(
+        "VMAFX_FLEET_NODE", "", _name, "name of this sidecar in the fleet; empty: the host's name"
+    )
+    fleet_key: Path | None = _setting(
+        "VMAFX_FLEET_KEY", "", _optional_path, "file with the seed of the NATS key (nkey) of this sidecar or pool"
+    )
+    fleet_ca: Path | None = _setting(
+        "VMAFX_FLEET_CA", "", _optional_path, "certificate (PEM) that the servers' certificates are checked with"
+    )
+    fleet_quota: float = _setting(
+        "VMAFX_FLEET_QUOTA",
+        "20",
+        _number(0, 1e6, above=True),
+        "samples a second that a sidecar sends, and that the pool takes of one",
+    )
+    fleet_registry: Reference | None = _setting(
+        "VMAFX_FLEET_REGISTRY_URL", "", _registry, "registry that the pool's models are taken from; empty: none are"
+    )
+    fleet_replicas: int = _setting(
+        "VMAFX_FLEET_REPLICAS", "1", _integer(1, 5), "servers that each sample of the stream is stored on"
+    )
+    fleet_days: float = _setting(
+        "VMAFX_FLEET_DAYS", "7", _number(0, 3650, above=True), "days after which the stream drops samples"
+    )
+    fleet_bytes: int = _setting(
+        "VMAFX_FLEET_BYTES", "1073741824", _integer(1 << 20, 2**60), "bytes above which the stream drops the oldest"
+    )
+    pool: str = _setting(
+        "VMAFX_POOL", "", _name, "name of the pool that this is; set by `vmafx-sidecar pool run`; empty: a sidecar"
     )
     replay_capacity: int = _setting(
         "VMAFX_SIDECAR_REPLAY_CAPACITY",
@@ -431,12 +494,24 @@ class Settings:
     @property
     def instance_name(self) -> str:
         """Name that the shared-memory regions of this sidecar share."""
+        if self.pool and not self.instance:
+            return f"pool-{self.pool}"
         return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
 
     @property
     def opinion_range(self) -> tuple[float, float] | None:
         """The scale of the subjective scores that are learned; None where libvmaf's are."""
         return self.mos_range if self.target == "ground_truth_score" else None
+
+    @property
+    def fleet_name(self) -> str:
+        """Name of this sidecar in the fleet."""
+        return self.fleet_node or re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64]
+
+    @property
+    def has_uplink(self) -> bool:
+        """Whether samples are sent to a fleet."""
+        return bool(self.fleet) and not self.pool
 
     @property
     def uses_registry(self) -> bool:
@@ -465,12 +540,18 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     for entry in variables():
         name, text = entry.metadata["name"], environ.get(entry.metadata["name"], "").strip()
         try:
-            values[entry.name] = entry.metadata["parse"](text or entry.metadata["default"])
+            values[entry.name] = entry.metadata["parse"](text or default_of(entry, environ))
         except _Expected as expected:
             problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:
         raise ConfigError(problems)
     return Settings(**values)
+
+
+def default_of(entry: Field[Any], environ: Mapping[str, str]) -> str:
+    """Return what counts where a setting is not set, as text."""
+    default: str = entry.metadata["default"]
+    return POOL_DEFAULTS.get(entry.metadata["name"], default) if environ.get("VMAFX_POOL", "").strip() else default
 
 
 def origin(entry: Field[Any], environ: Mapping[str, str]) -> str:

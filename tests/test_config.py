@@ -139,3 +139,19 @@ def test_run_ends_with_the_documented_code_and_no_traceback(monkeypatch: pytest.
         "vmafx-sidecar: VMAFX_SIDECAR_LR",
         "vmafx-sidecar: VMAFX_SIDECAR_CUDA",
     ]
+
+
+def test_a_pool_has_room_for_more_where_nothing_else_is_set() -> None:
+    """What is set counts in a pool, too."""
+    assert config.load({"VMAFX_POOL": "main"}).replay_capacity == 100_000
+    assert config.load({"VMAFX_POOL": "main", "VMAFX_SIDECAR_REPLAY_CAPACITY": "5000"}).replay_capacity == 5000
+    assert config.load({}).replay_capacity == 10_000
+
+
+@pytest.mark.parametrize("url", ["http://host", "nats://", "host:4222", "nats://user:secret@host", "nats://host/x"])
+def test_servers_of_a_fleet_are_addresses_without_secrets(url: str) -> None:
+    """A key lies in a file."""
+    with pytest.raises(config.ConfigError) as raised:
+        config.load({"VMAFX_FLEET_URL": f"nats://one:4222,{url}"})
+    assert "expected nats://HOST:PORT" in str(raised.value)
+    assert "secret" not in str(raised.value)

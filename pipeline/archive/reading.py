@@ -43,6 +43,11 @@ def read(root: Path, columns: list[str], tenant: str | None = None, since: float
     return whole.take(pa.array(_order(whole)))
 
 
+def has_samples(root: Path) -> bool:
+    """Whether there is any file of samples."""
+    return any(names.parts(root))
+
+
 def arrivals(table: Any) -> Any:
     """Return when the samples arrived, float64[n] in Unix seconds."""
     return table["arrival"].cast(pa.int64()).to_numpy() / 1e6

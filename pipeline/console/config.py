@@ -24,7 +24,7 @@ def show(as_json: bool) -> None:
     rows = [
         {
             "variable": entry.metadata["name"],
-            "value": os.environ.get(entry.metadata["name"], "").strip() or entry.metadata["default"],
+            "value": os.environ.get(entry.metadata["name"], "").strip() or config.default_of(entry, os.environ),
             "from": config.origin(entry, os.environ),
             "about": entry.metadata["about"],
         }

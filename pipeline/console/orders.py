@@ -145,8 +145,8 @@ def quarantine(
 
     def alter(now: Control, order: Order) -> Control:
         rule = Quarantine(
-            number=order.number, group=group or "", group_hash=None if group is None else _hash(group),
-            node=node or "", node_hash=None if node is None else _hash(node), since=since, until=until,
+            number=order.number, group=group or "", group_hash=None if group is None else name_hash(group),
+            node=node or "", node_hash=None if node is None else name_hash(node), since=since, until=until,
         )  # fmt: skip
         return msgspec.structs.replace(now, quarantines=(*now.quarantines, rule))
 
@@ -166,7 +166,8 @@ def _lift(settings: Settings, number: int, reason: str) -> None:
     click.echo(f"quarantine {number} is lifted")
 
 
-def _hash(name: str) -> int:
+def name_hash(name: str) -> int:
+    """Return the hash of a name; of one that is given as a hash, 0x and 16 digits, that."""
     from pipeline.ingest.dedup import name_hashes
 
     if len(name) == 18 and name.startswith("0x"):

@@ -28,6 +28,9 @@ from pipeline.runtime import regions
 from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, take_lock
 
+LEAST_CAPACITY = 1024
+"""Samples that the ring of a pool has room for, at least: those of some messages."""
+
 _PACKAGED = Path(str(resources.files("pipeline"))) / "supervisord.conf"
 
 
@@ -43,6 +46,11 @@ def run() -> None:
     Exit codes: 0 stopped on request, 65 base model unusable, 70 a process is given up, 71 too little shared
     memory, 73 another sidecar is running, 74 stopped on request without a last save, 78 bad settings.
     """
+    run_here()
+
+
+def run_here() -> None:
+    """Run what the environment says, and exit with its code."""
     try:
         settings = config.load()
     except config.ConfigError as error:
@@ -56,10 +64,15 @@ def run() -> None:
 
 def _supervise(settings: Settings) -> int:
     run_dir = SHM_DIR / f"{regions.PREFIX}{settings.instance_name}-run"
-    os.environ |= {"VMAFX_SIDECAR_RUN_DIR": str(run_dir), "VMAFX_SIDECAR_PYTHON": sys.executable}
+    source = "pipeline.intake" if settings.pool else "pipeline.ingest"
+    os.environ |= {
+        "VMAFX_SIDECAR_RUN_DIR": str(run_dir),
+        "VMAFX_SIDECAR_PYTHON": sys.executable,
+        "VMAFX_SIDECAR_SOURCE": source,
+    }
     # Matrices are small here: more threads would only take cores from the encoder.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if problem := _fixture_problem(settings) or _archive_problem(settings):
+    if problem := _fixture_problem(settings) or _archive_problem(settings) or _fleet_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
     if not _made_private(run_dir):
@@ -99,6 +112,17 @@ def _archive_problem(settings: Settings) -> str:
     return lacking("archive", "VMAFX_SIDECAR_ARCHIVE_DIR") if settings.archive_dir is not None else ""
 
 
+def _fleet_problem(settings: Settings) -> str:
+    """Say what is missing for a fleet."""
+    from pipeline.runtime.extras import lacking
+
+    if settings.pool and not settings.fleet:
+        return "a pool needs VMAFX_FLEET_URL: its samples come from a fleet"
+    if settings.pool and settings.replay_capacity < LEAST_CAPACITY:
+        return f"VMAFX_SIDECAR_REPLAY_CAPACITY={settings.replay_capacity}: expected {LEAST_CAPACITY} or more in a pool"
+    return lacking("fleet", "VMAFX_FLEET_URL") if settings.fleet else ""
+
+
 def _made_private(directory: Path) -> bool:
     """Make a directory that only this user can enter; return whether it is one, had it been there before."""
     with contextlib.suppress(FileExistsError):
@@ -119,7 +143,12 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
 
     def add_process_group(self, config: Any) -> bool:
         """Add a program, if the settings ask for it; ingest is one that gets the socket."""
-        wanted = {"archive": self._settings.archive_dir is not None, "publisher": self._settings.uses_registry}
+        settings = self._settings
+        wanted = {
+            "archive": settings.archive_dir is not None,
+            "publisher": settings.uses_registry,
+            "uplink": settings.has_uplink,
+        }
         if not wanted.get(config.name, True):
             return False
         added: bool = super().add_process_group(config)
@@ -137,9 +166,11 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             (Path(os.environ["VMAFX_SIDECAR_RUN_DIR"]) / RUN_NOTE).unlink(missing_ok=True)
             regions.forget_lives(regions.open_board(self._settings), self._settings.instance_name)
             self.options.poller = PromptPoller(self.options)
-            self._listener = HeldListener(self._settings)
+            self._listener = None if self._settings.pool else HeldListener(self._settings)
         except BlockingIOError:
-            click.echo(f"vmafx-sidecar: another sidecar is running for {self._settings.socket}", err=True)
+            settings = self._settings
+            what = f"pool named {settings.pool}" if settings.pool else f"sidecar is running for {settings.socket}"
+            click.echo(f"vmafx-sidecar: another {what}", err=True)
             sys.exit(ExitCode.ALREADY_RUNNING)
         except SegmentError as error:
             click.echo(f"vmafx-sidecar: {error}", err=True)
@@ -151,7 +182,8 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             with suppress(asyncore.ExitNow):  # how supervisord says that all its processes have stopped
                 super().run()
         finally:
-            self._listener.close()
+            if self._listener is not None:
+                self._listener.close()
 
     def runforever(self) -> None:
         """Serve. supervisord forgets who listens to its events just before."""

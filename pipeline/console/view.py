@@ -82,6 +82,7 @@ def _summary(role: str, health: Health) -> str:
         "exporter": _exporter,
         "archive": _archive,
         "publisher": _publisher,
+        "uplink": _uplink,
         "monitor": _monitor,
     }
     return about[role](health)
@@ -91,10 +92,17 @@ def _ingest(health: Health) -> str:
     report = health.ingest
     refused = sum(report.rejected.values())
     fill = min(report.accepted, report.capacity)
+    if report.stream:
+        return (
+            f"{report.accepted:,} samples of {report.senders:,} sidecars, {report.resent:,} resent, "
+            f"{refused:,} refused, {report.over_quota:,} above the quota, {report.lost:,} lost\n"
+            f"{report.unread:,} messages unread, ring {fill:,} of {report.capacity:,}\n{report.stream}"
+        )
     clients = "1 client" if report.connections == 1 else f"{report.connections} clients"
+    kept_out = f"\n{report.forgotten:,} forgotten, kept out" if report.forgotten else ""
     return (
         f"{report.accepted:,} samples, {report.resent:,} resent, {refused:,} refused, {clients}\n"
-        f"ring {fill:,} of {report.capacity:,}"
+        f"ring {fill:,} of {report.capacity:,}{kept_out}"
     )
 
 
@@ -128,6 +136,15 @@ def _publisher(health: Health) -> str:
     if report.newer_base:
         lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
     return "\n".join(lines) or "nothing pushed yet"
+
+
+def _uplink(health: Health) -> str:
+    report = health.uplink
+    dropped = f", {report.missed:,} dropped" if report.missed else ""
+    model = f"\nthe pool's newest model: {report.announced}" if report.announced else ""
+    return (
+        f"{report.sent:,} samples shared, {report.left_out:,} left out{dropped}\n{report.fleet} as {report.node}{model}"
+    )
 
 
 def _monitor(health: Health) -> str:

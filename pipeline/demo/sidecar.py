@@ -23,13 +23,13 @@ class SidecarEndedError(Exception):
 
 
 class Sidecar:
-    """``vmafx-sidecar run`` with these settings on top of the environment, its output in ``log``.
+    """``vmafx-sidecar run``, or another command, with these settings on top of the environment, its output in ``log``.
 
     It has its own session, so that Ctrl-C reaches only us, and gets SIGTERM from the kernel should we be killed.
     """
 
-    def __init__(self, settings: Mapping[str, str], log: Path) -> None:
-        self._log = log
+    def __init__(self, settings: Mapping[str, str], log: Path, command: tuple[str, ...] = ("run",)) -> None:
+        self._log, self._command = log, command
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("VMAFX_")}
         self._environment.update(settings)
 
@@ -37,7 +37,7 @@ class Sidecar:
         self._log.unlink(missing_ok=True)
         with self._log.open("ab") as output:  # several processes write to it
             self._process = subprocess.Popen(
-                [*COMMAND, "run"],
+                [*COMMAND, *self._command],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

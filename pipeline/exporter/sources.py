@@ -52,6 +52,7 @@ class Sources:
         self._weights: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "weights"))
         self._model: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "model"))
         self._names: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "names"))
+        self._stream: Source[Mailbox] = Source(lambda: regions.attach_mailbox(settings, "stream"))
         self._base: BaseModel | None = None
 
     def marks(self) -> tuple[int, int]:
@@ -94,6 +95,10 @@ class Sources:
     def names(self) -> bytes:
         """Copy what ingest knows of the names behind hashes: messages.Names, encoded; empty while there are none."""
         return _payload(self._names.get()) or b""
+
+    def stream(self) -> bytes:
+        """Copy how far a pool has read the stream: messages.StreamPosition, encoded; empty where there is no pool."""
+        return _payload(self._stream.get()) or b""
 
     def known_names(self) -> Names:
         """Return the same, decoded."""

@@ -66,15 +66,16 @@ class StateWriter:
     def _copy(self) -> SavedState | None:
         """Copy everything; None where there is nothing, or ingest has not resumed from the state before yet.
 
-        The snapshot is copied before the ring, so that its cursor is never ahead of the ring's head.
+        The snapshot is copied before the ring, so that its cursor is never ahead of the ring's head; likewise how far
+        the stream was read.
         """
-        trained, ring = self._trained(), self._sources.ring()
+        trained, stream, ring = self._trained(), self._sources.stream(), self._sources.ring()
         if trained is None or ring is None:
             return None
         rows, identity = ring
         regions = {**trained.regions, "ring": rows}
         names = self._sources.names()
-        return replace(trained, regions=regions, reports=self._reports(), ring=identity, names=names)
+        return replace(trained, regions=regions, reports=self._reports(), ring=identity, names=names, stream=stream)
 
     def _trained(self) -> SavedState | None:
         """Copy the trainer's part; that of the state before as long as the trainer has published nothing.

@@ -18,11 +18,12 @@ from pipeline.console import parameters
 from pipeline.console.mistakes import in_one_line
 from pipeline.console.orders import give, settings_for, start_over
 from pipeline.console.target import socket_option
+from pipeline.forgetting import kept_out, pending
 from pipeline.forgetting.names import Unnamed
+from pipeline.forgetting.pending import Pending
 from pipeline.forgetting.selection import Selection
 from pipeline.registry.registry import RegistryError
 from pipeline.runtime.control import Control, ControlError, Order, Reset
-from pipeline.runtime.durable import write_durably
 from pipeline.runtime.locks import DirectoryTaken
 from pipeline.runtime.reports import rfc3339
 from pipeline.shm.segment import SegmentError
@@ -30,18 +31,9 @@ from pipeline.shm.segment import SegmentError
 if TYPE_CHECKING:
     from pipeline.forgetting.memory import Content
 
-PENDING = "forget.json"
-"""In the state directory: what is being forgotten, until it is."""
-
 DOUBTFUL = "an older release saved them without job and tenant; --group or --before reaches them"
 LEARNED = "weights that were learned from these samples stay as they are; --retrain starts over from the base model"
-
-
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """What is being forgotten, and the names that go with it, which memory alone knew."""
-
-    selection: Selection
-    names: list[str] = []
+FROM_BASE = "training starts over from the base model, with the samples that memory has"
 
 
 @click.command(
@@ -57,6 +49,8 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("--retrain", is_flag=True, help="Also learn again, from the base model, without them.")
+@click.option("--list", "listing", is_flag=True, help="Only show what is kept out since it was forgotten.")
+@click.option("--lift", is_flag=True, help="Only take samples of this job, tenant or group again, old ones, too.")
 def forget(
     socket: Path | None,
     job: str | None,
@@ -65,6 +59,8 @@ def forget(
     before: float | None,
     dry_run: bool,
     retrain: bool,
+    listing: bool,
+    lift: bool,
 ) -> None:
     """Remove samples from everything that the sidecar keeps, and print a receipt in JSON.
 
@@ -73,81 +69,102 @@ def forget(
     command that was killed goes on where any `forget` is given next. What the model has learned from them stays,
     but with --retrain: then training starts over from the base model and what the archive has left, with the recipe
     that the settings of this command say.
+
+    What was forgotten is not taken where it is sent again: no sample of a job; of a tenant or a group, none that was
+    captured before or has no captured_at. --lift ends that, by the name or by the hash that --list shows.
     """
     settings = settings_for(socket)
     asked = Selection(job=job, tenant=tenant, group=group, before=before)
+    if listing:
+        return kept_out.show(settings)
+    if lift:
+        if before is not None or asked == Selection():
+            raise click.UsageError("--lift takes the --job, --tenant and --group that were forgotten, nothing else")
+        return kept_out.let_in(settings, asked)
     with in_one_line(SegmentError):
-        left = _pending(settings)
-        if asked == Selection() and left is None:
+        wanted = pending.together(pending.read(settings), asked, retrain=retrain)
+        if not wanted:
             raise click.UsageError("say which samples: --job, --tenant, --group or --before")
-        wanted = [] if left is None else [left]
-        wanted += (
-            [Pending(selection=asked)] if asked != Selection() and (left is None or left.selection != asked) else []
-        )
-        receipts = [_forget(settings, each, dry_run=dry_run, retrain=retrain) for each in wanted]
+        receipts = [_forget(settings, each, dry_run=dry_run) for each in wanted]
+        if wanted[-1].retrain and not dry_run:
+            _learn_again(settings, receipts)
     for receipt in receipts:
         click.echo(msgspec.json.format(msgspec.json.encode(receipt), indent=2).decode())
     raise SystemExit(1 if any(receipt["not_reached"] for receipt in receipts) else 0)
 
 
-def _forget(settings: Settings, pending: Pending, *, dry_run: bool, retrain: bool) -> dict[str, Any]:
-    from pipeline.forgetting import memory, saved
-    from pipeline.forgetting.stand_still import standing_still
-
-    began, selection = time.monotonic(), pending.selection
+def _forget(settings: Settings, wanted: Pending, *, dry_run: bool) -> dict[str, Any]:
+    began = time.monotonic()
     receipt: dict[str, Any] = {
         "forgotten": not dry_run,
-        "selection": selection,
+        "selection": wanted.selection,
         "at": rfc3339(time.time()),
         "removed": {},
         "not_reached": [],
         "stays": [],
         "learned": LEARNED,
     }
-    if dry_run:
-        _count(settings, selection, receipt)
+    if wanted.is_removed:
+        receipt["learned"] = (
+            "the samples of a command before are removed; to learn again is left" if dry_run else FROM_BASE
+        )
+    elif dry_run:
+        _count(settings, wanted.selection, receipt)
     else:
-        path = settings.state_dir / PENDING
-        settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with standing_still(settings):
-            content = memory.look(settings, selection)
-            pending = Pending(
-                selection=selection, names=sorted({*pending.names, *content.names, *selection.whole().values()})
-            )
-            write_durably(path, msgspec.json.encode(pending), mode=0o600)
-            _keep_from_coming_back(settings, selection)
-            _remove(settings, pending, content, receipt)
-            doubtful = content.doubtful + saved.doubtful(settings.state_dir, selection)
-            if doubtful:
-                receipt["stays"].append(f"{doubtful} rows, counted in each place: {DOUBTFUL}")
-            if not receipt["not_reached"]:
-                path.unlink()
-            _name_the_rest(settings, pending, receipt)
-            if retrain:
-                start_over(settings, "base", forget_samples=False, reason="forget")
-                receipt["learned"] = "training starts over from the base model, with the samples that memory has"
-        if retrain:
-            _retrain(settings, receipt)
+        _do_it(settings, wanted, receipt)
     receipt["seconds"] = round(time.monotonic() - began, 3)
     return receipt
 
 
+def _do_it(settings: Settings, wanted: Pending, receipt: dict[str, Any]) -> None:
+    from pipeline.forgetting import memory, saved
+    from pipeline.forgetting.stand_still import standing_still
+
+    selection = wanted.selection
+    with standing_still(settings):
+        content = memory.look(settings, selection)
+        names = sorted({*wanted.names, *content.names, *selection.whole().values()})
+        wanted = msgspec.structs.replace(wanted, names=names)
+        pending.write(settings, wanted)
+        kept_out.keep_out(settings, selection)
+        _remove(settings, wanted, content, receipt)
+        doubtful = content.doubtful + saved.doubtful(settings.state_dir, selection)
+        if doubtful:
+            receipt["stays"].append(f"{doubtful} rows, counted in each place: {DOUBTFUL}")
+        if wanted.retrain:
+            start_over(settings, "base", forget_samples=False, reason="forget")
+            receipt["learned"] = FROM_BASE
+        if not receipt["not_reached"]:
+            pending.removed(settings, retrain=wanted.retrain)
+        _name_the_rest(settings, wanted, receipt)
+
+
+def _learn_again(settings: Settings, receipts: list[dict[str, Any]]) -> None:
+    """Learn again once everything is removed: the archive may still hold what was not reached."""
+    began, last = time.monotonic(), receipts[-1]
+    if any(receipt["not_reached"] for receipt in receipts):
+        last["not_reached"].append("retrain: waits for the rest")
+    else:
+        _retrain(settings, last)
+    last["seconds"] = round(last["seconds"] + time.monotonic() - began, 3)
+
+
 def _retrain(settings: Settings, receipt: dict[str, Any]) -> None:
     """Learn from the archive while the sidecar goes on, and have its training start over from what was learned."""
-    from pipeline.archive.reading import ArchiveError
+    from pipeline.archive.reading import ArchiveError, has_samples
     from pipeline.forgetting.retraining import RetrainingError, retrained
     from pipeline.model.errors import UnusableModel
     from pipeline.simulation.samples import SamplesError
 
     archive = archive_of(settings)
-    if archive is None:
-        return
+    if archive is None or not has_samples(archive):
+        return pending.learned(settings)
     with click.progressbar(length=1, label="learning again", file=sys.stderr) as bar:
         try:
             base, weights, samples = retrained(settings, archive, lambda done, of: _show(bar, done, of))
         except (ArchiveError, RetrainingError, SamplesError, UnusableModel, ControlError, OSError) as error:
             receipt["not_reached"].append(f"retrain: {error}")
-            return
+            return None
 
     def alter(now: Control, order: Order) -> Control:
         reset = Reset(number=order.number, to="archive", base_digest=base.digest)
@@ -155,6 +172,7 @@ def _retrain(settings: Settings, receipt: dict[str, Any]) -> None:
 
     give(settings, "forget --retrain", f"{samples} samples of the archive", alter, weights.tobytes())
     receipt["learned"] = f"training starts over from what {samples} samples of the archive teach the base model"
+    return pending.learned(settings)
 
 
 def _show(bar: Any, done: int, of: int) -> None:
@@ -174,10 +192,10 @@ def _count(settings: Settings, selection: Selection, receipt: dict[str, Any]) ->
     )
 
 
-def _remove(settings: Settings, pending: Pending, content: Content, receipt: dict[str, Any]) -> None:
+def _remove(settings: Settings, wanted: Pending, content: Content, receipt: dict[str, Any]) -> None:
     from pipeline.forgetting import archived, memory, saved, written
 
-    archive, unnamed, selection = archive_of(settings), Unnamed(pending.names), pending.selection
+    archive, unnamed, selection = archive_of(settings), Unnamed(wanted.names), wanted.selection
     _do(
         receipt,
         memory=lambda: memory.remove(settings, selection, content.gone),
@@ -204,19 +222,12 @@ def _do(receipt: dict[str, Any], **parts: Callable[[], dict[str, int]]) -> None:
             receipt["not_reached"].append(f"{name}: {error}")
 
 
-def _name_the_rest(settings: Settings, pending: Pending, receipt: dict[str, Any]) -> None:
+def _name_the_rest(settings: Settings, wanted: Pending, receipt: dict[str, Any]) -> None:
     """Say where names still are, and what this command does not look into."""
     from pipeline.forgetting import written
 
-    receipt["stays"] += [f"a name in {path}" for path in written.named(settings, Unnamed(pending.names))]
+    receipt["stays"] += [f"a name in {path}" for path in written.named(settings, Unnamed(wanted.names))]
     receipt["stays"] += ["what was logged, copied, backed up or pushed elsewhere before"]
-
-
-def _keep_from_coming_back(settings: Settings, selection: Selection) -> None:
-    """Leave a rule for ingest, which reads it at its next start; the orders name nobody."""
-    rule = selection.tombstone(time.time())
-    by = [f"--{name}" for name, value in msgspec.structs.asdict(selection).items() if value is not None]
-    give(settings, f"forget {' '.join(by)}", "", lambda now, _: now.with_forgotten(rule))
 
 
 def archive_of(settings: Settings) -> Path | None:
@@ -230,14 +241,3 @@ def archive_of(settings: Settings) -> Path | None:
     except SegmentError:
         return None
     return Path(directory) if directory else None
-
-
-def _pending(settings: Settings) -> Pending | None:
-    """Return what a command that was killed had begun to forget."""
-    path = settings.state_dir / PENDING
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Pending)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise click.ClickException(f"{path}: {error}") from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import Settings
 from pipeline.model.graph import BaseModel, load_base_model, parse_base_model
 from pipeline.runtime import control, messages, regions, saved_state
+from pipeline.shm.exclusion import without
 from pipeline.shm.mailbox import Torn
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
@@ -18,9 +19,7 @@ from pipeline.shm.segment import SegmentError
 from pipeline.simulation.run import replay
 from pipeline.simulation.samples import of_archive
 from pipeline.trainer.base import aimed
-from pipeline.trainer.exclusion import without
 from pipeline.trainer.online import OnlineTraining
-from pipeline.trainer.orders import exclusions
 from pipeline.trainer.recipe import Recipe
 
 Weights = NDArray[np.float32]
@@ -40,7 +39,8 @@ def retrained(
     """
     base = _base(settings)
     rows = without(
-        of_archive(archive, opinions=settings.opinion_range), exclusions(control.read(settings.state_dir).control)
+        of_archive(archive, opinions=settings.opinion_range),
+        control.exclusions(control.read(settings.state_dir).control),
     )
     if rows.n_features != base.n_features:
         raise RetrainingError(f"{archive}: samples of {rows.n_features} features, {base.name} takes {base.n_features}")

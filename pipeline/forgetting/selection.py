@@ -32,9 +32,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Return the rule that keeps them from coming back.
 
         Of a job no sample is taken any more. A tenant or a group may go on: of these, what was captured before now.
+        None has arrived later than now, whatever time was given.
         """
         whole_job = self.job is not None and self.before is None
-        until = None if whole_job else now if self.before is None else self.before
+        until = None if whole_job else min(now, now if self.before is None else self.before)
         return Forgotten(job=_hash(self.job), tenant=_hash(self.tenant), group=_hash(self.group), until=until)
 
     def rows(self, rows: RowBatch) -> NDArray[np.bool_]:

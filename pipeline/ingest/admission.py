@@ -156,14 +156,7 @@ class Admission:
         self._regroup(rows.group)
         self._say_whose(rows)
         rows.key[:] = self._keys.keys(rows.content, jobs)
-        are_new = self._resends.admit(rows.key.tolist())
-        if are_new is not None:
-            self.resent += are_new.count(False)
-        covered = self._tombstones.covered(rows, self._lines)
-        if covered is not None:
-            wanted = ~covered if are_new is None else ~covered & are_new
-            self.forgotten += (len(rows) if are_new is None else sum(are_new)) - int(wanted.sum())
-            are_new = wanted.tolist()
+        are_new = self._new(rows)
         if are_new is not None:
             rows = rows.select(np.array(are_new, np.bool_))
         if self._copies is None:
@@ -172,6 +165,20 @@ class Admission:
             self._copies.extend(rows, self._lines, are_new)
         for taken in (self._jobs, self._scores, self._features, self._sources, self._owned, self._owners, self._lines):
             taken.clear()
+
+    def _new(self, rows: RowBatch) -> list[bool] | None:
+        """Tell which rows are to be stored; None for all. Those that are kept out are not remembered as known."""
+        covered = self._tombstones.covered(rows, self._lines)
+        left = rows.key if covered is None else rows.key[~covered]
+        are_new = self._resends.admit(left.tolist())
+        if are_new is not None:
+            self.resent += are_new.count(False)
+        if covered is None:
+            return are_new
+        self.forgotten += int(covered.sum())
+        wanted = ~covered
+        wanted[~covered] = True if are_new is None else are_new
+        return list(map(bool, wanted))
 
     def _regroup(self, group: NDArray[np.uint64]) -> None:
         """Put the hashes of the sources that are named into the groups uint64[n] of their rows."""

@@ -27,8 +27,9 @@ _decode = msgspec.json.Decoder(_Captured).decode
 class Tombstones:
     """Tells which samples are ones that were forgotten.
 
-    A rule without a time covers what its names fit. One with a time covers of that only what the node says it captured
-    before, since a sample that arrives again arrives now; without `captured_at` nobody can tell, and it is taken.
+    A rule without a time covers what its names fit. One with a time covers of that what the node says it captured
+    before, since a sample that arrives again arrives now. Without `captured_at` nobody can tell: it is covered where
+    its names fit, and taken where the rule has no name but only a time.
     """
 
     def __init__(self, rules: Sequence[Forgotten] = ()) -> None:
@@ -74,18 +75,20 @@ class Tombstones:
         ]
         if any(rule.until is None for rule in found):
             return True
-        until = max([self._before, *(rule.until for rule in found if rule.until is not None)])
-        return until > -np.inf and _captured(line) < until
+        captured = _captured(line)
+        if captured is None:
+            return bool(found)
+        return captured < max([self._before, *(rule.until for rule in found if rule.until is not None)])
 
 
-def _captured(line: bytes) -> float:
-    """Return when a sample was captured, as the node says it, in Unix seconds; infinite where it does not."""
+def _captured(line: bytes) -> float | None:
+    """Return when a sample was captured, in Unix seconds; None where the node does not say it as RFC 3339."""
     if b"captured_at" not in line:
-        return np.inf
+        return None
     try:
         return _decode(line).captured_at.timestamp()
     except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, ValueError):
-        return np.inf
+        return None
 
 
 class Follower:

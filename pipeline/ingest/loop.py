@@ -8,15 +8,13 @@ from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.forgotten import Follower
 from pipeline.ingest.listener import obtain
-from pipeline.ingest.names import CAPACITY, Owners
+from pipeline.ingest.names_region import own_names
 from pipeline.ingest.opinions import Opinions
 from pipeline.ingest.server import Server
 from pipeline.runtime import regions, restore
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
-from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.ring import Ring
-from pipeline.shm.segment import Segment
 
 _DRAIN_S = 2.0
 
@@ -27,7 +25,7 @@ def serve(process: Process[IngestReport]) -> None:
     ring, opened = regions.own_ring(settings)
     restored = restore.fill_ring(ring, process.saved)
     forgotten = Follower(settings, process.log)
-    names, names_region = _own_names(process)
+    names, names_region = own_names(process)
     names.owners.unnamed = forgotten.tombstones.names
     process.saved.forget()
     newest, _ = ring.snapshot()
@@ -85,34 +83,6 @@ def _copies(process: Process[IngestReport], ring: Ring, answers: AnswerPrefix) -
     process.own(opened.segment)
     archive = regions.bell(settings, process.board, "archive")
     return Copies(lines, ring, answers.moment, archive.ring_if_waiting)
-
-
-class _Names:
-    """The region `names`, and the names that are published in it."""
-
-    def __init__(self, mailbox: Mailbox, saved: bytes) -> None:
-        self._mailbox, self.owners = mailbox, Owners(saved)
-
-    def publish(self) -> None:
-        """Publish the names, if there are new ones."""
-        if self.owners.is_news or not self._mailbox.version:
-            self._mailbox.publish(self.owners.encoded())
-
-
-def _own_names(process: Process[IngestReport]) -> tuple[_Names, Segment]:
-    """Open the region `names`; where it is new, what the saved state has of it is its content."""
-    mailbox, opened = regions.own_mailbox(process.settings, "names", CAPACITY)
-    names = _Names(mailbox, process.saved.state.names if opened.is_new else _content(mailbox))
-    names.publish()
-    return names, opened.segment
-
-
-def _content(mailbox: Mailbox) -> bytes:
-    try:
-        letter = mailbox.read()
-    except Torn:
-        return b""
-    return b"" if letter is None else letter.payload
 
 
 class _Counts:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.artifacts.faults import KINDS
+from pipeline.fleet.names import FAULTS
 from pipeline.monitor.record import STATES
 from pipeline.runtime.control import ORDERS
 from pipeline.runtime.health import Health, examine
@@ -51,6 +52,8 @@ class SidecarCollector(Collector):
         yield from _exporter(health, self._record.verdicts)
         yield from _archive(health)
         yield from _publisher(health)
+        yield from _uplink(health)
+        yield from _pool(health)
         yield from self._processes(health)
         yield from self._disk()
 
@@ -251,6 +254,42 @@ def _publisher(health: Health) -> Iterator[Metric]:
     )
     version = report.pushed_version if publishes else None
     yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
+
+
+def _uplink(health: Health) -> Iterator[Metric]:
+    report, here = health.uplink, "uplink" in health.roles
+
+    def one(value: float | None) -> Labelled:
+        return _one(value if here else None)
+
+    yield _counter("fleet_sent_samples", "Samples that the fleet has acknowledged.", one(report.sent))
+    yield _counter("fleet_left_out_samples", "Samples above the quota, or not to be shared.", one(report.left_out))
+    yield _gauge("fleet_behind_samples", "Samples that the uplink has not looked at yet.", one(report.behind))
+    dropped = CounterMetricFamily(
+        "vmafx_training_triples_dropped", "Samples that left the ring before they could be sent to the fleet."
+    )
+    yield _filled(dropped, one(report.missed))
+    yield _counter(
+        "fleet_failures",
+        "Times that something was wrong with the fleet's servers, by kind.",
+        _by(dict.fromkeys(FAULTS, 0) | report.failures) if here else [],
+        "kind",
+    )
+    failing = health.ingest.failing or (report.failing if here else "")
+    of_fleet = [((kind,), float(kind == failing)) for kind in FAULTS if here or health.ingest.stream]
+    yield _gauge("fleet_failing", "1 for what is wrong with the fleet's servers now, by kind.", of_fleet, "kind")
+
+
+def _pool(health: Health) -> Iterator[Metric]:
+    report = health.ingest
+
+    def one(value: float | None) -> Labelled:
+        return _one(value if report.stream else None)
+
+    yield _gauge("pool_unread_messages", "Messages in the stream that are not taken yet.", one(report.unread))
+    yield _gauge("pool_senders", "Sidecars that samples have come from.", one(report.senders))
+    yield _counter("pool_over_quota_samples", "Samples that were more than a sidecar may send.", one(report.over_quota))
+    yield _counter("pool_lost_samples", "Samples that left the stream before they were read.", one(report.lost))
 
 
 def _one(value: float | None) -> Labelled:

@@ -51,6 +51,8 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
         document["archive"] = archive
     if "publisher" in health.roles:
         document["registry"] = _registry(health.publisher)
+    if (fleet := in_fleet(health)) is not None:
+        document["fleet"] = fleet
     if health.trainer.orders:
         document["orders"] = _few(health.trainer.orders)
     if checkpoint_at:
@@ -64,6 +66,21 @@ def archived(health: Health) -> dict[str, int] | None:
         return None
     report = health.archive
     return {"archived": report.archived, "waiting": report.waiting, "missed": report.missed}
+
+
+def in_fleet(health: Health) -> dict[str, int | str] | None:
+    """Return what is shared with a fleet, or comes from it; None where there is none."""
+    if health.ingest.stream:
+        pool = health.ingest
+        said: dict[str, int | str] = {"unread": pool.unread, "senders": pool.senders, "lost": pool.lost}
+        failing, since = pool.failing, pool.failing_since
+    elif "uplink" in health.roles:
+        uplink = health.uplink
+        said = {"sent": uplink.sent, "left_out": uplink.left_out, "dropped": uplink.missed, "behind": uplink.behind}
+        failing, since = uplink.failing, uplink.failing_since
+    else:
+        return None
+    return said | ({"failing": failing, "failing_since": rfc3339(since)} if failing else {})
 
 
 def _verdict(health: Health) -> dict[str, str]:

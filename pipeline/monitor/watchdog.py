@@ -19,6 +19,7 @@ from pipeline.runtime.reports import (
     PublisherReport,
     Report,
     TrainerReport,
+    UplinkReport,
 )
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ _WATCHED: dict[str, type[Report]] = {
     "exporter": ExporterReport,
     "archive": ArchiveReport,
     "publisher": PublisherReport,
+    "uplink": UplinkReport,
 }
 # Who writes to disk may wait long for a slow one without a fault of its own.
-_PATIENCE = {"ingest": 1.0, "trainer": 1.0, "exporter": 6.0, "archive": 6.0, "publisher": 1.0}
+_PATIENCE = {"exporter": 6.0, "archive": 6.0}
 # A process that has not reported yet is importing: give it this many seconds at least.
 _STARTUP_S = 60.0
 # If the watchdog itself did not run for so many seconds, as in a paused container, silence means nothing.
@@ -129,6 +131,6 @@ class Watchdog:
         """Return for how many seconds a process has shown no progress; 0 while that is tolerable."""
         report = self._report(role)
         has_reported = report.pid == pid
-        patience = self._hang_s * _PATIENCE[role]
+        patience = self._hang_s * _PATIENCE.get(role, 1.0)
         silent = self._clock() - (max(report.heartbeat, since) if has_reported else since)
         return silent if silent > (patience if has_reported else max(patience, _STARTUP_S)) else 0.0

@@ -7,6 +7,7 @@ who holds the lock is its only writer. So whoever follows it never waits for a d
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import time
@@ -19,11 +20,12 @@ from pipeline.config import Settings
 from pipeline.runtime import locks, regions
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
 from pipeline.runtime.reports import rfc3339
+from pipeline.shm.exclusion import Exclusion
 from pipeline.shm.segment import SegmentError
 
 FILE, LOG = "control.json", "control.log"
 REGION = "control"
-ORDERS = ("paused", "frozen", "quarantine", "withdrawn")
+ORDERS = ("paused", "frozen", "quarantine", "withdrawn", "forgotten")
 """Kinds of orders that stay in force until they are lifted."""
 FORGOTTEN = 1000
 """So many rules on samples that must not come back are kept, the newest."""
@@ -80,7 +82,8 @@ class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Samples that were forgotten: those that all these hashes of names fit.
 
-    `until`: of them only those captured before this Unix time; None: whenever.
+    `until`: of them only those captured before this Unix time, and, where a name is given, those of which it is not
+    known when they were; None: whenever.
     """
 
     job: int | None = None
@@ -113,16 +116,26 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         others = tuple(each for each in self.forgotten if each.names() != rule.names())
         return msgspec.structs.replace(self, forgotten=(*others, wider)[-FORGOTTEN:])
 
+    def without_forgotten(self, rule: Forgotten) -> Control:
+        """Return the orders without the rule on these names. Raises ControlError where there is none."""
+        others = tuple(each for each in self.forgotten if each.names() != rule.names())
+        if others == self.forgotten:
+            raise ControlError("no such samples are kept out; vmafx-sidecar forget --list shows which are")
+        return msgspec.structs.replace(self, forgotten=others)
+
     def lines(self) -> list[str]:
         """Return what is in force, for people, a line each."""
         told = [f"{what} by {o.user} at {o.at}" + (f": {o.reason}" if o.reason else "") for what, o in self._switches()]
         told += [f"quarantine {each.number}: {describe(each)}" for each in self.quarantines]
-        return told + [f"withdrawn {each.number}: version {each.version}" for each in self.withdrawn]
+        told += [f"withdrawn {each.number}: version {each.version}" for each in self.withdrawn]
+        rules = f"forgotten: rules on samples, {len(self.forgotten)} in all; vmafx-sidecar forget --list shows them"
+        return told + ([rules] if self.forgotten else [])
 
     def counts(self) -> dict[str, int]:
         """Return how many orders are in force, by kind."""
-        in_force = (self.paused is not None, self.frozen is not None, len(self.quarantines), len(self.withdrawn))
-        return dict(zip(ORDERS, map(int, in_force), strict=True))
+        several = (len(self.quarantines), len(self.withdrawn), len(self.forgotten))
+        in_force = (int(self.paused is not None), int(self.frozen is not None), *several)
+        return dict(zip(ORDERS, in_force, strict=True))
 
     def _switches(self) -> list[tuple[str, Order]]:
         switches = (("paused", self.paused), ("frozen", self.frozen))
@@ -142,6 +155,25 @@ def describe(each: Quarantine) -> str:
     parts += [f"node {each.node}"] if each.node_hash is not None else []
     parts += [f"{word} {rfc3339(at)}" for word, at in (("since", each.since), ("until", each.until)) if at is not None]
     return ", ".join(parts)
+
+
+def describe_forgotten(each: Forgotten) -> str:
+    """Return which samples are kept out, by the hashes of their names."""
+    names = [f"{column} 0x{name:016x}" for column, name in each.names() if name is not None]
+    told = "" if each.until is None else f"captured before {rfc3339(each.until)}"
+    unknown = ", or nobody knows when" if names and told else ""
+    return ", ".join([*names, *([told + unknown] if told else [])])
+
+
+def exclusions(control: Control) -> list[Exclusion]:
+    """Return the rows that are quarantined."""
+    return [_exclusion(each) for each in control.quarantines]
+
+
+def _exclusion(each: Quarantine) -> Exclusion:
+    since = -math.inf if each.since is None else each.since
+    until = math.inf if each.until is None else each.until
+    return Exclusion(each.group_hash, each.node_hash, since, until)
 
 
 def read(directory: Path) -> Published:

@@ -2,8 +2,15 @@
 
 from importlib.util import find_spec
 
-_PACKAGES = {"torch": "torch", "plot": "matplotlib", "corpus": "pyarrow", "archive": "pyarrow", "registry": "oras"}
-_ELSEWHERE = {"torch": ", or the full image", "archive": ", or the full image"}
+_PACKAGES = {
+    "torch": "torch",
+    "plot": "matplotlib",
+    "corpus": "pyarrow",
+    "archive": "pyarrow",
+    "registry": "oras",
+    "fleet": "nats",
+}
+_ELSEWHERE = dict.fromkeys(("torch", "archive", "fleet"), ", or the full image")
 
 
 def lacking(extra: str, purpose: str) -> str:

@@ -20,6 +20,7 @@ from pipeline.runtime.reports import (
     PublisherReport,
     Report,
     TrainerReport,
+    UplinkReport,
 )
 
 STALE_S = 15.0
@@ -34,7 +35,7 @@ UNLIKE_ROWS = 500
 PIPELINE = ROLES[:3]
 """The roles without which there is no sidecar."""
 
-OPTIONAL = ("publisher",)
+OPTIONAL = ("publisher", "uplink")
 """The roles that only some sidecars have."""
 
 Phase = Literal["initializing", "running", "paused", "failed"]
@@ -74,6 +75,7 @@ class Health(msgspec.Struct, frozen=True):
     archive: ArchiveReport
     monitor: MonitorReport
     publisher: PublisherReport = msgspec.field(default_factory=PublisherReport)
+    uplink: UplinkReport = msgspec.field(default_factory=UplinkReport)
 
     @property
     def running(self) -> bool:
@@ -126,6 +128,7 @@ def examine(board: Board) -> Health:
         board.exporter(),
         board.archive(),
         board.publisher(),
+        board.uplink(),
         board.monitor(),
     )
     restarts = reports[-1].restarts
@@ -139,7 +142,7 @@ def examine(board: Board) -> Health:
     trainer = roles["trainer"]
     if trainer.progressing and not trainer.problem:
         roles["trainer"] = msgspec.structs.replace(trainer, problem=_features_unlike(reports[1]))
-    return Health(roles, *reports[:4], monitor=reports[5], publisher=reports[4])
+    return Health(roles, *reports[:4], monitor=reports[6], publisher=reports[4], uplink=reports[5])
 
 
 def _judge(report: Report, restarts: int) -> RoleHealth:

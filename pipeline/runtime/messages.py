@@ -2,7 +2,7 @@
 
 The trainer: the base model, and whole versions of its weights, from which a restarted trainer also resumes and which
 the saved state holds byte for byte. The exporter: the weights of the last stable checkpoint. Ingest: what the hashes in
-rows are the hashes of.
+rows are the hashes of; in a pool, how far it has read the stream.
 """
 
 from __future__ import annotations
@@ -86,6 +86,33 @@ class Names(msgspec.Struct, kw_only=True):
     group: dict[int, str] = {}
 
 
+class Sender(msgspec.Struct, array_like=True):
+    """What a pool knows of a sidecar that sends samples.
+
+    `taken` samples are in the ring; `sent` is how many the sidecar has sent, by its own count; `lost` had left the
+    stream before they were read; `over_quota` were too many; `refused` could not be used. `at`: Unix seconds.
+    """
+
+    taken: int = 0
+    sent: int = 0
+    lost: int = 0
+    over_quota: int = 0
+    refused: int = 0
+    at: float = 0.0
+
+
+class StreamPosition(msgspec.Struct, kw_only=True):
+    """How far a pool has read the stream: everything up to sequence `read` of the stream made at `made` is in the ring.
+
+    `owner` says which pool this is, over restarts.
+    """
+
+    owner: str = ""
+    made: str = ""
+    read: int = 0
+    senders: dict[str, Sender] = {}
+
+
 def lineage_of(base_digest: str) -> int:
     """Return the number by which reservoirs know the base model's training, above 0."""
     return int(base_digest[:15], 16) + 1
@@ -96,7 +123,7 @@ def pack_arrays(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[str, bytes]]
     return {name: (array.dtype.str, array.tobytes()) for name, array in arrays.items()}
 
 
-def encode(value: ServedModel | TrainerSnapshot | StableWeights | Names) -> bytes:
+def encode(value: ServedModel | TrainerSnapshot | StableWeights | Names | StreamPosition) -> bytes:
     """Return the bytes that go into the mailbox."""
     return msgspec.msgpack.encode(value)
 
@@ -119,3 +146,8 @@ def decode_stable(payload: bytes) -> StableWeights:
 def decode_names(payload: bytes) -> Names:
     """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
     return msgspec.msgpack.decode(payload, type=Names)
+
+
+def decode_position(payload: bytes) -> StreamPosition:
+    """Parse a mailbox payload. Raises msgspec.DecodeError or ValidationError where it is none."""
+    return msgspec.msgpack.decode(payload, type=StreamPosition)

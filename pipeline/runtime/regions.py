@@ -1,7 +1,7 @@
 """The sidecar's shared-memory regions by name: who makes each, and how the others attach.
 
 reports, journal                       all roles, one mailbox each
-ring, lines, names                     ingest
+ring, lines, names, stream             ingest
 reservoir, holdout, weights, model     trainer
 stable                                 exporter
 control                                commands, one at a time
@@ -35,7 +35,20 @@ from pipeline.shm.segment import SHM_DIR, Layout, Segment, SegmentAbsent, Segmen
 
 PREFIX = "vmafx-"
 MAILBOX_KIND = "mailbox"
-NAMES = (KIND, "journal", "ring", "lines", "names", "reservoir", "holdout", "weights", "model", "stable", "control")
+NAMES = (
+    KIND,
+    "journal",
+    "ring",
+    "lines",
+    "names",
+    "reservoir",
+    "holdout",
+    "weights",
+    "model",
+    "stable",
+    "control",
+    "stream",
+)
 """Every region that an instance may have."""
 
 RUN, STILL = "run", "still"

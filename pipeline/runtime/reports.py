@@ -17,7 +17,7 @@ from pipeline.shm.atomics import CACHE_LINE, AtomicInt64
 from pipeline.shm.mailbox import Mailbox, Torn
 from pipeline.shm.segment import Layout, Segment
 
-ROLES = ("ingest", "trainer", "exporter", "archive", "publisher", "monitor")
+ROLES = ("ingest", "trainer", "exporter", "archive", "publisher", "uplink", "monitor")
 KIND = "reports"
 UNTRAINED = "untrained network"
 """What `TrainerReport.base_model` is where the settings name no file."""
@@ -52,6 +52,10 @@ class IngestReport(Report, kw_only=True):
 
     `archiving` says whether accepted lines are copied for the archive. `forgotten` counts samples that were answered
     and not stored, since `forget` has removed them before.
+
+    In a pool samples come from the fleet, and more is said of that: `stream` is where from, `unread` messages are in it
+    that were not taken yet, from `senders` samples have come; `over_quota` were more than one sender may send, `lost`
+    had left the stream before they were read.
     """
 
     socket: str = ""
@@ -67,6 +71,13 @@ class IngestReport(Report, kw_only=True):
     rejected: dict[str, int] = {}
     archiving: bool = False
     bytes_received: int = 0
+    stream: str = ""
+    unread: int = 0
+    senders: int = 0
+    over_quota: int = 0
+    lost: int = 0
+    failing: str = ""
+    failing_since: float = 0.0
 
 
 class TrainerReport(Report, kw_only=True):
@@ -167,6 +178,31 @@ class PublisherReport(Report, kw_only=True):
     newer_base: str = ""
 
 
+class UplinkReport(Report, kw_only=True):
+    """What the uplink reports: what it has sent to the fleet, and what the fleet's newest model is.
+
+    Everything before sample `cursor` of ring `ring` is sent and acknowledged, or left out: `left_out` samples were more
+    than the quota, or are not to be shared; `missed` were written over in the ring before they could be sent. `behind`
+    samples are not looked at yet. `announced` is the digest of the pool's newest model, `offered` that of the one which
+    was put before the gate last.
+    """
+
+    fleet: str = ""
+    node: str = ""
+    ring: int = 0
+    cursor: int = 0
+    sent: int = 0
+    left_out: int = 0
+    missed: int = 0
+    behind: int = 0
+    sent_at: float = 0.0
+    failing: str = ""
+    failing_since: float = 0.0
+    failures: dict[str, int] = {}
+    announced: str = ""
+    offered: str = ""
+
+
 class MonitorReport(Report, kw_only=True):
     """What the monitor reports: where it answers HTTP in this life, and restarts by role."""
 
@@ -181,6 +217,7 @@ _TYPES: dict[str, type[Report]] = {
     "exporter": ExporterReport,
     "archive": ArchiveReport,
     "publisher": PublisherReport,
+    "uplink": UplinkReport,
     "monitor": MonitorReport,
 }
 
@@ -260,6 +297,10 @@ class Board:
     def publisher(self) -> PublisherReport:
         """Return the publisher's latest report."""
         return self.read("publisher", PublisherReport)
+
+    def uplink(self) -> UplinkReport:
+        """Return the uplink's latest report."""
+        return self.read("uplink", UplinkReport)
 
     def monitor(self) -> MonitorReport:
         """Return the monitor's latest report."""

@@ -40,7 +40,8 @@ class SavedState:
 
     `regions` holds `ring`, `reservoir` and `holdout` by name, `snapshot` the bytes of a messages.TrainerSnapshot made
     from the base model `base_digest`, `reports` the bytes of each role's last report, `ring` the ring's identity,
-    `names` the bytes of messages.Names.
+    `names` the bytes of messages.Names. `stream`: in a pool, the bytes of messages.StreamPosition, which is never ahead
+    of the ring.
     """
 
     n_features: int
@@ -50,6 +51,7 @@ class SavedState:
     reports: dict[str, bytes] = field(default_factory=dict)
     ring: int = 0
     names: bytes = b""
+    stream: bytes = b""
 
     def trained(self) -> messages.TrainerSnapshot | None:
         """Return the snapshot, decoded; None where there is none. Raises msgspec.MsgspecError where it is none."""
@@ -78,6 +80,8 @@ def _packed(state: SavedState) -> tuple[dict[str, Any], dict[str, Section]]:
         sections["snapshot"] = state.snapshot
     if state.names:
         sections["names"] = state.names
+    if state.stream:
+        sections["stream"] = state.stream
     meta = {
         "n_features": state.n_features,
         "base_digest": state.base_digest,
@@ -159,8 +163,8 @@ def parse(saved: Saved) -> SavedState:
         }
         snapshot = bytes(sections["snapshot"]) if "snapshot" in sections else None
         ring = int(meta.get("ring", 0))
-        names = bytes(sections.get("names", b""))
-        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports, ring, names)
+        names, stream = bytes(sections.get("names", b"")), bytes(sections.get("stream", b""))
+        return SavedState(n_features, str(meta["base_digest"]), regions, snapshot, reports, ring, names, stream)
     except (LookupError, TypeError, ValueError) as error:
         raise StateFileError(f"{saved.path}: not a state of this version: {error!r}") from None
 

@@ -169,6 +169,10 @@ class Reservoir:
         """Copy the rows of `slots` intp[n], all under `len`, into `out`. For the writer's own process."""
         self.rows.take(slots, 0, out.words, "clip")
 
+    def groups(self) -> NDArray[np.uint64]:
+        """Return the groups uint64[n] that have a row here, each once; for any process, and for little."""
+        return np.unique(self._group_column[: self._count.load()])
+
     def snapshot(self) -> RowBatch:
         """Copy the rows that are whole; for any process."""
         words = self.rows[: self._count.load()].copy()

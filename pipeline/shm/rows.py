@@ -1,8 +1,8 @@
 """Samples as rows of shared memory.
 
 A row is `sequence i64, arrival f64, group u64, key u64, node u64, job u64, tenant u64, codec u64, height u32, checksum
-u32, score f32, features f32[n]`, padded to eight bytes. The checksum is the CRC-32 of the row with the checksum field
-at zero.
+u32, score f32, features f32[n], flags u32`, padded to eight bytes. The checksum is the CRC-32 of the row with the
+checksum field at zero.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ _WIDE_BEFORE = (5, 4)
 """How many of these fields rows had in earlier layouts, which had no height: up to the node, and up to the key."""
 _U32 = struct.Struct("<I")
 
+HELD_OUT = 1
+"""The flag of a row whose group is held out where it came from."""
+
 
 def row_words(n_features: int) -> int:
     """Return the length of a row in 4-byte words; even, so that its 8-byte fields are aligned."""
-    return _even(_SCORE_WORD + 1 + n_features)
+    return _even(_SCORE_WORD + 1 + n_features + 1)
 
 
 def _even(words: int) -> int:
@@ -38,7 +41,8 @@ class RowBatch:
 
     features float32[n_rows, n_features], score float32[n_rows] (NaN: removed), sequence int64[n_rows], arrival
     float64[n_rows] (Unix seconds), group, key, node, job, tenant and codec uint64[n_rows], hashes of names (0: not
-    named; jobs of rows saved by an older release are not), height uint32[n_rows] (lines; 0: not known); content
+    named; jobs of rows saved by an older release are not), height uint32[n_rows] (lines; 0: not known), flags
+    uint32[n_rows] (`HELD_OUT`); content
     float32[n_rows, 1 + n_features] is the score and the features; words float32[n_rows, row_words] is the rows as they
     lie in shared memory.
     """
@@ -48,6 +52,7 @@ class RowBatch:
         "codec",
         "content",
         "features",
+        "flags",
         "group",
         "height",
         "job",
@@ -77,6 +82,7 @@ class RowBatch:
         self.score = words[:, _SCORE_WORD]
         self.content = words[:, _SCORE_WORD : _SCORE_WORD + 1 + n_features]
         self.features = self.content[:, 1:]
+        self.flags: NDArray[np.uint32] = words.view(np.uint32)[:, _SCORE_WORD + 1 + n_features]
 
     @classmethod
     def over(cls, words: NDArray[np.float32], n_features: int) -> RowBatch:
@@ -111,11 +117,16 @@ def of_this_layout(words: NDArray[np.float32], n_features: int) -> NDArray[np.fl
 
     What an earlier layout did not hold is zero: not named.
     """
-    if words.shape[1] == row_words(n_features):
+    width = words.shape[1]
+    if width == row_words(n_features):
         return words
+    rows = np.zeros((len(words), row_words(n_features)), np.float32)
+    if width == _even(_SCORE_WORD + 1 + n_features):  # without flags
+        rows[:, :width] = words
+        _seal_all(rows)
+        return rows
     for wide in (2 * fields for fields in _WIDE_BEFORE):
-        if words.shape[1] == _even(wide + 2 + n_features):
-            rows = np.zeros((len(words), row_words(n_features)), np.float32)
+        if width == _even(wide + 2 + n_features):
             rows[:, :wide] = words[:, :wide]
             rows[:, _SCORE_WORD : _SCORE_WORD + 1 + n_features] = words[:, wide + 1 : wide + 2 + n_features]
             _seal_all(rows)
@@ -132,7 +143,7 @@ def mark_removed(rows: RowBatch, chosen: NDArray[np.bool_]) -> None:
     """Remove rows that keep their place: sequence, arrival and key stay, so that a resend is known."""
     rows.features[chosen] = 0
     rows.score[chosen] = np.nan
-    for column in (rows.group, rows.node, rows.job, rows.tenant, rows.codec, rows.height):
+    for column in (rows.group, rows.node, rows.job, rows.tenant, rows.codec, rows.height, rows.flags):
         column[chosen] = 0
     for place in np.flatnonzero(chosen).tolist():
         seal(memoryview(rows.words[place]).cast("B"))

@@ -9,14 +9,22 @@ from numpy.typing import NDArray
 
 from pipeline.model.accuracy import MIN_GROUPS
 from pipeline.shm.reservoir import Reservoir
-from pipeline.shm.rows import RowBatch
+from pipeline.shm.rows import HELD_OUT, RowBatch
 
 ONE_IN = 8
 _PATIENCE = 1000
 
 
+def is_held_elsewhere(rows: RowBatch) -> NDArray[np.bool_]:
+    """Tell for each row whether its group is held out where it comes from, bool[n]."""
+    held: NDArray[np.bool_] = rows.flags & np.uint32(HELD_OUT) != 0
+    return held
+
+
 class HoldOut:
     """Diverts about one group in eight, by its hash, to a reservoir of its own; of the first groups every second one.
+
+    So is every group that was held out where its rows come from: who sent them judges by it what is learned here.
 
     A stream that has little but held-out groups (a single source, say) would never be learned; so no more than half of
     all rows are diverted, after the first thousand.
@@ -27,28 +35,35 @@ class HoldOut:
         self._trained_on = trained_on
         self.trained = 0
         self.diverted = 0
+        self.late: list[int] = []
+        """Groups that the last rows said are held out elsewhere, and that were trained on here until then."""
 
     def __len__(self) -> int:
         return len(self.reservoir)
 
     def divert(self, rows: RowBatch, coin: Random) -> RowBatch:
         """Offer the rows of held-out groups to the reservoir; return the others, to train on."""
-        held = self.belongs(rows.group)
+        held = self.belongs(rows)
         if self.reservoir.n_groups < MIN_GROUPS:
             held |= np.isin(rows.group, self._further(rows.group))
-        if not held.any() or self.diverted > self.trained + _PATIENCE:
+        if self.diverted > self.trained + _PATIENCE:
+            held = is_held_elsewhere(rows)
+        self.late = []
+        if not held.any():
             self.trained += len(rows)
             return rows
+        elsewhere = rows.group[is_held_elsewhere(rows)].tolist()
+        self.late = [group for group in dict.fromkeys(elsewhere) if self._trained_on.holds(group)]
         diverted = rows.select(held)
         self.reservoir.offer(diverted, coin)
         self.diverted += len(diverted)
         self.trained += len(rows) - len(diverted)
         return rows.select(~held)
 
-    def belongs(self, group: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Tell for each group uint64[n] whether it is held out: by its hash, or since it was chosen before."""
-        chosen = np.fromiter(map(self.reservoir.holds, group.tolist()), np.bool_, len(group))
-        held: NDArray[np.bool_] = chosen | (group % np.uint64(ONE_IN) == 0)
+    def belongs(self, rows: RowBatch) -> NDArray[np.bool_]:
+        """Tell for each row whether its group is held out, bool[n]: by its hash, or since it was chosen before."""
+        chosen = np.fromiter(map(self.reservoir.holds, rows.group.tolist()), np.bool_, len(rows))
+        held: NDArray[np.bool_] = chosen | (rows.group % np.uint64(ONE_IN) == 0) | is_held_elsewhere(rows)
         return held
 
     def _further(self, group: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.model.accuracy import agreement
 from pipeline.model.graph import BaseModel
+from pipeline.shm.exclusion import Exclusion, without
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.drift import PageHinkley
-from pipeline.trainer.exclusion import Exclusion, without
 from pipeline.trainer.holdout import HoldOut
 from pipeline.trainer.learner import StepResult, Vector
 from pipeline.trainer.learners import new_learner
@@ -122,6 +122,8 @@ class OnlineTraining:
         self._test(rows)
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
+        if self._holdout.late:
+            self._replay_no_more(self._holdout.late)
         if not len(fresh):
             return
         self.learner.calibrate(fresh.features)
@@ -144,6 +146,13 @@ class OnlineTraining:
         error = float(np.abs(predictions["ema"] - rows.score).mean())
         if math.isfinite(error) and self._drift.add(error):
             self._doubt.begin(int(rows.sequence[-1]) + 1, self._prequential.newest_errors("ema", _WINDOW))
+
+    def _replay_no_more(self, groups: Sequence[int]) -> None:
+        """Take groups out of what is trained on again: they are held out from now on."""
+        unwanted = np.array(groups, np.uint64)
+        stored = self._reservoir.snapshot()
+        _keep(self._reservoir, stored.select(~np.isin(stored.group, unwanted)))
+        self._remember_ring()
 
     def _look_for_change(self) -> None:
         """Where the target has changed since the error rose, go on with the rows since then alone."""
@@ -315,7 +324,7 @@ class OnlineTraining:
         """Let those of the ring's rows be replayed that were observed, are not held out, and not excluded."""
         rows, _ = self._ring.snapshot()
         rows = without(rows, self._exclusions)
-        observed = (self.start <= rows.sequence) & (rows.sequence < self.cursor) & ~self._holdout.belongs(rows.group)
+        observed = (self.start <= rows.sequence) & (rows.sequence < self.cursor) & ~self._holdout.belongs(rows)
         self._memory.forget()
         self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
         self._lessons.begin_anew()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from pipeline.model.graph import BaseModel
-from pipeline.runtime.control import Control, ControlError, Orders, Quarantine, Reset
+from pipeline.runtime.control import ControlError, Orders, Quarantine, Reset, exclusions
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import TrainerReport
-from pipeline.trainer.exclusion import Exclusion
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.resume import base_note
 from pipeline.trainer.snapshot_publisher import SnapshotPublisher
@@ -93,14 +90,3 @@ class Obedience:
             return
         self._training.reset_to(vector, forget_samples=reset.forget_samples)
         self._process.log.warning("reset", to=reset.to, samples="forgotten" if reset.forget_samples else "kept")
-
-
-def exclusions(control: Control) -> list[Exclusion]:
-    """Return the rows that are quarantined."""
-    return [_exclusion(each) for each in control.quarantines]
-
-
-def _exclusion(each: Quarantine) -> Exclusion:
-    since = -math.inf if each.since is None else each.since
-    until = math.inf if each.until is None else each.until
-    return Exclusion(each.group_hash, each.node_hash, since, until)

@@ -1,7 +1,10 @@
 """The archive beside real processes: every answered sample once, whatever is killed, lost, full or gone."""
 
+import json
 import os
+import re
 import signal
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +92,33 @@ def test_without_the_setting_there_is_none(tmp_path: Path) -> None:
         assert "archive" not in sidecar.command("status").stdout
         assert not region.exists()
         assert sidecar.stop() == 0
+
+
+def test_every_view_knows_it(tmp_path: Path) -> None:
+    """With an archive, `status`, `/status`, the page's figures, the metrics and fsck say how far it is."""
+    archive = directory(tmp_path)
+    with running(tmp_path, **OFTEN, VMAFX_SIDECAR_ARCHIVE_DIR=str(archive)) as sidecar:
+        with Stream(sidecar) as stream:
+            stream.wait_for_more(100)
+        accepted = sidecar.samples()
+        sidecar.wait_for(lambda: sidecar.reported().archive.archived == accepted)
+        expected = {"archived": accepted, "waiting": 0, "missed": 0}
+        assert read(sidecar, "/status")["archive"] == expected
+        assert read(sidecar, "/live")["archive"] == expected
+        assert f"{accepted:,} samples archived" in sidecar.command("status").stdout
+        with urllib.request.urlopen(f"{sidecar.url()}/metrics", timeout=10) as answer:  # noqa: S310  our own address
+            metrics = answer.read().decode()
+        assert f"vmafx_sidecar_archived_samples_total {accepted}" in metrics.replace(".0\n", "\n")
+        assert "vmafx_sidecar_archive_missed_total 0" in metrics
+        checked = sidecar.command("fsck", "--directory", str(sidecar.checkpoints)).stdout
+        assert re.search(r"ok +archive +\d+ files, all whole, no sample twice", checked)
+
+
+def read(sidecar: Sidecar, path: str) -> dict[str, Any]:
+    """Return what the monitor answers."""
+    with urllib.request.urlopen(sidecar.url() + path, timeout=10) as answer:  # noqa: S310  our own address
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 @pytest.mark.parametrize("what", ["gone", "taken"])

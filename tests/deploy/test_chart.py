@@ -274,6 +274,19 @@ def test_shared_memory_reserve() -> None:
     assert shared_memory_mi(more) - shared_memory_mi(pod(render(*ENABLED))) == 48
 
 
+def test_with_an_archive() -> None:
+    """Its directory is in the pod's folder of the models' volume, and /dev/shm has room for its buffer."""
+    more = {"archiveDir": "/mnt/vmafx-models/archive", "archiveBufferBytes": str(2 * 67108864), "archiveDays": "30"}
+    given = ",".join(f"sidecar.trainer.settings.{name}={value}" for name, value in more.items())
+    without, found = pod(render(*ENABLED)), pod(render(*ENABLED, "--set", given))
+    settings = config.load(environment(sidecar(found)))
+    assert (settings.archive_dir, settings.archive_days) == (Path(more["archiveDir"]), 30)
+    assert shared_memory_mi(found) - shared_memory_mi(without) == settings.archive_buffer_bytes // MIB
+    mounted = {Path(each["mountPath"]) for each in sidecar(found)["volumeMounts"] if not each.get("readOnly")}
+    assert Path(more["archiveDir"]).parent in mounted
+    check(render(*ENABLED, "--set", given), KUBERNETES[-1])
+
+
 @pytest.mark.parametrize("values", VALUES, ids=values_files)
 def test_settings_are_understood(values: Path) -> None:
     """Every variable that the chart sets is a setting of the program, with a value that it accepts."""

@@ -21,10 +21,19 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
 def test_shared_memory_has_room() -> None:
-    """shm_size holds twice what the samples and reports take: the rest is the models'."""
+    """shm_size holds an archive's buffer and twice what the samples and reports take: the rest is the models'."""
     settings = config.load(SERVICES["sidecar"]["environment"])
     size = int(SERVICES["sidecar"]["shm_size"].removesuffix("mb")) * MIB
-    assert 2 * (sample_bytes(settings) + report_bytes()) < size
+    assert settings.archive_buffer_bytes + 2 * (sample_bytes(settings) + report_bytes()) < size
+
+
+def test_an_archive_is_switched_on_from_outside() -> None:
+    """By the variable that the comment names; without it there is none. The directory is on a volume."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    (directory,) = re.findall(r"# With VMAFX_SIDECAR_ARCHIVE_DIR=(\S+) ", text)
+    assert "${VMAFX_SIDECAR_ARCHIVE_DIR:-}" in text
+    assert config.load(SERVICES["sidecar"]["environment"]).archive_dir is None
+    assert Path(directory).parent in {Path(each.split(":")[1]) for each in SERVICES["sidecar"]["volumes"]}
 
 
 @pytest.mark.parametrize("service", ["sidecar", "fake-node"])

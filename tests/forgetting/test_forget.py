@@ -1,5 +1,6 @@
 """`vmafx-sidecar forget`: afterwards a search of raw bytes finds the job nowhere that the sidecar keeps anything."""
 
+import itertools
 import json
 import os
 import re
@@ -9,28 +10,27 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from pipeline.checkpoints import checkpoint
-from pipeline.checkpoints.checkpoint import GateMetrics, Part
 from pipeline.checkpoints.names import published
 from pipeline.cli import cli
 from pipeline.forgetting.names import label
 from pipeline.forgetting.selection import Selection
 from pipeline.ingest.dedup import name_hashes
-from pipeline.runtime import control, regions
+from pipeline.runtime import control, journal, regions, saved_state
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR
+from pipeline.trainer.holdout import ONE_IN
 from tests.archive.feed import rows
 from tests.support.client import Client, Json
 from tests.support.sidecar import COMMAND, QUICK, Sidecar, running
 
 pytestmark = pytest.mark.processes
 
-JOB = "job-to-be-forgotten-7f3a"
+JOB = "job-to-be-forgotten-17"
 SECRET = 0.123456789
 
 
@@ -109,37 +109,70 @@ def test_nothing_is_left_of_a_job(sidecar: Sidecar, tmp_path: Path) -> None:
     assert sidecar.fsck() == []
 
 
-def test_names_go_from_what_was_written(sidecar: Sidecar, tmp_path: Path) -> None:
-    """From checkpoints, learning curve, orders, reports, events and saved copies; a job may be a group's name."""
-    with sidecar.client() as client:
-        for number in range(700, 760):
-            assert client.ask(sample(JOB, number, tenant_id=JOB, node_id=f"node of {JOB}"))["ok"]
-        sidecar.wait_for(lambda: sidecar.reported().trainer.lag == 0)
-    assert sidecar.command("quarantine", "--group", JOB, "--reason", f"{JOB} looks wrong").returncode == 0
-    for path in sidecar.checkpoints.glob("model_*.json"):
-        known = checkpoint.read(sidecar.checkpoints, int(path.stem.removeprefix("model_v")))
-        reason = f"held-out: Worse for group {JOB}, and 1 more: absolute error 7."
-        figures = GateMetrics(1, 1, by={"tenant": {JOB: Part(1, 1.0, 2.0), "acme": Part(1, 3.0, 4.0)}})
-        checkpoint.rewrite(
-            sidecar.checkpoints, msgspec.structs.replace(known, reason=reason, metrics={"held-out": figures})
-        )
-    history = sidecar.checkpoints / "state" / "history.sqlite"
-    sidecar.wait_for(lambda: JOB.encode() in history.read_bytes())
-    sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 680)
-    receipt = forget(sidecar, "--job", JOB)
-    assert receipt["removed"]["names"]["checkpoints"] > 0
-    assert receipt["removed"]["names"]["history"] > 0
-    assert receipt["removed"]["names"]["orders"] == 1
-    assert not [each for each in receipt["stays"] if each.startswith("a name in")]
-    sidecar.wait_for(sidecar.is_well)
-    assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
-    latest = checkpoint.read(sidecar.checkpoints, min(published(sidecar.checkpoints)))
-    assert label(JOB) in latest.reason
-    assert set(latest.metrics["held-out"].by["tenant"]) == {label(JOB), "acme"}
-    quarantine = control.read(sidecar.checkpoints / "state").control.quarantines[0]
-    assert (quarantine.group, quarantine.group_hash) == (label(JOB), int(label(JOB), 16))
-    assert label(JOB) in control.history(sidecar.checkpoints / "state")[0].reason
-    assert sidecar.fsck() == []
+def test_names_go_from_what_was_written(tmp_path: Path) -> None:
+    """From a real verdict, wherever it was written; from figures, learning curve, orders, events and saved reports.
+
+    The job is a held-out group of its own, and a tenant: its scores are what the untrained model predicts, so training
+    makes it worse, and the gate names it.
+    """
+    assert name_hashes([JOB])[0] % np.uint64(ONE_IN) == 0
+    settings = QUICK | {"VMAFX_SIDECAR_CPU_SHARE": "0.5", "VMAFX_SIDECAR_ARCHIVE_DIR": str(tmp_path / "archive")}
+    with running(tmp_path, **settings) as sidecar:
+        with sidecar.client() as client:
+            for first in itertools.count(0, 200):
+                client.ask_all(learnable(number) for number in range(first, first + 200))
+                if sidecar.reported().exporter.latest_reason.startswith(f"held-out: Worse for group {JOB}"):
+                    break
+        assert sidecar.command("pause").returncode == 0
+        assert sidecar.command("quarantine", "--group", JOB, "--reason", f"{JOB} looks wrong").returncode == 0
+        sidecar.wait_for(lambda: all(JOB.encode() in each for each in written(sidecar).values()))
+        state, version = sidecar.checkpoints / "state", max(published(sidecar.checkpoints))
+        receipt = forget(sidecar, "--job", JOB)
+        assert receipt["removed"]["names"]["checkpoints"] > 0
+        assert receipt["removed"]["names"]["registry"] == 1
+        assert receipt["removed"]["names"]["history"] > 0
+        assert receipt["removed"]["names"]["orders"] == 1
+        assert receipt["removed"]["names"]["reports"] > 0
+        assert not [each for each in receipt["stays"] if each.startswith("a name in")]
+        assert label(JOB).encode() in written(sidecar)["registry.json"]
+        assert sidecar.command("resume").returncode == 0
+        sidecar.wait_for(sidecar.is_well)
+        assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
+        judged = checkpoint.read(sidecar.checkpoints, version)
+        assert f"Worse for group {label(JOB)}" in judged.reason
+        assert set(judged.metrics["held-out"].by["tenant"]) == {label(JOB), "acme"}
+        quarantine = control.read(state).control.quarantines[0]
+        assert (quarantine.group, quarantine.group_hash) == (label(JOB), int(label(JOB), 16))
+        assert label(JOB) in control.history(state)[1].reason
+        assert sidecar.fsck() == []
+
+
+def learnable(number: int) -> Json:
+    """Return one of a stream whose score is its first feature; that of JOB, of which every tenth is, is 0."""
+    x = number * 0.6180339887 % 1
+    if number % 10 == 0:
+        whose = {"job_id": JOB, "source_id": JOB, "tenant_id": JOB, "node_id": f"node of {JOB}"}
+        return whose | {"features": [x, SECRET, 0.25, 0.5, 0.75, 0], "true_score": 0}
+    whose = {
+        "job_id": f"{number}",
+        "tenant_id": "acme",
+        "node_id": f"{number % 7}",
+        "source_id": f"clip {number % 401}",
+    }
+    return whose | {"features": [x, 0.5, 0.25, 0.5, 0.75, 0], "true_score": 100 * x}
+
+
+def written(sidecar: Sidecar) -> dict[str, bytes]:
+    """Return the bytes of what a verdict is written to: files, and what is in memory and in the saved state."""
+    state, _ = saved_state.load(sidecar.checkpoints / "state")
+    event = journal.attach_journals(sidecar.instance).box("exporter").read()
+    return {
+        "registry.json": (sidecar.checkpoints / "registry.json").read_bytes(),
+        "history.sqlite": (sidecar.checkpoints / "state" / "history.sqlite").read_bytes(),
+        "checkpoint": (sidecar.checkpoints / f"model_v{max(published(sidecar.checkpoints)):06d}.json").read_bytes(),
+        "journal": b"" if event is None else event.payload,
+        "saved report": b"" if state is None else state.reports["exporter"],
+    }
 
 
 def test_it_learns_again_from_the_archive(sidecar: Sidecar, tmp_path: Path) -> None:
@@ -194,6 +227,40 @@ def test_it_does_not_come_back(tmp_path: Path) -> None:
                 sidecar.start()
 
 
+def test_a_tenant_comes_back_when_it_is_let_in(tmp_path: Path) -> None:
+    """Without `captured_at`, once the ring knows the key no more: kept out and told, until an operator lifts it."""
+    with running(tmp_path, **QUICK, VMAFX_SIDECAR_REPLAY_CAPACITY="64") as sidecar:
+        with sidecar.client() as client:
+            send(client, 0, 11)
+            forget(sidecar, "--tenant", "acme")
+            sidecar.wait_for(sidecar.is_well)
+        with sidecar.client() as client:
+            for first in range(100, 1500, 100):
+                client.ask_all(sample("other", number) for number in range(first, first + 100))
+        sidecar.wait_for_another("ingest", sidecar.kill("ingest"))
+        accepted = sidecar.samples()
+        with sidecar.client() as client:
+            assert client.ask(sample("other-1", 2, tenant_id="acme", source_id="clip 1"))["ok"]
+            assert client.ask(sample("other-1", 1, tenant_id="acme", captured_at="2999-01-01T00:00:00Z"))["ok"]
+        assert sidecar.samples() == accepted + 1
+        sidecar.wait_for(lambda: sidecar.reported().ingest.forgotten == 1)
+        assert "1 forgotten, kept out" in sidecar.command("status").stdout
+        assert [each for each in sidecar.reported().trainer.orders if "forget --list" in each]
+        rule = f"tenant 0x{label('acme')}"
+        assert rule in sidecar.command("forget", "--list").stdout
+        assert sidecar.command("forget", "--tenant", "b", "--lift").returncode == 1
+        assert sidecar.command("forget", "--tenant", rule.removeprefix("tenant "), "--lift").returncode == 0
+        assert sidecar.command("forget", "--list").stdout == "nothing is kept out\n"
+        assert [each.text for each in control.history(sidecar.checkpoints / "state")] == [
+            "forget --tenant",
+            "forget --lift --tenant",
+        ]
+        sidecar.wait_for(lambda: sidecar.reported().trainer.orders == [])
+        with sidecar.client() as client:
+            assert client.ask(sample("other-1", 2, tenant_id="acme", source_id="clip 1"))["ok"]
+        assert sidecar.samples() == accepted + 2
+
+
 def test_of_a_stopped_sidecar_by_tenant(sidecar: Sidecar, tmp_path: Path) -> None:
     """With memory kept: everything goes where everything is one tenant's, and its name with it."""
     assert sidecar.stop() == 0
@@ -208,7 +275,8 @@ def test_of_a_stopped_sidecar_by_tenant(sidecar: Sidecar, tmp_path: Path) -> Non
     assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
     sidecar.start()
     with sidecar.client() as client:
-        send(client, 700, 30)
+        for number in range(700, 730):
+            client.ask(sample("other", number, tenant_id="acme", captured_at="2999-01-01T00:00:00Z"))
     sidecar.wait_for(lambda: sidecar.reported().trainer.lag == 0)
     sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 30)
 
@@ -238,6 +306,34 @@ def test_killed_half_way(sidecar: Sidecar, tmp_path: Path) -> None:
     assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_learning_again_killed_half_way(sidecar: Sidecar, tmp_path: Path, removed: bool) -> None:
+    """Before or after everything is removed: the next command learns again, whatever it is asked."""
+    sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 620)
+    arguments = [*COMMAND, "forget", "--job", JOB, "--retrain", "--socket", str(sidecar.socket)]
+    state = sidecar.checkpoints / "state"
+    pending = state / "forget.json"
+    with subprocess.Popen(arguments, env=sidecar.environment, stdout=subprocess.DEVNULL) as command:
+        while not (pending.exists() and (JOB.encode() in pending.read_bytes()) is not removed):
+            assert command.poll() is None
+        os.kill(command.pid, signal.SIGKILL)
+    assert command.returncode == -signal.SIGKILL
+    sidecar.wait_for(sidecar.is_well)
+    left = control.read(state).control.reset
+    assert left is None or left.to == "base"
+    if removed:
+        assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
+    done = sidecar.command("forget", "--job", "no such job")
+    assert done.returncode == 0, done.stderr
+    assert "558 samples of the archive" in done.stdout
+    assert not pending.exists()
+    reset = control.read(state).control.reset
+    assert reset is not None
+    assert reset.to == "archive"
+    sidecar.wait_for(sidecar.is_well)
+    assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
+
+
 def test_what_cannot_be_reached_is_said(sidecar: Sidecar, tmp_path: Path) -> None:
     """The archive's directory is away: the rest goes, the code is 1, and the next command does what is left."""
     (tmp_path / "archive").rename(tmp_path / "aside")
@@ -252,7 +348,15 @@ def test_what_cannot_be_reached_is_said(sidecar: Sidecar, tmp_path: Path) -> Non
     assert traces(sidecar, sidecar.checkpoints, tmp_path / "archive") == []
 
 
-@pytest.mark.parametrize(("arguments", "told"), [((), "--job"), (("--before", "soon"), "2026-11-22")])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--job"),
+        (("--before", "soon"), "2026-11-22"),
+        (("--lift",), "--tenant"),
+        (("--lift", "--job", "a", "--before", "2026-11-22"), "--tenant"),
+    ],
+)
 def test_mistakes_are_told(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     """In a line, with the code for wrong usage."""
     done = Sidecar(tmp_path).command("forget", *arguments)

@@ -9,7 +9,7 @@ from pipeline.forgetting.selection import Selection
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.forgotten import Tombstones
-from pipeline.runtime.control import FORGOTTEN, Control, Forgotten
+from pipeline.runtime.control import FORGOTTEN, Control, ControlError, Forgotten, describe_forgotten
 from pipeline.shm.ring import Ring
 
 NOON = 1_779_969_600.0
@@ -43,14 +43,18 @@ def taken(rule: Selection, *lines: bytes) -> tuple[Admission, list[bool]]:
         (Selection(job="b"), {"captured_at": BEFORE}, True),
         (Selection(tenant="acme"), {"tenant_id": "acme", "captured_at": BEFORE}, False),
         (Selection(tenant="acme"), {"tenant_id": "acme", "captured_at": AFTER}, True),
-        (Selection(tenant="acme"), {"tenant_id": "acme"}, True),
-        (Selection(tenant="acme"), {"tenant_id": "acme", "captured_at": "yesterday"}, True),
+        (Selection(tenant="acme"), {"tenant_id": "acme"}, False),
+        (Selection(tenant="acme"), {"tenant_id": "acme", "captured_at": "yesterday"}, False),
+        (Selection(tenant="acme"), {"tenant_id": "other"}, True),
+        (Selection(group="clip"), {"source_id": "clip"}, False),
         (Selection(tenant="acme"), {"tenant_id": "other", "captured_at": BEFORE}, True),
         (Selection(group="clip"), {"source_id": "clip", "captured_at": BEFORE}, False),
         (Selection(group="a"), {"captured_at": BEFORE}, False),
         (Selection(before=NOON), {"captured_at": BEFORE}, False),
         (Selection(before=NOON), {"captured_at": AFTER}, True),
         (Selection(before=NOON), {}, True),
+        (Selection(before=NOON + 3600), {"captured_at": AFTER}, True),
+        (Selection(job="a", before=NOON), {}, False),
         (Selection(job="a", before=NOON), {"captured_at": AFTER}, True),
         (Selection(job="a", before=NOON), {"captured_at": BEFORE}, False),
         (Selection(job="a", tenant="acme"), {}, True),
@@ -58,7 +62,7 @@ def taken(rule: Selection, *lines: bytes) -> tuple[Admission, list[bool]]:
     ],
 )
 def test_what_a_rule_covers(rule: Selection, fields: dict[str, Any], stored: bool) -> None:
-    """A job whole; of tenants, groups and times what was captured before, as far as the node says so."""
+    """A job whole; of tenants and groups what was captured before, or nobody knows when; of times what was before."""
     admission, found = taken(rule, message("a", **fields))
     assert found == [stored]
     assert admission.forgotten == (not stored)
@@ -89,3 +93,20 @@ def test_rules_are_bounded() -> None:
     assert again.forgotten[-1] == Forgotten(job=7)
     later = again.with_forgotten(Forgotten(group=1, until=2.0)).with_forgotten(Forgotten(group=1, until=1.0))
     assert later.forgotten[-1] == Forgotten(group=1, until=2.0)
+
+
+def test_rules_are_told_and_lifted() -> None:
+    """By their hashes; all on one line of the orders in force; the one that fits the names ends."""
+    job, tenant = Selection(job="a").tombstone(NOON), Selection(tenant="acme").tombstone(NOON)
+    everybody = Selection(before=NOON).tombstone(NOON)
+    told = [describe_forgotten(each) for each in (job, tenant, everybody)]
+    assert told[0] == f"job 0x{job.job:016x}"
+    assert told[1] == f"tenant 0x{tenant.tenant:016x}, captured before 2026-05-28T12:00:00Z, or nobody knows when"
+    assert told[2] == "captured before 2026-05-28T12:00:00Z"
+    control = Control().with_forgotten(job).with_forgotten(tenant)
+    (line,) = control.lines()
+    assert "2 in all" in line
+    assert control.counts()["forgotten"] == 2
+    assert control.without_forgotten(Forgotten(tenant=tenant.tenant)).forgotten == (job,)
+    with pytest.raises(ControlError, match="--list"):
+        control.without_forgotten(Forgotten(tenant=tenant.tenant, job=job.job))

@@ -33,6 +33,19 @@ def test_rows_of_earlier_layouts_are_read(wide: int, n_features: int) -> None:
     assert sealed(words).all()
 
 
+@pytest.mark.parametrize("n_features", [1, 2, 6, 7, 80])
+def test_rows_without_flags_are_read(n_features: int) -> None:
+    """A row of the layout before, which has no more words where these are even in number."""
+    words = 19 + n_features + (19 + n_features) % 2
+    old = np.zeros((2, words), np.float32)
+    old[:, 18 : 19 + n_features] = np.arange(2 * (1 + n_features)).reshape(2, -1)
+    found = of_this_layout(old, n_features)
+    assert found is not None
+    rows = RowBatch.over(found, n_features)
+    np.testing.assert_array_equal(rows.content, np.arange(2 * (1 + n_features)).reshape(2, -1))
+    assert not rows.flags.any()
+
+
 def test_rows_of_this_layout_stay_as_they_are_and_others_are_none() -> None:
     """Only widths that this program once wrote are taken."""
     words = np.ones((2, row_words(6)), np.float32)

@@ -44,3 +44,16 @@ def intact(batch: RowBatch, sequences: NDArray[np.int64]) -> NDArray[np.bool_]:
         & (batch.score == sequences % 101)
         & (batch.features == expected).all(axis=1)
     )
+
+
+def random_rows(count: int, n_features: int, seed: int = 0) -> RowBatch:
+    """Return rows that are samples, each of a job and key of its own, of twenty groups."""
+    rng = np.random.default_rng(seed)
+    rows = RowBatch(count, n_features)
+    rows.features[:] = rng.random((count, n_features))
+    rows.score[:] = 100 * rng.random(count)
+    rows.group[:] = rng.integers(1, 21, count)
+    rows.job[:] = rng.integers(1, 2**63, count)
+    rows.key[:] = rng.integers(1, 2**63, count)
+    rows.arrival[:] = 1.7e9 + np.arange(count)
+    return rows

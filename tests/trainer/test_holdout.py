@@ -2,10 +2,9 @@
 
 import random
 
-import numpy as np
 import pytest
 
-from pipeline.shm.rows import RowBatch
+from pipeline.shm.rows import HELD_OUT, RowBatch
 from pipeline.trainer.holdout import HoldOut
 from tests.trainer.streams import group_of, names, private_reservoir
 
@@ -42,8 +41,7 @@ def test_whole_groups_are_held_out() -> None:
 
 def test_about_one_group_in_eight() -> None:
     """The hash holds out about an eighth of the groups."""
-    groups = np.array([group_of(f"clip-{number}") for number in range(4000)], np.uint64)
-    assert 0.10 < hold_out().belongs(groups).mean() < 0.15
+    assert 0.10 < hold_out().belongs(rows_of(*(f"clip-{number}" for number in range(4000)))).mean() < 0.15
 
 
 @pytest.mark.parametrize("at_once", [1, 10])
@@ -76,3 +74,27 @@ def test_a_stream_of_held_out_groups_alone_is_learned_all_the_same() -> None:
         divert(holdout, *[inside] * 10)
     assert holdout.trained >= 900
     assert holdout.diverted <= holdout.trained + 1010
+
+
+def test_what_is_held_out_where_it_comes_from_is_held_out() -> None:
+    """Also where most rows are such, and for rows of the group that do not say so; never is one trained on."""
+    holdout = hold_out()
+    held, other = names(2, held_out=False)
+    for _ in range(300):
+        rows = rows_of(*[held] * 10)
+        rows.flags[:] = HELD_OUT
+        assert not len(holdout.divert(rows, random.Random(0)))
+    assert holdout.divert(rows_of(other), random.Random(0)).group.tolist() == [group_of(other)]
+    assert holdout.diverted == 3000
+
+
+def test_a_group_that_was_trained_on_until_then_is_named() -> None:
+    """Once, when the first row of it says that it is held out elsewhere."""
+    holdout = hold_out()
+    (late,) = names(1, held_out=False)
+    assert divert(holdout, late) == [group_of(late)]
+    assert not holdout.late
+    rows = rows_of(late)
+    rows.flags[:] = HELD_OUT
+    assert not len(holdout.divert(rows, random.Random(0)))
+    assert holdout.late == [group_of(late)]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from pipeline.shm.exclusion import Exclusion, without
 from pipeline.shm.rows import RowBatch
-from pipeline.trainer.exclusion import Exclusion, without
 from tests.trainer.streams import Stream, corpus, group_of, names
 
 STREAM = corpus().only("stream")

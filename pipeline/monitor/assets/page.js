@@ -77,7 +77,15 @@ function tiles(live) {
     ...(live.archive
       ? [tile("Archived", integer(live.archive.archived), `${integer(live.archive.waiting)} waiting, ${integer(live.archive.missed)} missed`)]
       : []),
+    ...(live.fleet ? [fleetTile(live.fleet)] : []),
   ];
+}
+
+function fleetTile(fleet) {
+  const failing = fleet.failing ? `; failing since ${fleet.failing_since}: ${fleet.failing}` : "";
+  return "senders" in fleet
+    ? tile("Sidecars", integer(fleet.senders), `${integer(fleet.unread)} messages unread, ${integer(fleet.lost)} samples lost${failing}`)
+    : tile("Shared", integer(fleet.sent), `${integer(fleet.left_out)} left out, ${integer(fleet.dropped)} dropped${failing}`);
 }
 
 function reasons(rejected) {

@@ -1,0 +1,26 @@
+"""`vmafx-sidecar pool run`: a sidecar whose samples come from a fleet, in place of a node."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.group()
+def pool() -> None:
+    """Train on the samples of a whole fleet."""
+
+
+@pool.command(epilog="Example: VMAFX_FLEET_URL=tls://nats:4222 vmafx-sidecar pool run --name main")
+@click.option("--name", default="pool", show_default=True, help="Name of the pool: one of a name is at work at a time.")
+def run(name: str) -> None:
+    """Run a pool in the foreground until SIGTERM; settings come from the environment, as those of a sidecar do.
+
+    It has no socket. Other commands find it where VMAFX_POOL is its name. Exit codes are those of `vmafx-sidecar run`;
+    73: another pool of this name is at work, on whatever machine.
+    """
+    from pipeline.console.run import run_here
+
+    os.environ["VMAFX_POOL"] = name
+    run_here()

@@ -1,0 +1,121 @@
+"""The connection to a fleet's servers, in a thread of its own: whoever uses it never waits for a network."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+import nats
+from nats.aio.client import Client
+
+from pipeline.config import Settings
+from pipeline.fleet import names
+from pipeline.fleet.faults import FleetFault, fault_of
+
+T = TypeVar("T")
+
+ANSWER_S = 10.0
+"""How long an answer may take, in seconds."""
+_DIAL_S = 5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
+_PING_S, _PINGS = 10, 2
+
+
+class Link:
+    """A connection that is made again whenever it is lost. `when_done` is called after each job, and at each change.
+
+    The client's own reconnection is off: it would keep what was to be sent, and nobody could say what has arrived.
+    """
+
+    def __init__(self, settings: Settings, name: str, when_done: Callable[[], None] = lambda: None) -> None:
+        self._settings, self._name, self._when_done = settings, name, when_done
+        self._client: Client | None = None
+        self._fault: FleetFault | None = FleetFault("down", "not connected yet")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._stay_connected(), self._loop)
+
+    @property
+    def fault(self) -> FleetFault | None:
+        """Why there is no connection; None while there is one."""
+        return self._fault
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._client is not None
+
+    def begin(self, job: Callable[[Client], Awaitable[T]], limit_s: float = ANSWER_S) -> Future[T]:
+        """Have `job` done on the connection; what fails in it is a FleetFault in the future's place."""
+        future = asyncio.run_coroutine_threadsafe(self._do(job, limit_s), self._loop)
+        future.add_done_callback(lambda _: self._when_done())
+        return future
+
+    def close(self) -> None:
+        """Give up the connection and whatever is under way."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=2 * _DIAL_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=_DIAL_S)
+        self._loop.close()
+
+    async def _do(self, job: Callable[[Client], Awaitable[T]], limit_s: float) -> T:
+        if self._client is None:
+            raise self._fault or FleetFault("down", "not connected")
+        try:
+            return await asyncio.wait_for(job(self._client), limit_s)
+        except Exception as error:
+            raise fault_of(error) from None
+
+    async def _stay_connected(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            closed = asyncio.Event()
+            try:
+                self._client = await self._connect(closed)
+            except Exception as error:
+                self._fault = fault_of(error)
+            else:
+                self._fault, pause = None, _FIRST_PAUSE_S
+                self._when_done()
+                await closed.wait()
+                self._client, self._fault = None, FleetFault("down", "the connection was lost")
+            self._when_done()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _connect(self, closed: asyncio.Event) -> Client:
+        settings = self._settings
+
+        async def is_closed() -> None:
+            closed.set()
+
+        async def is_told(error: Exception) -> None:
+            self._fault = fault_of(error)
+
+        encrypted = any(server.startswith("tls://") for server in settings.fleet)
+        return await nats.connect(
+            list(settings.fleet),
+            name=f"vmafx-sidecar {self._name}",
+            allow_reconnect=False,
+            connect_timeout=_DIAL_S,
+            ping_interval=_PING_S,
+            max_outstanding_pings=_PINGS,
+            closed_cb=is_closed,
+            error_cb=is_told,
+            inbox_prefix=names.inbox(self._name),
+            tls=ssl.create_default_context(cafile=settings.fleet_ca) if encrypted else None,
+            nkeys_seed=str(settings.fleet_key) if settings.fleet_key else None,
+        )
+
+    async def _close(self) -> None:
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        if self._client is not None:
+            await self._client.close()
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)

@@ -1,0 +1,222 @@
+"""The intake's loop: takes samples from the stream into the ring, no faster than the trainer reads them, and reports.
+
+What does not fit waits in the stream: nothing that was acknowledged leaves the ring before it was learned from.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from nats.aio.msg import Msg
+
+from pipeline.fleet import names
+from pipeline.fleet.faults import FleetFault
+from pipeline.fleet.link import Link
+from pipeline.fleet.message import MOST_ROWS
+from pipeline.ingest.dedup import Deduplicator
+from pipeline.ingest.names_region import own_names
+from pipeline.intake.admission import Admission
+from pipeline.intake.position import own_position
+from pipeline.intake.reader import OPEN_S, Opened, Reader
+from pipeline.intake.received import Received
+from pipeline.runtime import regions, restore
+from pipeline.runtime.disk_jobs import BackOff
+from pipeline.runtime.lifecycle import Ending, ExitCode
+from pipeline.runtime.process import Process
+from pipeline.runtime.reports import Follower, IngestReport, TrainerReport
+
+_LOOK_S = 3.0
+"""How often the lease is renewed and the backlog asked for."""
+_FULL_S = 0.02
+"""How soon the ring is looked at again while the trainer has to make room."""
+_CLOSE_S = 2.0
+_LONGEST = 300
+
+
+def serve(process: Process[IngestReport]) -> None:
+    """Take samples from the fleet's stream into the ring until told to stop."""
+    intake = Intake(process)
+    process.phase("accepting")
+    try:
+        while not process.should_stop():
+            intake.turn()
+            process.look_after()
+            process.wait(intake.due_in)
+    finally:
+        intake.close()
+
+
+class Intake:
+    """One fetch is under way while what came before is stored."""
+
+    def __init__(self, process: Process[IngestReport]) -> None:
+        self._process, settings = process, process.settings
+        self._ring, opened = regions.own_ring(settings)
+        restored = restore.fill_ring(self._ring, process.saved) or opened.is_new
+        self._names, names_region = own_names(process)
+        self._published, position_region = own_position(process, restored=restored)
+        process.saved.forget()
+        process.own(opened.segment, names_region, position_region)
+        newest, _ = self._ring.snapshot()
+        self._position = self._published.position
+        self._admission = Admission(
+            self._ring,
+            Deduplicator(settings.replay_capacity, newest.key.tolist()),
+            self._names.owners,
+            self._position,
+            tenant=settings.fleet_tenant,
+            target=settings.target,
+            quota=settings.fleet_quota,
+        )
+        self._trainer = Follower(process.board, "trainer", TrainerReport)
+        self._trainers_bell = regions.bell(settings, process.board, "trainer")
+        self._link = Link(settings, f"pool-{settings.pool}", process.bell.ring)
+        self._reader = Reader(settings, self._position.owner, secrets.token_hex(8))
+        self._opening: Future[Opened] | None = None
+        self._opened: Opened | None = None
+        self._fetching: Future[tuple[list[Received], Msg | None]] | None = None
+        self._fetched_to = 0
+        self._waiting: list[Received] = []
+        self._last: Msg | None = None
+        self._looking: Future[int] | None = None
+        self._looked_at = 0.0
+        self._back_off = BackOff()
+        report = process.report
+        report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
+        report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""
+        self._resent_before, self._rejected_before = report.resent, dict(report.rejected)
+        self._report()
+
+    @property
+    def due_in(self) -> float | None:
+        """Seconds until there is something to do; None: what is under way rings when it is done."""
+        if self._waiting:
+            return _FULL_S
+        return max(0.0, self._back_off.seconds) if self._opened is None and self._opening is None else None
+
+    def turn(self) -> None:
+        """Take in what has come, store what there is room for, ask for more, and report."""
+        try:
+            self._open()
+            self._look()
+            self._take_in()
+        except FleetFault as fault:
+            self._failed(fault)
+        self._store()
+        self._ask()
+        self._report()
+
+    def close(self) -> None:
+        """Let the next one have the lease at once."""
+        self._report()
+        if self._opened is not None:
+            self._wait_for(self._link.begin(self._reader.give_back()))
+        self._link.close()
+
+    def _open(self) -> None:
+        if self._opened is not None:
+            return
+        if self._opening is None:
+            if self._back_off.seconds <= 0 and self._trainer_is_known:
+                self._opening = self._link.begin(self._reader.open(self._position.made, self._position.read), OPEN_S)
+            return
+        if not self._opening.done():
+            return
+        opening, self._opening = self._opening, None
+        self._opened = opening.result()
+        found = self._opened.found
+        if found.made != self._position.made or self._position.read > found.last:
+            if self._position.made:
+                self._process.log.warning("stream_is_another", made=found.made, before=self._position.made)
+            self._position.made, self._position.read = found.made, 0
+        self._published.publish()
+        self._fetched_to, self._looked_at = self._position.read, time.monotonic()
+        self._back_off.succeeded()
+        report = self._process.report
+        report.failing, report.failing_since = "", 0.0
+        self._process.phase("accepting")
+        self._process.log.info("reading", stream=report.stream, after=self._position.read, last=found.last)
+
+    @property
+    def _trainer_is_known(self) -> bool:
+        """Whether the base model is known, without which no sample can be told to fit."""
+        self._trainer.refresh()
+        return bool(self._trainer.report.base_digest)
+
+    def _look(self) -> None:
+        """Renew the lease, and ask how much is unread."""
+        if self._looking is not None and self._looking.done():
+            looking, self._looking = self._looking, None
+            self._process.report.unread = looking.result() + len(self._waiting)
+        if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= _LOOK_S:
+            self._looked_at = time.monotonic()
+            self._looking = self._link.begin(self._reader.unread())
+
+    def _take_in(self) -> None:
+        if self._fetching is None or not self._fetching.done():
+            return
+        fetching, self._fetching = self._fetching, None
+        received, last = fetching.result()
+        if received:
+            self._waiting += received
+            self._fetched_to = received[-1].sequence
+        self._last = last or self._last
+
+    def _ask(self) -> None:
+        """Fetch the next messages while those before are stored."""
+        if self._opened is not None and self._fetching is None and not self._waiting:
+            self._fetching = self._link.begin(self._reader.fetch(self._opened, self._fetched_to))
+
+    def _store(self) -> None:
+        """Put into the ring what the trainer has room for, and acknowledge once all that was fetched is there."""
+        if not self._waiting:
+            return
+        count = self._room // MOST_ROWS
+        if not count:
+            return
+        messages, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._admission.admit(messages, self._trainer.report.base_digest)
+        self._names.publish()
+        self._published.publish()
+        self._trainers_bell.ring_if_waiting()
+        if not self._waiting and self._last is not None:
+            last, self._last = self._last, None
+            self._link.begin(lambda _client: last.ack())
+
+    @property
+    def _room(self) -> int:
+        """Rows that can be stored before one is written over that the trainer has not read."""
+        self._trainer.refresh()
+        return self._ring.capacity - max(0, self._ring.head - self._trainer.report.cursor)
+
+    def _failed(self, fault: FleetFault) -> None:
+        """Begin anew after a while, where the position says; another pool of this name ends this one."""
+        if fault.kind == "moved":
+            raise Ending(ExitCode.ALREADY_RUNNING, f"VMAFX_POOL: {fault}")
+        self._opened = self._opening = self._fetching = self._looking = self._last = None
+        self._waiting = []
+        self._back_off.failed()
+        report = self._process.report
+        if not report.failing:
+            report.failing_since = time.time()
+        report.failing = fault.kind
+        self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
+        self._process.phase("accepting", f"fleet {fault.kind}: {str(fault)[:_LONGEST]}")
+
+    def _report(self) -> None:
+        report, admission, senders = self._process.report, self._admission, self._position.senders
+        report.accepted, report.senders = self._ring.head, len(senders)
+        report.over_quota = sum(sender.over_quota for sender in senders.values())
+        report.lost = sum(sender.lost for sender in senders.values())
+        report.resent = self._resent_before + admission.resent
+        for reason, count in admission.rejected.items():
+            report.rejected[reason] = self._rejected_before.get(reason, 0) + count
+        self._process.reporter.beat()
+
+    def _wait_for(self, future: Future[Any]) -> None:
+        until = time.monotonic() + _CLOSE_S
+        while not future.done() and time.monotonic() < until:
+            self._process.bell.wait(0.05)

@@ -1,0 +1,76 @@
+"""Reads the stream through a link: opens it where the position says, fetches ahead, acknowledges what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.client import JetStreamContext
+
+from pipeline.config import Settings
+from pipeline.fleet import names, stream
+from pipeline.fleet.lease import Holder, Lease
+from pipeline.fleet.stream import Found
+from pipeline.intake.received import Received, in_order
+
+MOST_MESSAGES = 128
+_FETCH_S = 0.5
+OPEN_S = 60.0
+"""As long as another pool's lease may have to be waited for, and more."""
+
+
+class Opened(NamedTuple):
+    """A reader of the stream, as that was found."""
+
+    found: Found
+    subscription: JetStreamContext.PullSubscription
+
+
+class Reader:
+    """What is asked of the servers; each method begins it and returns the future. One fetch at a time."""
+
+    def __init__(self, settings: Settings, owner: str, life: str) -> None:
+        self._settings = settings
+        self._lease = Lease(settings.fleet_tenant, settings.pool, Holder(owner, life), settings.fleet_replicas)
+
+    def open(self, made: str, read: int) -> Callable[[Client], Awaitable[Opened]]:
+        """Take the lease and begin behind `read`, in the stream that was made at `made`; from its start in another."""
+
+        async def job(client: Client) -> Opened:
+            await self._lease.take(client)
+            found = await stream.ensure(client, self._settings)
+            first = read + 1 if found.made == made and read <= found.last else 1
+            tenant, pool = self._settings.fleet_tenant, self._settings.pool
+            return Opened(found, await stream.read_from(client, tenant, f"pool-{pool}", first))
+
+        return job
+
+    def fetch(self, opened: Opened, after: int) -> Callable[[Client], Awaitable[tuple[list[Received], Msg | None]]]:
+        """Fetch what comes after a sequence; with the message whose acknowledgement is that of all before it."""
+
+        async def job(_client: Client) -> tuple[list[Received], Msg | None]:
+            try:
+                messages = await opened.subscription.fetch(MOST_MESSAGES, timeout=_FETCH_S)
+            except (TimeoutError, errors.TimeoutError):
+                return [], None
+            return in_order(messages, after), messages[-1] if messages else None
+
+        return job
+
+    def unread(self) -> Callable[[Client], Awaitable[int]]:
+        """Ask how many messages wait; hold the lease. FleetFault `lost` where the consumer is gone."""
+        tenant, pool = self._settings.fleet_tenant, self._settings.pool
+
+        async def job(client: Client) -> int:
+            await self._lease.renew(client)
+            info = await client.jetstream().consumer_info(names.stream(tenant), f"pool-{pool}")
+            return info.num_pending or 0
+
+        return job
+
+    def give_back(self) -> Callable[[Client], Awaitable[None]]:
+        """Let the next pool of the name begin at once."""
+        return self._lease.give_back

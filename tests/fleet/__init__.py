@@ -1,0 +1,1 @@
+"""The log between sidecars and a pool."""

@@ -1,0 +1,54 @@
+"""Samples as a message."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from pipeline.fleet.message import MOST_ROWS, Message, Refused, pack, rows_of, unpack
+from pipeline.shm.rows import RowBatch
+from tests.support.rows import random_rows
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 6, 80])
+def test_rows_arrive_as_they_were(n_features: int) -> None:
+    """Every column, of one row and of as many as fit."""
+    for count in (1, MOST_ROWS):
+        rows = random_rows(count, n_features)
+        message = unpack(pack(rows, base="b", target="true_score", sent=7))
+        assert (message.base, message.target, message.sent) == ("b", "true_score", 7)
+        np.testing.assert_array_equal(rows_of(message, n_features).words, rows.words)
+
+
+def damaged(**fields: object) -> bytes:
+    """Return a message of two rows with other fields."""
+    message = unpack(pack(random_rows(2, 6), base="b", target="true_score", sent=0))
+    return msgspec.msgpack.encode(msgspec.structs.replace(message, **fields))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not_a_message"),
+        (b"\xff" * 100, "not_a_message"),
+        (b'{"job_id": "json"}', "not_a_message"),
+        (msgspec.msgpack.encode(["one"]), "not_a_message"),
+        (damaged(format=2), "other_format"),
+        (damaged(n_features=5), "feature_count"),
+        (damaged(rows=b""), "not_a_message"),
+        (damaged(rows=b"12345"), "not_a_message"),
+        (damaged(rows=bytes(4 * 26 * (MOST_ROWS + 1))), "not_a_message"),
+    ],
+)
+def test_what_is_no_message_is_refused_by_reason(data: bytes, reason: str) -> None:
+    """Whatever a sender makes up."""
+    with pytest.raises(Refused) as raised:
+        rows_of(unpack(data), 6)
+    assert raised.value.reason == reason
+
+
+def test_rows_are_the_readers_own() -> None:
+    """What is done to them does not reach the message."""
+    message: Message = unpack(pack(random_rows(2, 6), base="b", target="true_score", sent=0))
+    first: RowBatch = rows_of(message, 6)
+    first.words[:] = 0
+    assert rows_of(message, 6).words.any()

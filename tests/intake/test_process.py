@@ -1,0 +1,203 @@
+"""A real pool that reads a real server's stream."""
+
+import signal
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data import BASE_MODEL
+from pipeline.fleet import names, stream
+from pipeline.fleet.message import pack
+from pipeline.model.graph import load_base_model
+from pipeline.shm.rows import RowBatch
+from tests.support.fleet import Pool, asked
+from tests.support.nats import NatsServer
+from tests.support.stream import numbered, numbers
+
+pytestmark = pytest.mark.processes
+
+BASE = load_base_model(BASE_MODEL).digest
+
+
+def rows_from(first: int, count: int) -> RowBatch:
+    """Return numbered samples as rows."""
+    rows = RowBatch(count, 6)
+    for place, number in enumerate(range(first, first + count)):
+        sample = numbered(number)
+        rows.features[place], rows.score[place] = sample["features"], sample["true_score"]
+        rows.group[place], rows.job[place], rows.arrival[place] = number % 23 + 1, number, 1.75e9
+    return rows
+
+
+class Sending:
+    """Publishes numbered samples, in messages of ten, each acknowledged."""
+
+    def __init__(self, server: NatsServer, node: str = "one", tenant: str = "default") -> None:
+        self._server, self._subject = server, names.subject(tenant, node)
+        self.sent = 0
+
+    def send(self, count: int) -> None:
+        """Send further samples."""
+
+        async def job(client: object) -> None:
+            js = client.jetstream()  # type: ignore[attr-defined]
+            for first in range(self.sent + 1, self.sent + count + 1, 10):
+                data = pack(rows_from(first, 10), base=BASE, target="true_score", sent=first - 1)
+                await js.publish(self._subject, data, headers={"Nats-Msg-Id": f"{self._subject}-{first}"})
+
+        asked(self._server, job)
+        self.sent += count
+
+
+def taken(pool: Pool) -> list[int]:
+    """Return which samples are in the pool's ring."""
+    return sorted(numbers(pool.rows()))
+
+
+def ready(pool: Pool) -> None:
+    """Wait until it reads."""
+    pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.stream and pool.position().made)
+
+
+def has_all(pool: Pool, sending: Sending) -> None:
+    """Wait until the trainer has learned from all that was sent, and each is there once."""
+    pool.wait_for(lambda: pool.reported().ingest.accepted >= sending.sent and not pool.reported().trainer.lag)
+    assert taken(pool) == list(range(1, sending.sent + 1))
+
+
+def test_each_sample_is_learned_from_once_whoever_is_killed(tmp_path: Path, server: NatsServer) -> None:
+    """Intake, trainer, server; while more comes."""
+    sending = Sending(server)
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        sending.send(500)
+        for role in ("ingest", "trainer", "ingest", "exporter"):
+            pid = pool.signal(role, signal.SIGKILL)
+            sending.send(300)
+            pool.wait_for_another(role, pid)
+        server.kill()
+        pool.wait_for(lambda: pool.reported().ingest.failing)
+        assert pool.reported().healthy
+        server.start()
+        sending.send(300)
+        has_all(pool, sending)
+        report = pool.reported()
+        assert report.trainer.cursor == sending.sent
+        assert (report.ingest.lost, report.ingest.failing) == (0, "")
+        assert report.trainer.evicted_untrained == 0
+
+
+def test_a_pool_that_has_lost_its_memory_goes_on_from_what_it_saved(tmp_path: Path, server: NatsServer) -> None:
+    """What it had acknowledged since is read again: the saved weights do not know it."""
+    sending = Sending(server)
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        sending.send(600)
+        has_all(pool, sending)
+        pool.wait_for(lambda: list((pool.checkpoints / "state").glob("state-*.bin")))
+        read = pool.position().read
+        sending.send(400)
+        pool.wait_for(lambda: pool.position().read > read)
+        pool.kill_all()
+        pool.lose_memory()
+        sending.send(200)
+        pool.launch()
+        ready(pool)
+        has_all(pool, sending)
+
+
+def test_a_stream_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path, server: NatsServer) -> None:
+    """And a consumer that somebody deleted is made again."""
+    sending = Sending(server)
+
+    async def delete_consumer(client: object) -> None:
+        await client.jetstream().delete_consumer(names.stream("default"), "pool-main")  # type: ignore[attr-defined]
+
+    async def delete_stream(client: object) -> None:
+        await client.jetstream().delete_stream(names.stream("default"))  # type: ignore[attr-defined]
+
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        sending.send(200)
+        has_all(pool, sending)
+        asked(server, delete_consumer)
+        sending.send(200)
+        has_all(pool, sending)
+        made = pool.position().made
+        asked(server, delete_stream)
+        pool.wait_for(lambda: pool.position().made != made)
+        sending.send(200)
+        has_all(pool, sending)
+
+
+def test_a_second_pool_of_the_name_ends_and_says_why(tmp_path: Path, server: NatsServer) -> None:
+    """With code 73; the first goes on. One of another name runs beside it."""
+    with Pool(tmp_path / "a", server) as first, Pool(tmp_path / "b", server) as second:
+        first.launch()
+        ready(first)
+        process = second.launch()
+        assert process.wait(timeout=120) == 73
+        assert "another pool named main is at work" in second.log()
+        assert first.reported().healthy
+        with Pool(tmp_path / "c", server, name="other") as third:
+            third.launch()
+            ready(third)
+            assert first.reported().healthy
+
+
+def test_the_trainer_is_waited_for_in_the_stream(tmp_path: Path, server: NatsServer) -> None:
+    """A paused pool fills its ring once, and loses nothing."""
+    sending = Sending(server)
+    with Pool(tmp_path / "pool", server, VMAFX_SIDECAR_REPLAY_CAPACITY="1024") as pool:
+        pool.launch()
+        ready(pool)
+        assert pool.command("pause").returncode == 0
+        pool.wait_for(lambda: pool.reported().trainer.phase == "paused")
+        sending.send(5000)
+        pool.wait_for(lambda: pool.reported().ingest.unread > 0)
+        assert pool.reported().ingest.accepted <= 1024
+        assert pool.command("resume").returncode == 0
+        pool.wait_for(lambda: pool.reported().trainer.cursor == 5000)
+        assert pool.reported().trainer.evicted_untrained == 0
+
+
+def test_what_the_stream_dropped_is_counted(tmp_path: Path, server: NatsServer) -> None:
+    """By the senders' own count."""
+    sending = Sending(server)
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        sending.send(100)
+        has_all(pool, sending)
+        pool.kill_all()
+        sending.send(300)
+
+        async def purge(client: object) -> None:
+            js = client.jetstream()  # type: ignore[attr-defined]
+            last = (await stream.look(client, "default")).last  # type: ignore[arg-type]
+            await js.purge_stream(names.stream("default"), seq=last - 4)
+
+        asked(server, purge)
+        pool.launch()
+        ready(pool)
+        pool.wait_for(lambda: pool.reported().ingest.accepted == 150)
+        assert pool.reported().ingest.lost == 250
+        assert Counter(taken(pool)) == Counter([*range(1, 101), *range(351, 401)])
+
+
+def test_the_hosts_nodes_are_named(tmp_path: Path, server: NatsServer) -> None:
+    """A row is of the node on whose subject it came."""
+    one, two = Sending(server, "one"), Sending(server, "two")
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        one.send(50)
+        two.send(30)
+        pool.wait_for(lambda: pool.reported().ingest.accepted == 80)
+        assert {node: sender.taken for node, sender in pool.position().senders.items()} == {"one": 50, "two": 30}
+        assert sorted(np.unique(pool.rows().node, return_counts=True)[1].tolist()) == [30, 50]

@@ -1,0 +1,78 @@
+"""A pool, started as an operator starts it, and what is in a fleet's stream."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import nats
+
+from pipeline.data import BASE_MODEL
+from pipeline.fleet import names
+from pipeline.fleet.message import rows_of, unpack
+from pipeline.runtime import messages
+from pipeline.runtime.messages import StreamPosition
+from pipeline.shm.rows import RowBatch
+from tests.support.nats import NatsServer
+from tests.support.sidecar import N_FEATURES, QUICK, Sidecar
+
+PLENTY = "100000"
+"""A quota that is never reached."""
+
+
+def member(server: NatsServer, node: str = "one", **others: str) -> dict[str, str]:
+    """Return the settings of a sidecar in the fleet of `server`."""
+    fleet = {"VMAFX_FLEET_URL": server.url, "VMAFX_FLEET_NODE": node, "VMAFX_FLEET_QUOTA": PLENTY}
+    return QUICK | {"VMAFX_BASE_MODEL_PATH": str(BASE_MODEL)} | fleet | others
+
+
+class Pool(Sidecar):
+    """`vmafx-sidecar pool run` in `directory`; two may have one name."""
+
+    def __init__(self, directory: Path, server: NatsServer, name: str = "main", **others: str) -> None:
+        directory.mkdir(exist_ok=True)
+        self.name = name
+        instance = f"pool{abs(hash(str(directory))) % 10**12}"
+        super().__init__(directory, **(member(server) | {"VMAFX_SIDECAR_INSTANCE": instance} | others))
+        self.environment["VMAFX_POOL"] = name
+
+    def run_command(self) -> list[str]:
+        """Return the command that `launch` runs."""
+        return [sys.executable, "-m", "pipeline", "pool", "run", "--name", self.name]
+
+    def position(self) -> StreamPosition:
+        """Return how far it has read the stream."""
+        from pipeline.runtime import regions
+
+        letter = regions.attach_mailbox(self.settings, "stream")[0].read()
+        assert letter is not None
+        return messages.decode_position(letter.payload)
+
+
+def asked(server: NatsServer, job: Any) -> Any:
+    """Have a coroutine of a client done against a server, in a connection of its own."""
+
+    async def run() -> Any:
+        client = await nats.connect(server.url)
+        try:
+            return await job(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+def streamed(server: NatsServer, tenant: str = "default") -> list[RowBatch]:
+    """Return the rows of every message in the stream."""
+
+    async def job(client: Any) -> list[RowBatch]:
+        js = client.jetstream()
+        info = await js.stream_info(names.stream(tenant))
+        found = []
+        for sequence in range(info.state.first_seq, info.state.last_seq + 1):
+            message = await js.get_msg(names.stream(tenant), sequence)
+            found.append(rows_of(unpack(message.data), N_FEATURES))
+        return found
+
+    rows: list[RowBatch] = asked(server, job)
+    return rows
