@@ -9,7 +9,7 @@ PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # Most tests wait for processes rather than for the processor.
 PYTEST_WORKERS ?= 4
 
-.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak soak-fleet fuzz mutate image image-slim compose-test helm-test clean
+.PHONY: help install run live test lint types pytest base-model bench bench-learning gpu-check soak soak-fleet outage fuzz mutate image image-slim compose-test helm-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -80,6 +80,10 @@ soak: install  ## load and random faults, every sample accounted for: ten minute
 
 soak-fleet: install  ## two sidecars, a pool and a server under random faults, every sample accounted for: ten minutes, or SECONDS=3600
 	$(BIN)/python -m tests.faults.fleet --seconds $(SECONDS)
+
+OUTAGE ?= --store oci
+outage: install  ## a registry that is away while versions come and go: ten minutes, or make outage SECONDS=3600 OUTAGE='--store s3'
+	$(BIN)/python -m tests.faults.outage --seconds $(SECONDS) $(OUTAGE)
 
 fuzz: install  ## coverage-guided fuzzing of the wire: a minute, or make fuzz FUZZ_SECONDS=3600
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fuzz]'

@@ -138,6 +138,18 @@ class _Registry(oras.provider.Registry):  # type: ignore[misc]  # untyped
             raise RegistryFault("down", f"{self._where}: 404 for a {method}; is that its address?")
         return response
 
+    def blob_exists(self, layer: Any, container: Any) -> bool:
+        """Whether content is there; not, where the registry fails at telling.
+
+        docker-registry does for what a full disk has cut off, for ever; to upload it once more mends that.
+        """
+        try:
+            return bool(super().blob_exists(layer, container))
+        except RegistryFault as fault:
+            if fault.kind != "down":
+                raise
+            return False
+
     def content(self, url: str, headers: dict[str, str], limit: int) -> bytes | None:
         """Return what is there, at most `limit` bytes; None where nothing is."""
         with self.do_request(url, "GET", headers=headers, stream=True) as response:

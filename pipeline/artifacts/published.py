@@ -17,6 +17,7 @@ from pipeline.runtime.durable import open_regular
 _BESIDE = (".json", ".md")
 _EXTERNAL = ".data"
 _VERSION = re.compile(r"v(\d{6,9})")
+_NAME = re.compile(r"v(\d{6,9})-([0-9a-f]{12})")
 
 
 def of_checkpoint(directory: Path, version: int) -> Artifact:
@@ -59,6 +60,19 @@ def name_of(artifact: Artifact) -> str:
     """Return the name that leads to this artifact for ever: version and digest of its model."""
     version, digest = artifact.annotations.get(VERSION, "model"), artifact.annotations[MODEL_SHA256]
     return f"{version}-{digest[:12]}"
+
+
+def mark_of(sha256: str) -> str:
+    """Return the name that says for ever that a model was withdrawn."""
+    return f"withdrawn-{sha256[:12]}"
+
+
+def older(names: list[str], version: int) -> list[str]:
+    """Return the names of versions before `version`, 0 for all, that were not withdrawn, newest first."""
+    there = set(names)
+    found = [match for match in map(_NAME.fullmatch, names) if match and mark_of(match[2]) not in there]
+    newest_first = sorted(found, key=lambda match: int(match[1]), reverse=True)
+    return [match[0] for match in newest_first if not version or int(match[1]) < version]
 
 
 def version_of(manifest: Manifest) -> int:

@@ -119,9 +119,9 @@ def _exporter(health: Health) -> str:
     report = health.exporter
     if not report.version:
         return "no checkpoint yet"
-    when = time.strftime("%H:%M:%S", time.localtime(report.checkpoint_at))
     stable = names.stem(report.stable_version) if report.stable_version else "none"
-    return f"{names.stem(report.version)} ({report.latest_state}) at {when}, stable: {stable}\n{report.latest_reason}"
+    newest = f"{names.stem(report.version)} ({report.latest_state})"
+    return f"{newest}{_at(report.checkpoint_at)}, stable: {stable}\n{report.latest_reason}"
 
 
 def _archive(health: Health) -> str:
@@ -132,10 +132,25 @@ def _archive(health: Health) -> str:
 
 def _publisher(health: Health) -> str:
     report = health.publisher
-    lines = [f"{names.stem(report.pushed_version)} pushed, {report.pushed}"] if report.pushed_version else []
+    lines = []
+    if report.pushed_version:
+        lines.append(f"{names.stem(report.pushed_version)} pushed{_at(report.pushed_at)}, {report.pushed}")
+    if report.pointed_version:
+        lines.append(f"newest in the registry: {names.stem(report.pointed_version)}")
+    if report.failing:
+        waiting = f", a version waits since {_clock(report.waiting_since)}" if report.waiting_since else ""
+        lines.append(f"{report.failing} since {_clock(report.failing_since)}{waiting}")
     if report.newer_base:
         lines.append(f"the registry has a newer base model, {report.newer_base}: a restart takes it")
     return "\n".join(lines) or "nothing pushed yet"
+
+
+def _at(when: float) -> str:
+    return f" at {_clock(when)}" if when else ""
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
 
 
 def _uplink(health: Health) -> str:

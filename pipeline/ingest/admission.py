@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator, SampleKeys, name_hashes
-from pipeline.ingest.forgotten import Tombstones
+from pipeline.ingest.forgotten import Tombstones, of_lines
 from pipeline.ingest.framing import BOM, Block, TooLong
 from pipeline.ingest.names import Owner, Owners
 from pipeline.ingest.opinions import Opinions
@@ -168,7 +168,7 @@ class Admission:
 
     def _new(self, rows: RowBatch) -> list[bool] | None:
         """Tell which rows are to be stored; None for all. Those that are kept out are not remembered as known."""
-        covered = self._tombstones.covered(rows, self._lines)
+        covered = self._tombstones.covered(rows, of_lines(self._lines))
         left = rows.key if covered is None else rows.key[~covered]
         are_new = self._resends.admit(left.tolist())
         if are_new is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -22,6 +22,10 @@ class _Captured(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Captured).decode
+
+
+CapturedAt = Callable[[int], float | None]
+"""Tells of a row, by its place, when it was captured, in Unix seconds; None where that is not known."""
 
 
 class Tombstones:
@@ -51,8 +55,8 @@ class Tombstones:
         self._known = {column: np.array(list(found), np.uint64) for column, found in self._by_name.items()}
         self.names = {name for rule in rules for _, name in rule.names() if name is not None}
 
-    def covered(self, rows: RowBatch, blocks: Sequence[bytes]) -> NDArray[np.bool_] | None:
-        """Tell which rows were forgotten, bool[n]; None for none. `blocks` are the lines that the rows were made of."""
+    def covered(self, rows: RowBatch, captured: CapturedAt) -> NDArray[np.bool_] | None:
+        """Tell which rows were forgotten, bool[n]; None for none. `captured` is asked of few rows, by place."""
         if not self._known and self._before == -np.inf:
             return None
         suspects = np.full(len(rows), self._before > -np.inf)
@@ -61,12 +65,11 @@ class Tombstones:
         places = np.flatnonzero(suspects).tolist()
         if not places:
             return None
-        lines = b"\n".join(blocks).split(b"\n")
         covered = np.zeros(len(rows), np.bool_)
-        covered[[place for place in places if self._covers(rows, place, lines[place])]] = True
+        covered[[place for place in places if self._covers(rows, place, captured)]] = True
         return covered if covered.any() else None
 
-    def _covers(self, rows: RowBatch, place: int, line: bytes) -> bool:
+    def _covers(self, rows: RowBatch, place: int, captured: CapturedAt) -> bool:
         found = [
             rule
             for column, rules in self._by_name.items()
@@ -75,10 +78,22 @@ class Tombstones:
         ]
         if any(rule.until is None for rule in found):
             return True
-        captured = _captured(line)
-        if captured is None:
+        at = captured(place)
+        if at is None:
             return bool(found)
-        return captured < max([self._before, *(rule.until for rule in found if rule.until is not None)])
+        return at < max([self._before, *(rule.until for rule in found if rule.until is not None)])
+
+
+def of_lines(blocks: Sequence[bytes]) -> CapturedAt:
+    """Return what tells of the rows that were made of these blocks of lines when they were captured."""
+    lines: list[bytes] = []
+
+    def captured(place: int) -> float | None:
+        if not lines:
+            lines.extend(b"\n".join(blocks).split(b"\n"))
+        return _captured(lines[place])
+
+    return captured
 
 
 def _captured(line: bytes) -> float | None:

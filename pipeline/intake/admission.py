@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.fleet.message import Refused, rows_of, unpack
 from pipeline.ingest.dedup import Deduplicator, SampleKeys
+from pipeline.ingest.forgotten import Tombstones
 from pipeline.ingest.names import Owners
 from pipeline.intake.received import Received
 from pipeline.runtime.messages import Sender, StreamPosition
@@ -40,12 +41,14 @@ class Admission:
         tenant: str,
         target: str,
         quota: float,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._ring, self._resends, self._owners, self._position = ring, resends, owners, position
         self._tenant, self._target, self._quota = tenant, target, quota
+        self._tombstones = tombstones or Tombstones()
         self._keys = SampleKeys(1 + ring.n_features)
         self._left: dict[str, tuple[float, float]] = {}
-        self.resent = 0
+        self.resent = self.forgotten = 0
         self.rejected: dict[str, int] = {}
 
     def admit(self, messages: Sequence[Received], base: str) -> RowBatch:
@@ -55,13 +58,23 @@ class Admission:
             self._position.read = messages[-1].sequence
         if not parts:
             return RowBatch(0, self._ring.n_features)
-        rows = RowBatch.over(np.concatenate([part.words for part in parts]), self._ring.n_features)
+        rows = self._without_forgotten(
+            RowBatch.over(np.concatenate([part.words for part in parts]), self._ring.n_features)
+        )
         new = self._resends.admit(rows.key.tolist())
         if new is not None:
             self.resent += new.count(False)
             rows = rows.select(np.array(new, np.bool_))
         self._ring.extend(rows)
         return rows
+
+    def _without_forgotten(self, rows: RowBatch) -> RowBatch:
+        """Leave out what `forget` has removed; a sidecar's time of arrival is as near as it was captured."""
+        covered = self._tombstones.covered(rows, lambda place: float(rows.arrival[place]))
+        if covered is None:
+            return rows
+        self.forgotten += int(covered.sum())
+        return rows.select(~covered)
 
     def _taken(self, message: Received, base: str) -> RowBatch | None:
         sender = self._position.senders.setdefault(message.node, Sender())

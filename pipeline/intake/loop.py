@@ -17,6 +17,7 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS
 from pipeline.ingest.dedup import Deduplicator
+from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
 from pipeline.intake.position import own_position
@@ -56,7 +57,9 @@ class Intake:
         self._process, settings = process, process.settings
         self._ring, opened = regions.own_ring(settings)
         restored = restore.fill_ring(self._ring, process.saved) or opened.is_new
+        self._forgotten = Forgotten(settings, process.log)
         self._names, names_region = own_names(process)
+        self._names.owners.unnamed = self._forgotten.tombstones.names
         self._published, position_region = own_position(process, restored=restored)
         process.saved.forget()
         process.own(opened.segment, names_region, position_region)
@@ -70,6 +73,7 @@ class Intake:
             tenant=settings.fleet_tenant,
             target=settings.target,
             quota=settings.fleet_quota,
+            tombstones=self._forgotten.tombstones,
         )
         self._trainer = Follower(process.board, "trainer", TrainerReport)
         self._trainers_bell = regions.bell(settings, process.board, "trainer")
@@ -87,7 +91,8 @@ class Intake:
         report = process.report
         report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
         report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""
-        self._resent_before, self._rejected_before = report.resent, dict(report.rejected)
+        self._before = report.resent, report.forgotten
+        self._rejected_before = dict(report.rejected)
         self._report()
 
     @property
@@ -99,6 +104,8 @@ class Intake:
 
     def turn(self) -> None:
         """Take in what has come, store what there is room for, ask for more, and report."""
+        self._forgotten.refresh()
+        self._names.owners.unnamed = self._forgotten.tombstones.names
         try:
             self._open()
             self._look()
@@ -211,7 +218,7 @@ class Intake:
         report.accepted, report.senders = self._ring.head, len(senders)
         report.over_quota = sum(sender.over_quota for sender in senders.values())
         report.lost = sum(sender.lost for sender in senders.values())
-        report.resent = self._resent_before + admission.resent
+        report.resent, report.forgotten = self._before[0] + admission.resent, self._before[1] + admission.forgotten
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
         self._process.reporter.beat()

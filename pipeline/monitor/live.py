@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipeline.monitor.status import archived, in_fleet, model_version
+from pipeline.monitor.status import archived, in_fleet, model_version, registry
 
 if TYPE_CHECKING:
     from pipeline.monitor.record import Record
@@ -42,6 +42,7 @@ def live(health: Health, usages: Usages, record: Record, events: int) -> dict[st
         "checkpoint_at": exporter.checkpoint_at or None,
         "published": exporter.published,
         "archive": archived(health),
+        "registry": registry(health),
         "fleet": in_fleet(health),
         "processes": [_process(role, health, usages) for role in health.roles],
         "events": events,

@@ -252,8 +252,17 @@ def _publisher(health: Health) -> Iterator[Metric]:
         "Since when a stable version is not in the registry; 0 for none.",
         _one(report.waiting_since if publishes else None),
     )
+    yield _gauge(
+        "registry_failing_since_timestamp_seconds",
+        "Since when something is wrong with the registry; 0 where nothing is.",
+        _one(report.failing_since if publishes else None),
+    )
+    pushed_at = report.pushed_at or None if publishes else None
+    yield _gauge("last_registry_push_timestamp_seconds", "When a model was last pushed.", _one(pushed_at))
     version = report.pushed_version if publishes else None
     yield _gauge("registry_pushed_version", "Version that was pushed last.", _one(version))
+    pointed = report.pointed_version if publishes else None
+    yield _gauge("registry_newest_version", "Version that latest-stable leads to there; 0 for none.", _one(pointed))
 
 
 def _uplink(health: Health) -> Iterator[Metric]:

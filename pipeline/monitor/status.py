@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.checkpoints import names
 from pipeline.runtime.health import Health, RoleHealth
-from pipeline.runtime.reports import PublisherReport, rfc3339
+from pipeline.runtime.reports import rfc3339
 
 LIMIT = 4096
 """The operator reads fewer bytes of an answer than this."""
@@ -49,8 +49,8 @@ def status(health: Health, checkpoint_at: float) -> dict[str, Any]:
         document["verdict"] = _verdict(health)
     if (archive := archived(health)) is not None:
         document["archive"] = archive
-    if "publisher" in health.roles:
-        document["registry"] = _registry(health.publisher)
+    if (there := registry(health)) is not None:
+        document["registry"] = there
     if (fleet := in_fleet(health)) is not None:
         document["fleet"] = fleet
     if health.trainer.orders:
@@ -88,10 +88,19 @@ def _verdict(health: Health) -> dict[str, str]:
     return {"state": health.exporter.latest_state, "reason": health.exporter.latest_reason[:_LONGEST_PROBLEM]}
 
 
-def _registry(report: PublisherReport) -> dict[str, str]:
-    """Return what is in the registry, what is wrong with it and since when, and whether it has a newer base model."""
+def registry(health: Health) -> dict[str, str] | None:
+    """Return what is in the registry, what is wrong with it and since when, and whether it has a newer base model.
+
+    None where there is no registry.
+    """
+    if "publisher" not in health.roles:
+        return None
+    report = health.publisher
     said = {
         "pointed": report.pointed,
+        "newest_version": names.stem(report.pointed_version) if report.pointed_version else "",
+        "pushed_version": names.stem(report.pushed_version) if report.pushed_version else "",
+        "pushed_at": rfc3339(report.pushed_at) if report.pushed_at else "",
         "failing": report.failing,
         "failing_since": rfc3339(report.failing_since) if report.failing else "",
         "waiting_since": rfc3339(report.waiting_since) if report.waiting_since else "",

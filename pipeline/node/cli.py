@@ -21,7 +21,11 @@ _POSITIVE = click.IntRange(min=1)
 
 @click.command(epilog="Example: vmafx-sidecar feed --rate 200 --samples 5000 --target vmaf_neg")
 @click.option("--socket", type=_PATH, help="Where the sidecar listens.  [default: VMAFX_SIDECAR_SOCKET]")
-@click.option("--checkpoint-dir", type=_PATH, help="Its checkpoints.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]")
+@click.option(
+    "--checkpoint-dir",
+    type=click.Path(path_type=str),
+    help="Its checkpoints, or the URL of a registry.  [default: VMAFX_SIDECAR_CHECKPOINT_DIR]",
+)
 @click.option(
     "--base-model", type=_FILE, help="The node's own model.  [default: VMAFX_BASE_MODEL_PATH, or the bundled]"
 )
@@ -50,7 +54,7 @@ _POSITIVE = click.IntRange(min=1)
 )
 def feed(
     socket: Path | None,
-    checkpoint_dir: Path | None,
+    checkpoint_dir: str | None,
     base_model: Path | None,
     corpus_file: Path,
     target: str,
@@ -88,6 +92,7 @@ def feed(
             checkpoint_dir=checkpoint_dir or settings.checkpoint_dir,
             base_model=base_model or base_model_of(settings) or BASE_MODEL,
             policy=policy,
+            public_key=settings.registry_public_key,
             connections=connections,
             window=window,
             ground_truth=ground_truth,
@@ -97,7 +102,7 @@ def feed(
         corpus = load_corpus(corpus_file, taken, filter(None, (target, ground_truth)), settings.mos_range)
         logs.configure(settings)
         node = FakeNode(corpus.only("stream") if "stream" in corpus.part else corpus, target, options)
-    except (config.ConfigError, CorpusError, UnusableModel) as error:
+    except (config.ConfigError, CorpusError, UnusableModel, ValueError) as error:
         raise click.ClickException(str(error)) from None
     stop = StopFlag()
     with node:

@@ -34,12 +34,16 @@ RECENT = 1000
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """Where the sidecar is, where its checkpoints are, and how this node uses both."""
+    """Where the sidecar is, where its checkpoints are, and how this node uses both.
+
+    `checkpoint_dir` may be the URL of a registry.
+    """
 
     socket: Path
-    checkpoint_dir: Path
+    checkpoint_dir: Path | str
     base_model: Path
     policy: str = LATEST_STABLE
+    public_key: Path | None = None
     connections: int = 1
     window: int = LOCK_STEP
     ground_truth: str = ""
@@ -77,7 +81,11 @@ class FakeNode:
         self._sent = 0
         self._swaps = 0
         self.watcher = CheckpointWatcher(
-            options.checkpoint_dir, options.base_model, options.policy, on_swap=self._note_swap
+            options.checkpoint_dir,
+            options.base_model,
+            options.policy,
+            on_swap=self._note_swap,
+            public_key=options.public_key,
         )
         self._inputs = self._made_for(options.base_model)
         self._clients = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +12,8 @@ from pipeline.node.policy import Policy
 class Source(Protocol):
     """Gives checkpoints to try. Each call raises OSError where nobody can tell (now)."""
 
-    def candidates(self) -> list[Path]:
-        """Return the checkpoints to try, best first; each with its digest beside it."""
+    def candidates(self) -> Iterable[Path]:
+        """Give the checkpoints to try, best first, each with its digest beside it; raises OSError at any of them."""
         ...
 
     def withheld(self) -> tuple[Path, str] | None:

@@ -105,22 +105,27 @@ class CheckpointWatcher:
 
     def _look(self) -> None:
         try:
-            candidates = self._source.candidates()
-            if not candidates:
-                self._say_why_none()
+            usable = self._take_best()
         except OSError as error:  # a directory that is away, or not there yet, says nothing about what is in use
             log.debug("directory_unreadable", directory=self._where, reason=str(error))
             return
-        all_read = True
-        for path in candidates:
+        if not usable:
+            self._go_back_to_base()
+
+    def _take_best(self) -> bool:
+        """Use the best checkpoint that can be used; tell whether there is one, or may be one. OSError: nobody knows."""
+        found, all_read = False, True
+        for path in self._source.candidates():
+            found = True
             try:
                 if path.name == self._current.name or self._take(path):
-                    return
+                    return True
             except OSError as error:  # retention may have removed it since it was listed
                 all_read = False
                 log.info("checkpoint_unreadable", checkpoint=path.name, reason=str(error))
-        if all_read:
-            self._go_back_to_base()
+        if not found:
+            self._say_why_none()
+        return not all_read
 
     def _say_why_none(self) -> None:
         """Say, once for each new checkpoint, why it is not one to predict with."""

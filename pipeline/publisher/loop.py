@@ -33,7 +33,8 @@ class _Publisher:
         self._process = process
         report, registry = process.report, str(process.settings.registry or "")
         if report.registry != registry:
-            report.pushed, report.pushed_version, report.pointed, report.offered = "", 0, "", ""
+            report.pushed, report.pushed_version, report.pushed_at, report.offered = "", 0, 0.0, ""
+            report.pointed, report.pointed_version = "", 0
             report.failing, report.failing_since, report.waiting_since = "", 0.0, 0.0
         report.registry = registry
         self._passes = Passes(process.settings, process.log)
@@ -100,7 +101,8 @@ class _Publisher:
             report.failures[fault.kind] = report.failures.get(fault.kind, 0) + 1
             self._process.log.warning("registry_healed", kind=fault.kind, reason=str(fault)[:_LONGEST])
         if seen.is_of_registry:
-            report.pointed, report.newer_base, report.waiting_since = seen.pointed, seen.newer_base, 0.0
+            report.pointed, report.pointed_version = seen.pointed, seen.pointed_version
+            report.newer_base, report.waiting_since = seen.newer_base, 0.0
             report.offered = seen.offered or report.offered
         if seen.pushed:
             report.pushes += 1

@@ -26,6 +26,7 @@ class Seen:
 
     is_of_registry: bool = False
     pointed: str = ""
+    pointed_version: int = 0
     pushed: str = ""
     version: int = 0
     healed: tuple[RegistryFault, ...] = ()
@@ -69,7 +70,14 @@ class Passes:
         if outcome is None:
             return Seen(is_of_registry=True, newer_base=newer_base)
         return Seen(
-            True, outcome.pointed, outcome.pushed, outcome.version, outcome.healed, offered, newer_base=newer_base
+            is_of_registry=True,
+            pointed=outcome.pointed,
+            pointed_version=outcome.pointed_version,
+            pushed=outcome.pushed,
+            version=outcome.version,
+            healed=outcome.healed,
+            offered=offered,
+            newer_base=newer_base,
         )
 
     def _newer_base(self) -> str:

@@ -159,7 +159,8 @@ class ArchiveReport(Report, kw_only=True):
 class PublisherReport(Report, kw_only=True):
     """What the publisher reports: what it has pushed to the registry, and what is wrong with that, by kind.
 
-    `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to.
+    `pushed` is the digest that names the model which was pushed last, `pointed` the one that latest-stable leads to,
+    and `pointed_version` its version, 0 for none.
     `waiting_since`: since when a stable version is not there; 0 for none. `offered` is the model that the registry had
     for an empty directory, `newer_base` the one that the tag of the base model leads to now, where that has moved.
     """
@@ -170,6 +171,7 @@ class PublisherReport(Report, kw_only=True):
     pushed_at: float = 0.0
     pushes: int = 0
     pointed: str = ""
+    pointed_version: int = 0
     waiting_since: float = 0.0
     failing: str = ""
     failing_since: float = 0.0

@@ -43,9 +43,9 @@ def test_no_answer_is_slow(tmp_path: Path, kind: type[Server], monkeypatch: pyte
     from pipeline.artifacts import bucket
 
     monkeypatch.setattr(bucket, "_TIMEOUT_S", 1)
-    with kind(tmp_path) as server, set_in(getattr(server, "environment", {})):
+    with kind(tmp_path) as server, set_in(server.environment):
         server.suspend()
-        assert fault_of(server.url).kind == "slow"  # type: ignore[attr-defined]
+        assert fault_of(server.url).kind == "slow"
         server.resume()
 
 

@@ -365,6 +365,8 @@ def test_a_registry_and_its_credentials() -> None:
         "registry.url": "oci://r.example/m",
         "registry.dockerConfigSecret": "pull",
         "registry.environmentSecret": "keys",
+        "registry.signKeySecret": "signs",
+        "registry.publicKeyConfigMap": "trusted",
         "baseModelPath": "oci://r.example/base:v1",
     }
     options = [text for name, value in values.items() for text in ("--set", f"sidecar.trainer.{name}={value}")]
@@ -373,7 +375,18 @@ def test_a_registry_and_its_credentials() -> None:
     assert str(config.load(variables).registry) == "oci://r.example/m"
     assert str(config.load(variables).base_model) == "oci://r.example/base:v1"
     assert sidecar(found)["envFrom"] == [{"secretRef": {"name": "keys"}}]
-    (mount,) = (each for each in sidecar(found)["volumeMounts"] if each["name"] == "vmafx-registry")
-    assert mount["mountPath"] == variables["DOCKER_CONFIG"]
-    (volume,) = (each for each in found["volumes"] if each["name"] == "vmafx-registry")
-    assert volume["secret"]["secretName"] == "pull"
+    mounts = {each["mountPath"]: each for each in sidecar(found)["volumeMounts"]}
+    volumes = {each["name"]: each for each in found["volumes"]}
+    docker, signs, trusted = (
+        volumes[mounts[place]["name"]]
+        for place in (
+            variables["DOCKER_CONFIG"],
+            str(Path(variables["VMAFX_REGISTRY_SIGN_KEY"]).parent),
+            str(Path(variables["VMAFX_REGISTRY_PUBLIC_KEY"]).parent),
+        )
+    )
+    assert docker["secret"]["secretName"] == "pull"
+    assert signs["secret"] == {"secretName": "signs"}
+    assert trusted["configMap"] == {"name": "trusted"}
+    assert all(mounts[place]["readOnly"] for place in mounts if place.startswith("/registry-"))
+    assert not [each for each in found["containers"][0]["volumeMounts"] if "registry" in each["name"]]

@@ -79,6 +79,21 @@ def test_the_registry_comes_when_it_is_asked_for() -> None:
     assert line.strip("# ") in (DEPLOY.parent / "docs" / "registry.md").read_text()
 
 
+def test_credentials_and_keys_are_secrets() -> None:
+    """What is laid over for a registry that wants some names files that are mounted, and settings of the program."""
+    over = yaml.safe_load((DEPLOY / "compose-registry.yaml").read_text())
+    sidecar = over["services"]["sidecar"]
+    variables = {name: value for name, value in sidecar["environment"].items() if value}
+    assert config.unknown(variables) == []
+    mounted = {f"/run/secrets/{name}" for name in sidecar["secrets"]}
+    settings = config.load(variables)
+    assert {str(settings.registry_sign_key), str(settings.registry_public_key)} < mounted
+    assert f"{variables['DOCKER_CONFIG']}/config.json" in mounted
+    assert set(sidecar["secrets"]) == set(over["secrets"])
+    for name, source in over["secrets"].items():
+        assert source["file"].endswith(f"/{name}")
+
+
 def test_prometheus_scrapes_the_sidecar(tmp_path: Path) -> None:
     """Prometheus' own checker takes the configuration, which names the sidecar and the job of the alerts."""
     file = DEPLOY / "compose-prometheus.yaml"

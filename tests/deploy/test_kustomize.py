@@ -1,13 +1,29 @@
 """The plain manifests."""
 
+import shutil
 import subprocess
+from json import dumps
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import config
-from tests.deploy.charts import CHART, DEPLOY, KUBERNETES, Object, check, environment, objects, render, sidecar, tool
+from tests.deploy.charts import (
+    CHART,
+    DEPLOY,
+    KUBERNETES,
+    Object,
+    check,
+    environment,
+    objects,
+    pod,
+    render,
+    sidecar,
+    tool,
+)
 
+EXAMPLE = CHART.parent / "values" / "example.yaml"
 CHARTS_OWN = "app.kubernetes.io/"
 
 
@@ -29,6 +45,43 @@ def test_same_as_the_chart(built: list[Object]) -> None:
     in_the_image = "baseModel.files=null,sidecar.trainer.baseModelPath=/usr/share/vmafx-sidecar/base_model.onnx"
     chart = render("--values", CHART.parent / "values" / "example.yaml", "--set", f"sidecar.trainer.{in_the_image}")
     assert comparable(built) == comparable(chart)
+
+
+REGISTRY = {
+    "url": "oci://registry.example.com/vmaf/models",
+    "dockerConfigSecret": "vmafx-registry",
+    "environmentSecret": "vmafx-object-store",
+    "signKeySecret": "vmafx-registry-sign-key",
+    "publicKeyConfigMap": "vmafx-registry-public-key",
+}
+
+
+def test_with_the_registry_it_is_the_same_as_the_chart(tmp_path: Path) -> None:
+    """Address, credentials and keys come to the sidecar as the chart brings them; every field is known."""
+    shutil.copytree(DEPLOY / "kustomize", tmp_path / "kustomize")
+    example = tmp_path / "kustomize" / "example"
+    with (example / "kustomization.yaml").open("a") as file:
+        file.write("  - ../registry\n")
+    command = [tool("kubectl"), "kustomize", str(example)]
+    found = objects(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    check(found, KUBERNETES[-1])
+    spec, chart = (
+        pod(found),
+        pod(render("--values", EXAMPLE, "--set-json", f"sidecar.trainer.registry={dumps(REGISTRY)}")),
+    )
+    ours, theirs = environment(sidecar(spec)), environment(sidecar(chart))
+    names = {name for name in theirs if "REGISTRY" in name or name == "DOCKER_CONFIG"}
+    assert len(names) == 4
+    assert {name: ours[name] for name in names} == {name: theirs[name] for name in names}
+    assert sidecar(spec)["envFrom"] == sidecar(chart)["envFrom"]
+    assert _of_registry(sidecar(spec)["volumeMounts"]) == _of_registry(sidecar(chart)["volumeMounts"])
+    assert _of_registry(spec["volumes"]) == _of_registry(chart["volumes"])
+
+
+def _of_registry(named: list[Object]) -> dict[str, Object]:
+    found = {each["name"]: each for each in named if "registry" in each["name"]}
+    assert len(found) == 3
+    return found
 
 
 def comparable(found: list[Object]) -> dict[tuple[str, str], Any]:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,32 @@ def _possible() -> bool:
 
 
 needs_namespace = pytest.mark.skipif(not _possible(), reason="needs root and the right to mount in a namespace")
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """Give the path of a file system of `size` (as tmpfs takes it), which is gone in the end.
+
+    It is mounted in the namespace of a process that sleeps, and is reached through that process.
+    """
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$0" && echo mounted && exec sleep infinity'
+    with subprocess.Popen([_UNSHARE, "-m", "sh", "-c", mount, str(directory)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"mounted\n"
+            yield Path(f"/proc/{process.pid}/root{directory}")
+        finally:
+            process.kill()
+
+
+def fill(directory: Path, leave: int = 0) -> Path:
+    """Leave `leave` free bytes, to a page, on the file system of a directory; return the file that takes the room."""
+    path = directory / "filler"
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(path, path.stat().st_size - leave)
+    return path
 
 
 class SidecarOnSmallDisk(Sidecar):
@@ -51,13 +79,7 @@ class SidecarOnSmallDisk(Sidecar):
 
     def fill(self) -> Path:
         """Leave no free byte; return the file that takes the room."""
-        path = self.disk / "filler"
-        with path.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError:
-                return path
+        return fill(self.disk)
 
     def unsound(self) -> list[str]:
         """Return what the verifier says is unsound on this disk, and in memory."""

@@ -8,6 +8,7 @@ from pipeline.ingest.dedup import Deduplicator, name_hashes
 from pipeline.ingest.names import Owners
 from pipeline.intake.admission import Admission
 from pipeline.intake.received import Received
+from pipeline.runtime.control import Forgotten
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import HELD_OUT, RowBatch
@@ -136,3 +137,14 @@ def test_times_to_come_are_now() -> None:
     taken = pool.send(rows)
     assert taken.arrival[0] == 1.7e9
     assert taken.arrival[1] < 9e9
+
+
+def test_what_was_forgotten_stays_out() -> None:
+    """By job, and by the time at which a sidecar had it."""
+    rows = random_rows(4, 6)
+    rules = [Forgotten(job=int(rows.job[1])), Forgotten(until=1.7e9 + 1)]
+    pool = Pool()
+    pool.admission._tombstones.replace(rules)
+    taken = pool.send(rows)
+    assert taken.job.tolist() == rows.job[2:].tolist()
+    assert pool.admission.forgotten == 2

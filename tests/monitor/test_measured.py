@@ -1,5 +1,6 @@
 """What the page shows of the gate's figures."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -40,3 +41,13 @@ def test_every_owner_has_a_row(tmp_path: Path) -> None:
         ],
         ["fixture: 90 samples of 3 groups", figures, []],
     ]
+
+
+def test_how_pushing_goes_is_said(tmp_path: Path) -> None:
+    """Nothing yet; the last push; what is wrong, since when, and what waits."""
+    at = {"pushed_at": "2026-05-28T20:26:40Z"}
+    failing = {"failing": "down", "failing_since": "2026-05-28T20:28:20Z", "waiting_since": "2026-05-28T20:29:40Z"}
+    said = [result_of(tmp_path, "words.js", "pushing", each) for each in ({}, at, at | failing)]
+    assert said[0] == "nothing pushed yet"
+    assert said[1].startswith("last push 2026-05-2")
+    assert re.fullmatch(r"down since .+:20, a version waits since .+:40; last push .+:40", said[2])

@@ -35,6 +35,7 @@ def sidecar(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "VMAFX_BASE_MODEL_PATH": str(BASE_MODEL),
         "VMAFX_SIDECAR_CKPT_INTERVAL_S": "3",
         "VMAFX_SIDECAR_MIN_SAMPLES_CKPT": "300",
+        "VMAFX_REGISTRY_URL": tmp_path_factory.mktemp("registry").as_uri(),
     }
     with running(tmp_path_factory.mktemp("page"), **settings) as started:
         places = ["--socket", str(started.socket), "--checkpoint-dir", str(started.checkpoints)]
@@ -58,6 +59,7 @@ def _open(browser: Browser, sidecar: Sidecar, *, width: int = 1200, dark: bool =
     browser.wait(lambda: "Latest" in browser.text("#error-caption"), "the learning curve")
     browser.wait(lambda: "published" in browser.text("#events"), "log events")
     browser.wait(lambda: "%" in browser.text("#processes"), "shares of the processor")
+    browser.wait(lambda: "last push" in browser.text("#tiles"), "what is in the registry")
 
 
 def test_it_shows_what_the_sidecar_does(page: Browser) -> None:

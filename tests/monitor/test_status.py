@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from pipeline.console import view
 from pipeline.monitor import status
 from pipeline.runtime.health import STALE_S, Health, examine
 from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport, between_lives
@@ -215,16 +218,35 @@ def test_a_suspended_trainer_is_a_pause(board: Board, child: subprocess.Popen[by
 
 
 def test_the_registry_is_told_of(board: Board) -> None:
-    """What was pushed is the model's version; what is wrong, since when, and a newer base model."""
+    """What was pushed is the model's version; what is there, what is wrong, since when, and a newer base model."""
     with_registry(board)
     told = msgspec.json.decode(status.Status().answer(examine(board)))
     assert told["model_version"] == f"sha256:{'a' * 64}"
     assert told["registry"] == {
+        "pointed": f"sha256:{'c' * 64}",
+        "newest_version": "model_v000040",
+        "pushed_version": "model_v000041",
+        "pushed_at": "2026-05-28T20:26:40Z",
         "failing": "down",
         "failing_since": "2026-05-28T20:28:20Z",
         "waiting_since": "2026-05-28T20:28:20Z",
         "newer_base_model": f"sha256:{'b' * 64}",
     }
+
+
+def printed(health: Health) -> str:
+    """Return what `vmafx-sidecar status` prints of the processes."""
+    console = Console(file=StringIO(), width=300)
+    console.print(view.processes(health))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_command_tells_the_same_of_the_registry(board: Board) -> None:
+    """The row of the publisher in `vmafx-sidecar status`: last push, newest there, and since when not."""
+    with_registry(board)
+    shown = printed(examine(board))
+    for said in ("model_v000041 pushed at", "newest in the registry: model_v000040", "down since", "waits since"):
+        assert said in shown
 
 
 def test_a_registry_of_an_earlier_run_is_not(board: Board) -> None:

@@ -13,6 +13,10 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from pipeline.artifacts.artifact import Artifact
+from pipeline.artifacts.reference import LATEST_STABLE, Reference
+from pipeline.artifacts.store import open_store
+from pipeline.artifacts.transfer import push
 from pipeline.corpus.read import load_corpus
 from pipeline.data import BASE_MODEL, CORPUS
 from pipeline.model.runtime import OnnxModel
@@ -95,7 +99,7 @@ def test_a_checkpoint_is_taken_and_logged_with_both_errors(options: NodeOptions)
         if announced.is_set():
             return ok(message)
         announced.set()
-        return ok(message, checkpoint=str(publish(options.checkpoint_dir, 1, constant_model(7.0, n_features=6))))
+        return ok(message, checkpoint=str(publish(Path(options.checkpoint_dir), 1, constant_model(7.0, n_features=6))))
 
     with (
         structlog.testing.capture_logs() as logs,
@@ -110,6 +114,22 @@ def test_a_checkpoint_is_taken_and_logged_with_both_errors(options: NodeOptions)
     (swap,) = [event for event in logs if event["event"] == "model_swapped"]
     assert (swap["before"], swap["after"]) == (str(BASE_MODEL), "model_v000001.onnx")
     assert 0 < swap["rmse_before"] < swap["rmse_after"]
+
+
+@pytest.mark.processes
+def test_a_registry_in_place_of_the_directory(tmp_path: Path) -> None:
+    """The model that latest-stable leads to there is used, and scores what is sent."""
+    share = tmp_path / "share"
+    share.mkdir()
+    store = open_store(Reference.parse(share.as_uri()))
+    onnx = constant_model(7.0, n_features=6)
+    store.point(LATEST_STABLE, push(store, Artifact({"model_v000001.onnx": onnx}, {})), None)
+    with ScriptedSidecar(tmp_path / "s.sock") as sidecar:
+        process = feed_process(tmp_path / "s.sock", "--checkpoint-dir", share.as_uri(), "--rate", "50", "--loop")
+        assert eventually(lambda: sidecar.received and sidecar.received[-1]["predicted_score"] == 7.0)
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert "1 model swaps" in out, err
 
 
 def feed_process(socket: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -168,6 +188,7 @@ def test_the_feed_outlives_the_sidecar(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["--target", "mos"], "no target 'mos' in this corpus; it has"),
+        (["--checkpoint-dir", "http://r.example/m"], "HOST"),
         (["--policy", "newest"], "expected latest, latest-stable or pinned:VERSION"),
         (["--rate", "0"], "0.0 is not in the range x>0"),
         (["--corpus", "pyproject.toml"], "a corpus is a .npz, .parquet or .csv file"),

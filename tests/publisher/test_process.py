@@ -8,27 +8,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.artifact import MODEL_SHA256
-from pipeline.artifacts.faults import RegistryFault
-from pipeline.artifacts.published import of_model, version_of
+from pipeline.artifacts.published import of_model
 from pipeline.artifacts.reference import LATEST_STABLE, Reference
 from pipeline.artifacts.store import open_store
 from pipeline.artifacts.transfer import manifest_of, push
+from pipeline.checkpoints.names import SUFFIXES, file_of
 from pipeline.data import BASE_MODEL
-from tests.support.registries import DockerRegistry
+from tests.support.registries import DockerRegistry, newest_in
 from tests.support.sidecar import QUICK, Sidecar, running
 from tests.support.stream import Stream
 
 pytestmark = pytest.mark.processes
-
-
-def led_to(url: str) -> int:
-    """Return the version that the pointer leads to; 0 for none, or while nobody answers."""
-    try:
-        store = open_store(Reference.parse(url))
-        pointer = store.pointer(LATEST_STABLE)
-        return version_of(manifest_of(store, pointer.digest)) if pointer else 0
-    except RegistryFault:
-        return 0
 
 
 def status_of(sidecar: Sidecar) -> dict[str, object]:
@@ -47,7 +37,7 @@ def test_an_outage_disturbs_nothing_and_is_caught_up_with(tmp_path: Path) -> Non
         running(tmp_path, **QUICK, VMAFX_REGISTRY_URL=server.url) as sidecar,
         Stream(sidecar) as stream,
     ):
-        sidecar.wait_for(lambda: led_to(server.url) > 0)
+        sidecar.wait_for(lambda: newest_in(server.url) > 0)
         sidecar.wait_for(lambda: str(status_of(sidecar)["model_version"]).startswith("sha256:"))
         server.kill()
         sidecar.wait_for(lambda: sidecar.reported().publisher.failing == "down")
@@ -62,8 +52,52 @@ def test_an_outage_disturbs_nothing_and_is_caught_up_with(tmp_path: Path) -> Non
         sidecar.wait_for(lambda: sidecar.pid("publisher") != pid)
         server.start()
         sidecar.wait_for(lambda: not sidecar.reported().publisher.failing)
-        sidecar.wait_for(lambda: led_to(server.url) >= sidecar.reported().exporter.stable_version > 0)
+        sidecar.wait_for(lambda: newest_in(server.url) >= sidecar.reported().exporter.stable_version > 0)
         assert sidecar.reported().publisher.failures["down"] > 0
+
+
+def test_what_is_withdrawn_leaves_the_registrys_pointer(tmp_path: Path) -> None:
+    """Rolled back, removed, and retired by another base model: the pointer goes back each time, and forward again."""
+    share = tmp_path / "share"
+    share.mkdir()
+    url = share.as_uri()
+    settings = QUICK | {"VMAFX_REGISTRY_URL": url, "VMAFX_BASE_MODEL_PATH": str(BASE_MODEL)}
+
+    def agrees(sidecar: Sidecar) -> int:
+        sidecar.wait_for(lambda: newest_in(url) == sidecar.reported().exporter.stable_version)
+        return newest_in(url)
+
+    with Sidecar(tmp_path, **settings) as sidecar:
+        sidecar.start()
+        with Stream(sidecar):
+            sidecar.wait_for(lambda: len(_stable(sidecar)) >= 3 and newest_in(url) >= _stable(sidecar)[2])
+            assert sidecar.command("freeze").returncode == 0
+            sidecar.wait_for(lambda: newest_in(url) == _stable(sidecar)[-1])
+            newest = agrees(sidecar)
+            assert sidecar.command("rollback").returncode == 0
+            sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version < newest)
+            before = agrees(sidecar)
+            assert 0 < before < newest
+            for suffix in SUFFIXES:
+                file_of(sidecar.checkpoints, before, suffix).unlink()
+            sidecar.wait_for(lambda: sidecar.reported().exporter.stable_version < before)
+            assert 0 < agrees(sidecar) < before
+        assert sidecar.stop() == 0
+        other = tmp_path / "other.onnx"
+        other.write_bytes(_with_other_weights())
+        sidecar.environment["VMAFX_BASE_MODEL_PATH"] = str(other)
+        sidecar.start()
+        sidecar.wait_for(lambda: sidecar.reported().publisher.pointed and newest_in(url) == 0)
+        assert sidecar.command("unfreeze").returncode == 0
+        with Stream(sidecar, first=100_001):
+            sidecar.wait_for(lambda: newest_in(url) > newest)
+        assert sidecar.stop() == 0
+
+
+def _stable(sidecar: Sidecar) -> list[int]:
+    """Return the versions that are stable now."""
+    found = [json.loads(path.read_text()) for path in sidecar.checkpoints.glob("model_v*.json")]
+    return sorted(each["version"] for each in found if each["state"] == "stable")
 
 
 def test_without_a_registry_there_is_no_publisher(tmp_path: Path) -> None:
@@ -119,7 +153,7 @@ def test_a_second_sidecar_starts_from_the_firsts_model_if_its_own_gate_agrees(tm
     for directory in directories:
         directory.mkdir()
     with running(directories[0], **settings) as first, Stream(first):
-        first.wait_for(lambda: led_to(share.as_uri()) > 0)
+        first.wait_for(lambda: newest_in(share.as_uri()) > 0)
     store = open_store(Reference.parse(share.as_uri()))
     pointer = store.pointer(LATEST_STABLE)
     assert pointer is not None

@@ -97,7 +97,8 @@ def with_registry(board: Board) -> None:
         board,
         PublisherReport(
             role="publisher", phase="running", registry="oci://registry.example/models", pushed=f"sha256:{'a' * 64}",
-            pushed_version=41, pushes=3, failing="down", failing_since=1780000100.2, waiting_since=1780000100.2,
+            pushed_version=41, pushed_at=1780000000.2, pushes=3, pointed=f"sha256:{'c' * 64}", pointed_version=40,
+            failing="down", failing_since=1780000100.2, waiting_since=1780000100.2,
             failures={"down": 7}, newer_base=f"sha256:{'b' * 64}",
         ),
     )  # fmt: skip

@@ -19,6 +19,11 @@ from typing import Self
 
 import pytest
 
+from pipeline.artifacts.faults import RegistryFault
+from pipeline.artifacts.published import version_of
+from pipeline.artifacts.reference import LATEST_STABLE, Reference
+from pipeline.artifacts.store import open_store
+from pipeline.artifacts.transfer import manifest_of, pull
 from tests.support.waiting import eventually
 
 REGISTRY = shutil.which("docker-registry")
@@ -49,9 +54,23 @@ class Server(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
 
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The URL of a place for models in it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a client needs to find it."""
+        return {}
+
     @abstractmethod
     def command(self) -> list[str]:
         """Return the command that runs it."""
+
+    def options(self) -> dict[str, str]:
+        """Return what its environment has besides."""
+        return {}
 
     def path(self) -> str:
         """Return a path that it answers."""
@@ -61,7 +80,7 @@ class Server(ABC):
         """Start it, and wait until it answers."""
         log = (self.directory / "server.log").open("ab")
         with log:
-            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=os.environ | self.options())
         eventually(self._answers, explain=lambda: (self.directory / "server.log").read_text())
 
     def kill(self) -> None:
@@ -90,13 +109,17 @@ class Server(ABC):
 
 
 class DockerRegistry(Server):
-    """An OCI registry; `read_only`, `locked` (with a password) or of little `room`, where that is asked for."""
+    """An OCI registry; `read_only`, `locked` (with a password) or of little `room`, where that is asked for.
+
+    `data` is where its content lies: in `directory`, unless it is set.
+    """
 
     def __init__(self, directory: Path, *, read_only: bool = False, locked: bool = False, room: int = 0) -> None:
         if REGISTRY is None:
             pytest.skip("docker-registry is not installed (Debian's package of that name)")
         super().__init__(directory)
         self.read_only, self.locked, self.room = read_only, locked, room
+        self.data = directory / "data"
         (directory / "htpasswd").write_text(_HTPASSWD)
 
     @property
@@ -115,7 +138,7 @@ class DockerRegistry(Server):
             "log": {"level": "error"},
             "http": {"addr": f"127.0.0.1:{self.port}"},
             "storage": {
-                "filesystem": {"rootdirectory": str(self.directory / "data")},
+                "filesystem": {"rootdirectory": str(self.data)},
                 "maintenance": {"readonly": {"enabled": self.read_only}},
             },
         }
@@ -129,7 +152,14 @@ class DockerRegistry(Server):
 
 
 class S3(Server):
-    """An S3 with one bucket, which it loses when it is killed."""
+    """An S3 with one bucket, which it loses when it is killed.
+
+    Its objects are in memory; where `data` is set, they are files in that directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.data: Path | None = None
 
     @property
     def url(self) -> str:
@@ -150,11 +180,28 @@ class S3(Server):
         """Return the command."""
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
+    def options(self) -> dict[str, str]:
+        """Return what has moto keep objects in files, which it makes as temporary ones."""
+        return {} if self.data is None else {"TMPDIR": str(self.data), "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": "1"}
+
     def start(self) -> None:
         """Start it with an empty bucket."""
         super().start()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request, timeout=20).close()  # noqa: S310  # of our own
+
+
+def newest_in(url: str) -> int:
+    """Return the version that `latest-stable` leads to, whole and verified; 0 for none, or while nobody answers."""
+    try:
+        store = open_store(Reference.parse(url))
+        pointer = store.pointer(LATEST_STABLE)
+        if pointer is None or not (version := version_of(manifest_of(store, pointer.digest))):
+            return 0
+        pull(store, pointer.digest).check()
+    except RegistryFault:
+        return 0
+    return version
 
 
 def make_keys(directory: Path, name: str) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 import { Chart } from "./charts.js";
 import { measured } from "./measured.js";
-import { bytes, clock, element, figure, integer, replace, span, table } from "./words.js";
+import { bytes, clock, element, figure, integer, pushing, replace, span, table } from "./words.js";
 
 const INTERVAL_MS = 2000;
 const MODELS = ["ema", "base", "stable"];
@@ -77,6 +77,7 @@ function tiles(live) {
     ...(live.archive
       ? [tile("Archived", integer(live.archive.archived), `${integer(live.archive.waiting)} waiting, ${integer(live.archive.missed)} missed`)]
       : []),
+    ...(live.registry ? [tile("In the registry", live.registry.newest_version || "none", pushing(live.registry))] : []),
     ...(live.fleet ? [fleetTile(live.fleet)] : []),
   ];
 }

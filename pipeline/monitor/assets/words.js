@@ -45,3 +45,11 @@ export function span(seconds) {
   if (seconds < 7200) return `${(seconds / 60).toFixed(0)} min`;
   return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${(seconds / 86400).toFixed(1)} d`;
 }
+
+/** How the pushing to a registry goes, of what /live says of it. */
+export function pushing(registry) {
+  const when = (time) => clock(Date.parse(time) / 1000);
+  const last = registry.pushed_at ? `last push ${when(registry.pushed_at)}` : "nothing pushed yet";
+  const waiting = registry.waiting_since ? `, a version waits since ${when(registry.waiting_since)}` : "";
+  return registry.failing ? `${registry.failing} since ${when(registry.failing_since)}${waiting}; ${last}` : last;
+}

@@ -82,16 +82,23 @@ def start(image: str, *options: str, command: tuple[str, ...] = ()) -> Container
 
 
 class Stack:
-    """compose.yaml, as it is shipped, without a network of its own."""
+    """compose.yaml, as it is shipped, without a network of its own; or other `files`, with a `profile`."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(
+        self,
+        image: str,
+        files: tuple[Path, ...] = (DEPLOY / "compose.yaml", OVERLAY),
+        profile: str = "",
+        **variables: str,
+    ) -> None:
+        given = [word for file in files for word in ("--file", str(file))]
+        self._options = [*given, "--project-directory", str(DEPLOY), *(["--profile", profile] if profile else [])]
         self._project = f"vmafx-test-{os.getpid()}"
-        self._environment = os.environ | {"VMAFX_SIDECAR_IMAGE": image}
+        self._environment = os.environ | {"VMAFX_SIDECAR_IMAGE": image} | variables
 
     def compose(self, *arguments: str) -> None:
         """Run Compose; it has to succeed."""
-        files = ("--file", str(DEPLOY / "compose.yaml"), "--file", str(OVERLAY))
-        command = [*_compose(), "--project-name", self._project, *files, *arguments]
+        command = [*_compose(), "--project-name", self._project, *self._options, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self._environment, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -76,6 +76,16 @@ container only when what restarts single processes inside has failed.
       mountPath: /registry-credentials
       readOnly: true
     {{- end }}
+    {{- if $trainer.registry.signKeySecret }}
+    - name: vmafx-registry-sign-key
+      mountPath: /registry-sign-key
+      readOnly: true
+    {{- end }}
+    {{- if $trainer.registry.publicKeyConfigMap }}
+    - name: vmafx-registry-public-key
+      mountPath: /registry-public-key
+      readOnly: true
+    {{- end }}
     {{- with $trainer.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -119,6 +129,14 @@ container only when what restarts single processes inside has failed.
 {{- if $trainer.registry.dockerConfigSecret -}}
 - name: DOCKER_CONFIG
   value: /registry-credentials
+{{ end -}}
+{{- if $trainer.registry.signKeySecret -}}
+- name: VMAFX_REGISTRY_SIGN_KEY
+  value: /registry-sign-key/key.pem
+{{ end -}}
+{{- if $trainer.registry.publicKeyConfigMap -}}
+- name: VMAFX_REGISTRY_PUBLIC_KEY
+  value: /registry-public-key/key.pub
 {{ end -}}
 {{- if $trainer.gpu.enabled -}}
 - name: VMAFX_SIDECAR_CUDA

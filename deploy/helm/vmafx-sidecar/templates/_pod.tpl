@@ -31,6 +31,16 @@
     items:
       - {key: .dockerconfigjson, path: config.json}
 {{- end }}
+{{- with $trainer.registry.signKeySecret }}
+- name: vmafx-registry-sign-key
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- with $trainer.registry.publicKeyConfigMap }}
+- name: vmafx-registry-public-key
+  configMap:
+    name: {{ . }}
+{{- end }}
 {{- with $trainer.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
