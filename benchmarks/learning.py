@@ -20,7 +20,14 @@ from benchmarks.learning_by_source import left_out
 from benchmarks.learning_offline import OFFLINE, offline
 from benchmarks.learning_rivals import METHODS, curve
 from benchmarks.learning_scenarios import Figures, burst, changed, from_scratch, gated, noise, one_of_five, poisoned
-from benchmarks.learning_streams import SEEDS, SHARED, judged_sources, natural_sources, stream_of
+from benchmarks.learning_streams import (
+    SEEDS,
+    SHARED,
+    judged_sources,
+    natural_sources,
+    stream_of,
+    stream_without,
+)
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
@@ -30,6 +37,8 @@ REPEATED = ("default recipe", "adam", "adr-0781", "adam in torch")
 TRAININGS = 3
 """Trainings on each stream: where one ends differs by a tenth of a point from the next."""
 THOUSANDS = (1, 2, 3, 5, 10, 20, 40)
+ORDERS = 6
+"""Orders of the clips, each a stream of its own: by order the end differs by more than by anything else here."""
 NOISE_STREAMS = 200
 POISONS = ("a tenth random", "one client of four", "same wrong score")
 Curves = dict[tuple[str, str], NDArray[np.float64]]
@@ -65,15 +74,20 @@ def _table(headings: list[str], rows: list[list[str]]) -> str:
 def _learning_tables(curves: Curves) -> str:
     text = ""
     for target in TARGETS:
-        rows = []
-        for method in METHODS:
-            errors = curves[method, target]
-            shown = [errors[:, thousand - 1].mean() for thousand in THOUSANDS]
-            ends = " · ".join(f"{end:.2f}" for end in errors[:, -1])
-            rows.append([method, *(f"{error:.2f}" for error in (*shown, errors[:, -1].mean())), ends])
-        headings = ["RMSE after", *(f"{thousand},000" for thousand in THOUSANDS), "the pass", "by seed"]
-        text += f"\n**{target}**\n\n" + _table(headings, rows)
+        rows = [[method, *_learned(curves[method, target])] for method in METHODS]
+        text += f"\n**{target}**\n\n" + _table(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
     return text
+
+
+def _thousands() -> list[str]:
+    return [f"{thousand},000" for thousand in THOUSANDS]
+
+
+def _learned(errors: NDArray[np.float64]) -> list[str]:
+    """Return the cells for errors float64[seed, thousand]: by thousand, at the end, and that by seed."""
+    shown = [errors[:, thousand - 1].mean() for thousand in THOUSANDS]
+    ends = " · ".join(f"{end:.2f}" for end in errors[:, -1])
+    return [*(f"{error:.2f}" for error in (*shown, errors[:, -1].mean())), ends]
 
 
 def _ahead(curves: Curves) -> str:
@@ -111,6 +125,24 @@ def _by_source_table(pool: ProcessPoolExecutor) -> str:
         rows.append([source, *(f"{base:.2f} → {learned:.2f}" for base, learned in figures)])
     title = "\n**Each source left out alone (RMSE on it: base model → default recipe after the pass)**\n\n"
     return title + _table(["source", *TARGETS], rows)
+
+
+def _order_curve(target: str, seed: int, order: int) -> list[float]:
+    number = seed + len(SEEDS) * order
+    return curve("default recipe", stream_without(judged_sources(seed), target, number), number)
+
+
+def _orders_table(pool: ProcessPoolExecutor) -> str:
+    waiting = {
+        target: [[pool.submit(_order_curve, target, seed, order) for order in range(ORDERS)] for seed in SEEDS]
+        for target in TARGETS
+    }
+    rows = []
+    for target, futures in waiting.items():
+        by_seed = [np.mean([each.result() for each in of_seed], axis=0).tolist() for of_seed in futures]
+        rows.append([target, *_learned(_aligned(by_seed))])
+    title = f"\n**The default recipe, {ORDERS} orders of the clips for each seed (RMSE)**\n\n"
+    return title + _table(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
 
 
 def _means(futures: list[Future[Figures]]) -> Figures:
@@ -214,7 +246,7 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         curves = _curves(pool)
         text = "\nJudged on: " + "; ".join(f"seed {seed}: {', '.join(judged_sources(seed))}" for seed in SEEDS) + ".\n"
-        text += _learning_tables(curves) + _ahead(curves)
+        text += _learning_tables(curves) + _ahead(curves) + _orders_table(pool)
         text += _by_source_table(pool) + _offline_table(pool) + _scenario_tables(pool)
     print(text)
     _write(text, DOCS / "learning-results.md")

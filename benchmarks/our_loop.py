@@ -56,7 +56,7 @@ def lesson_loop(base: BaseModel, learner: DeviceLearner, recipe: Recipe) -> Call
 
 def _publishing(base: BaseModel, learner: Learner) -> Callable[[], None]:
     """Return what publishes the learner's weights if they were not for a while."""
-    capacity = 64 * base.n_parameters + (1 << 16)
+    capacity = 256 * base.n_parameters + (1 << 16)
     mailbox = Mailbox(memoryview(bytearray(Mailbox.size(capacity))), capacity)
     published = time.monotonic()
 

@@ -1,7 +1,8 @@
 """The whole training loop (sampling, step, clipping, EMA, publishing) against the plain torch loop that does less.
 
 The plain loop steps on one batch in memory, with torch.optim, clipping and a parameter-wise EMA; it neither samples nor
-publishes. Ours composes each batch from ring and reservoir, and publishes the weights twenty times a second.
+publishes. Ours composes each batch from ring and reservoir, and publishes the weights twenty times a second; of the
+learners that train side by side it has one, as the plain loop has one network.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def figures() -> list[Figure]:
 
 
 def _compare(widths: Sequence[int], base: BaseModel) -> list[Figure]:
-    recipe = Recipe()
+    recipe = Recipe(rival_priors=())
     plain = plain_loop(widths, "cpu")
     fast, reference = our_loop(base, new_learner(base, recipe)), our_loop(base, TorchLearner(base, recipe))
     rates = [[_rate(loop, time.process_time) for loop in (plain, reference, fast)] for _ in range(ROUNDS)]

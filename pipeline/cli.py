@@ -56,6 +56,7 @@ COMMANDS = {
         "pipeline.artifacts.cli:registry",
         "Index the models of a directory; push to a registry, and pull.",
     ),
+    "fleet": ("pipeline.fleet.cli:fleet", "Configure a fleet of sidecars; see and remove what they have sent."),
     "correct": ("pipeline.correction.cli:correct", "Correct the bias of a predictor that cannot be retrained."),
 }
 

@@ -49,7 +49,10 @@ def strangers(room: str, *allowed: str) -> dict[str, set[str]]:
         ("model", []),
         ("registry", ["model", "runtime.durable", "runtime.locks", "console.mistakes", "data"]),
         ("runtime", ["shm", "config"]),
-        ("fleet", ["shm", "config", "artifacts", "console.mistakes"]),
+        (
+            "fleet",
+            ["shm", "config", "artifacts", "console.mistakes", "runtime.durable", "runtime.extras", "runtime.locks"],
+        ),
         (
             "artifacts",
             ["checkpoints", "runtime.durable", "runtime.locks", "runtime.extras", "registry.cli", "console.mistakes"],

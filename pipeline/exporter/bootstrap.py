@@ -4,6 +4,7 @@ Noise is the chance of which groups are in the set: a paired bootstrap that draw
 Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13), because rows of one group are alike.
 """
 
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -40,10 +41,12 @@ class PairedErrors:
         The lower of the bootstrap's quantile and Student's: the first is too narrow of a few groups, the second where
         their gains are skew.
         """
-        n_groups = len(self.gain)
         drawn = float(np.quantile(self.gain[self._drawn].mean(axis=1), level))
-        error = float(self.gain.std(ddof=1)) / n_groups**0.5 if n_groups > 1 else float("inf")
-        return min(drawn, float(self.gain.mean()) + student_quantile(level, n_groups - 1) * error)
+        return min(drawn, _students_bound(self.gain, level))
+
+    def mean_gain_without_any(self, owner: npt.NDArray[np.integer], level: float) -> float:
+        """Return the lowest of Student's bounds of the mean gain by group, each owner int[n] left out in turn."""
+        return min(_students_bound(self._gain_of(owner != one), level) for one in np.unique(owner))
 
     def broad_gain(self) -> float:
         """Return the mean of `gain` without the quarter of the groups that gain most."""
@@ -56,6 +59,13 @@ class PairedErrors:
         by_pair = np.bincount(pair, self._difference) / np.bincount(pair)
         gain = np.bincount(pairs[0], by_pair) / np.bincount(pairs[0], minlength=len(who))
         return _without_the_best(gain, at_least=1)
+
+    def _gain_of(self, rows: npt.NDArray[np.bool_]) -> Values:
+        """Return the gain by group on some of the rows."""
+        size = np.bincount(self._group[rows], minlength=len(self._size))
+        total = np.bincount(self._group[rows], self._difference[rows], len(self._size))
+        gain: Values = total[size > 0] / size[size > 0]
+        return gain
 
     def _sums(self, values: Values) -> Values:
         return np.bincount(self._group, values).astype(np.float64)
@@ -83,6 +93,14 @@ class PairedCorrelations:
     def difference(self, level: float) -> float:
         """Return a quantile of ours less theirs."""
         return _quantile(self._ours - self._theirs, level)
+
+
+def _students_bound(gain: Values, level: float) -> float:
+    """Return a quantile of the mean, by Student's distribution; -inf of a single value."""
+    n = len(gain)
+    if n < 2:
+        return float("-inf")
+    return float(gain.mean()) + student_quantile(level, n - 1) * float(gain.std(ddof=1)) / math.sqrt(n)
 
 
 def student_quantile(level: float, freedom: int) -> float:

@@ -11,7 +11,8 @@ A candidate is stable only if, on a gate set with enough rows and groups,
   noise, every group counting the same, and not higher without the quarter of the groups that gain most: a few must not
   gain at the cost of the others, as they would by one client's wrong scores;
 - where three nodes or more name themselves, nor is it higher without the quarter of the nodes that gain most, every
-  node counting the same: a node may name as many groups as it likes;
+  node counting the same; and without any one of them the others' groups still show a gain beyond noise: a node may name
+  as many groups as it likes;
 - no group gets worse than with the base model, beyond a margin and noise (`harm`).
 
 Where neither model tells high scores from low ones, the scores prove nothing.
@@ -191,6 +192,12 @@ def _gain_objections(ours: _Result, base: _Result, on: GateSet) -> Iterator[str]
         by_node = paired.broad_gain_by(node)
         if by_node < 0:
             yield f"Without the nodes that gain most, absolute error {_lower(by_node)} than the base model's."
+        without_any = paired.mean_gain_without_any(node, 1 - WORSE_CONFIDENCE)
+        if without_any < 0:
+            yield (
+                f"Without one of the nodes, absolute error {_at_least_lower(without_any)} than the base model's, with "
+                f"{WORSE_CONFIDENCE:.0%} confidence."
+            )
 
 
 def _group_objections(ours: _Result, base: _Result, on: GateSet) -> Iterator[str]:

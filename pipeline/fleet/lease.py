@@ -1,4 +1,4 @@
-"""One pool of a name at a time: a key in the tenant's bucket that the pool renews, by compare-and-swap.
+"""One pool of a name at a time: a key in a bucket of the tenant's that the pool renews, by compare-and-swap.
 
 No clock is compared with another: a lease has ended when it was not renewed for as long as it lasts, by the clock of
 who waits for it.
@@ -31,13 +31,13 @@ class Holder(msgspec.Struct):
 
 
 async def open_bucket(client: Client, tenant: str, replicas: int) -> KeyValue:
-    """Return the tenant's bucket, made where there is none."""
+    """Return the bucket of a tenant's leases, made where there is none."""
     js = client.jetstream()
     try:
-        return await js.key_value(names.bucket(tenant))
+        return await js.key_value(names.leases(tenant))
     except BucketNotFoundError:
         return await js.create_key_value(
-            KeyValueConfig(names.bucket(tenant), history=1, storage=StorageType.FILE, replicas=replicas)
+            KeyValueConfig(names.leases(tenant), history=1, storage=StorageType.FILE, replicas=replicas)
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ import nats
 from nats.aio.client import Client
 
 from pipeline.config import Settings
-from pipeline.fleet import names
+from pipeline.fleet import keys, names
 from pipeline.fleet.faults import FleetFault, fault_of
 
 T = TypeVar("T")
@@ -23,6 +24,9 @@ ANSWER_S = 10.0
 _DIAL_S = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
 _PING_S, _PINGS = 10, 2
+
+# asyncio warns at the end of each encrypted connection of this client, of nothing that matters.
+logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in str(record.msg))
 
 
 class Link:
@@ -35,6 +39,9 @@ class Link:
         self._settings, self._name, self._when_done = settings, name, when_done
         self._client: Client | None = None
         self._fault: FleetFault | None = FleetFault("down", "not connected yet")
+        self._refusal: FleetFault | None = None
+        self._tried = threading.Event()
+        self._refusals: list[FleetFault] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fleet", daemon=True)
         self._thread.start()
@@ -49,6 +56,11 @@ class Link:
     def is_up(self) -> bool:
         """Whether there is a connection, as far as is known."""
         return self._client is not None
+
+    def wait(self, limit_s: float) -> None:
+        """Wait until there is a connection. Raises FleetFault at the first reason why there is none."""
+        if not self._tried.wait(limit_s) or self._client is None:
+            raise self._fault or FleetFault("slow", f"no answer within {limit_s:g} s")
 
     def begin(self, job: Callable[[Client], Awaitable[T]], limit_s: float = ANSWER_S) -> Future[T]:
         """Have `job` done on the connection; what fails in it is a FleetFault in the future's place."""
@@ -66,10 +78,14 @@ class Link:
     async def _do(self, job: Callable[[Client], Awaitable[T]], limit_s: float) -> T:
         if self._client is None:
             raise self._fault or FleetFault("down", "not connected")
+        known = self._refusal
         try:
             return await asyncio.wait_for(job(self._client), limit_s)
         except Exception as error:
-            raise fault_of(error) from None
+            fault = fault_of(error)
+            if fault.kind == "slow" and self._refusal is not None and self._refusal is not known:
+                fault = self._refusal
+            raise fault from None
 
     async def _stay_connected(self) -> None:
         pause = _FIRST_PAUSE_S
@@ -79,8 +95,10 @@ class Link:
                 self._client = await self._connect(closed)
             except Exception as error:
                 self._fault = fault_of(error)
+                self._tried.set()
             else:
                 self._fault, pause = None, _FIRST_PAUSE_S
+                self._tried.set()
                 self._when_done()
                 await closed.wait()
                 self._client, self._fault = None, FleetFault("down", "the connection was lost")
@@ -95,8 +113,10 @@ class Link:
             closed.set()
 
         async def is_told(error: Exception) -> None:
-            self._fault = fault_of(error)
+            self._is_told(fault_of(error))
 
+        if settings.fleet_key is not None:
+            keys.public(settings.fleet_key)
         encrypted = any(server.startswith("tls://") for server in settings.fleet)
         return await nats.connect(
             list(settings.fleet),
@@ -107,10 +127,17 @@ class Link:
             max_outstanding_pings=_PINGS,
             closed_cb=is_closed,
             error_cb=is_told,
-            inbox_prefix=names.inbox(self._name),
+            inbox_prefix=names.pool_inbox(settings.pool) if settings.pool else names.inbox(settings.fleet_name),
             tls=ssl.create_default_context(cafile=settings.fleet_ca) if encrypted else None,
             nkeys_seed=str(settings.fleet_key) if settings.fleet_key else None,
         )
+
+    def _is_told(self, fault: FleetFault) -> None:
+        """Keep what the server says apart from answers. What a key may not do, it does not answer but says here."""
+        if fault.kind == "refused" and self._client is not None:
+            self._refusal = fault
+        else:
+            self._fault = fault
 
     async def _close(self) -> None:
         under_way = asyncio.all_tasks() - {asyncio.current_task()}

@@ -4,7 +4,7 @@ The model itself is in a registry; here is only its digest. A pool says what its
 reads the key first, then the registry, and changes the key only from what it had read: so a pool that was slow never
 puts back what another has replaced meanwhile (docs/decisions/0112-the-way-back.md).
 
-What a node uses, and has to be allowed, is in `names`: a direct read of a key, and the subject that a change is
+What a node uses, and is allowed (`permissions`): a direct read of a key, and the subject that a change is
 published on. That is heard before it is stored, and from whoever may publish there: it says when to read, not what.
 """
 

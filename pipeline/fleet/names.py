@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 FAULTS = ("down", "slow", "refused", "full", "lost", "moved", "local")
 """What can be wrong with the servers. down: not there, or it failed; slow: no answer in time; refused: not with this
 key; full: no room; lost: no such stream, bucket or consumer; moved: somebody else was first; local: what is missing is
@@ -9,6 +11,11 @@ on this side."""
 
 SUBJECTS = "vmafx.samples"
 """What the subjects of samples begin with; tenant and node follow, a part each."""
+
+
+def is_name(text: str) -> bool:
+    """Whether a tenant or a node can be called that: a part of a subject, and of a file's name."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is not None
 
 
 def subject(tenant: str, node: str) -> str:
@@ -36,6 +43,11 @@ def bucket(tenant: str) -> str:
     return f"vmafx-models-{tenant}"
 
 
+def leases(tenant: str) -> str:
+    """Return the name of the bucket in which a tenant's pools say that they are at work."""
+    return f"vmafx-pools-{tenant}"
+
+
 def inbox(node: str) -> str:
     """Return what the subjects begin with on which a node is answered."""
     return f"_INBOX_{node}"
@@ -46,11 +58,11 @@ def newest_model(tenant: str, base_sha256: str) -> str:
     return f"$KV.{bucket(tenant)}.{base_sha256}"
 
 
-def may_publish(tenant: str, node: str) -> tuple[str, ...]:
-    """Return the subjects that a node has to be allowed to publish on: its samples, and reads of the models' bucket."""
-    return subject(tenant, node), f"$JS.API.DIRECT.GET.KV_{bucket(tenant)}.$KV.{bucket(tenant)}.>"
+def pool_inbox(pool: str) -> str:
+    """Return the same for a pool: never that of a node, whatever the two are called."""
+    return f"_INBOX.{pool}"
 
 
-def may_subscribe(tenant: str, node: str) -> tuple[str, ...]:
-    """Return the subjects that a node has to be allowed to subscribe to: news of models, and answers to itself."""
-    return f"$KV.{bucket(tenant)}.>", f"{inbox(node)}.>"
+def account(tenant: str, node: str) -> str:
+    """Return the name of a node's account; that of a pool, which has the stream, is the tenant's name."""
+    return f"{tenant}/{node}"

@@ -176,19 +176,24 @@ class _Progress:
         reporter, cursor = self._process.reporter, self._training.cursor
         if reporter.report.cursor != cursor:
             return reporter.due_in
-        if self._measured_cursor != cursor:
+        if self._measured_state != self._state:
             return max(reporter.due_in, self._measured_at + _FIGURES_INTERVAL_S - time.monotonic())
         return math.inf
+
+    @property
+    def _state(self) -> tuple[int, int]:
+        """What the figures depend on: they change with each row, and at a reset without any."""
+        return self._training.cursor, self._training.resets
 
     def measure(self) -> None:
         """Compute the figures again, which costs as much as twenty steps."""
         self._figures = self._training.report()
-        self._measured_at, self._measured_cursor = time.monotonic(), self._training.cursor
+        self._measured_at, self._measured_state = time.monotonic(), self._state
 
     def publish(self) -> None:
         """Publish how far training is; the step is that of the published weights: it never falls."""
         due = time.monotonic() - self._measured_at >= _FIGURES_INTERVAL_S
-        if due and self._training.cursor != self._measured_cursor:
+        if due and self._measured_state != self._state:
             self.measure()
         figures, report = self._figures, self._process.report
         report.step, report.cursor = self._publisher.step, self._training.cursor

@@ -26,7 +26,7 @@ class Recipe:
     momentum            of SGD; Adam's first decay
     weight_decay        pull towards the origin of the coordinates: the base model
     prior               the weight decay is at least this divided by the number of steps taken
-    rival_prior         that of a second learner beside the first; None: there is no second
+    rival_priors        those of further learners beside the first; none: it is alone
     max_norm            gradients longer than this are shortened to it
     warmup_steps        the step size rises linearly over this many steps
     ema_decay           upper bound of the EMA's decay
@@ -45,8 +45,8 @@ class Recipe:
     step_size: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 1e-5
-    prior: float = 5.0
-    rival_prior: float | None = 0.0
+    prior: float = 18.0
+    rival_priors: tuple[float, ...] = (0.0,)
     max_norm: float = 1.0
     warmup_steps: int = 100
     ema_decay: float = 0.999
@@ -69,7 +69,7 @@ class Recipe:
         return cls(
             step_size=REFERENCE_LR,
             prior=0.0,
-            rival_prior=None,
+            rival_priors=(),
             ema_ramp=False,
             batch_size=64,
             recent_share=1.0,
@@ -82,7 +82,7 @@ class Recipe:
     @classmethod
     def from_scratch(cls) -> Recipe:
         """Return the recipe for an untrained network: without a prior."""
-        return cls(prior=0.0, rival_prior=None)
+        return cls(prior=0.0, rival_priors=())
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Recipe:
@@ -107,7 +107,7 @@ class Recipe:
     @property
     def priors(self) -> tuple[float, ...]:
         """The prior of each learner, the first one's first."""
-        return (self.prior,) if self.rival_prior is None else (self.prior, self.rival_prior)
+        return (self.prior, *self.rival_priors)
 
     @property
     def new_rows(self) -> int:

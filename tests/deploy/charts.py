@@ -103,7 +103,7 @@ def sidecar(spec: Object) -> Object:
 
 def environment(container: Object) -> dict[str, str]:
     """Return a container's environment, but for what only a cluster can fill in."""
-    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+    return {entry["name"]: entry["value"] for entry in container["env"] if "$(" not in entry.get("value", "$(")}
 
 
 def shared_memory_mi(spec: Object) -> int:

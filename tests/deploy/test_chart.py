@@ -26,17 +26,20 @@ from tests.deploy.charts import (
     shared_memory_mi,
     sidecar,
 )
-from tests.deploy.shm import MIB, report_bytes
+from tests.deploy.shm import MIB, report_bytes, sample_bytes
 
 EXAMPLE = ("--values", CHART.parent / "values" / "example.yaml")
 ENABLED = ("--set", "sidecar.trainer.enabled=true,sidecar.trainer.settings.nFeatures=6")
+POOL = "vmafx-pool-example"
 NOT_IN_THE_CHART = {
     "VMAFX_REGISTRY_URL",
     "VMAFX_REGISTRY_SIGN_KEY",
     "VMAFX_REGISTRY_PUBLIC_KEY",
     "VMAFX_BASE_MODEL_PATH",
     "VMAFX_SIDECAR_CUDA",
-}
+    "VMAFX_POOL",
+} | {entry.metadata["name"] for entry in config.variables() if entry.name.startswith("fleet")}
+"""What is no value of `settings`: it has a value of its own, or comes by extraEnv."""
 
 
 def values_files(path: Path) -> str:
@@ -175,7 +178,7 @@ def test_one_writer() -> None:
 
 def test_end_has_time() -> None:
     """A pod's grace period is what docs/deployment.md asks for: more than the processes take to stop in turn."""
-    assert pod(render(*EXAMPLE))["terminationGracePeriodSeconds"] == 40 > stop_seconds()
+    assert pod(render(*EXAMPLE))["terminationGracePeriodSeconds"] == 50 > stop_seconds()
 
 
 def stop_seconds() -> int:
@@ -262,9 +265,8 @@ def test_extras() -> None:
 def test_fake_node_and_sidecar_agree(values: Path) -> None:
     """No values file puts the fake node, which sends 6 features, beside a sidecar that expects more."""
     assert config.load(environment(sidecar(pod(render("--values", values))))).n_features == 6
-    assert "the fake node sends 6 features" in refusal(
-        "--values", values, "--set", "sidecar.trainer.settings.nFeatures=80"
-    )
+    more = "sidecar.trainer.enabled=true,sidecar.trainer.settings.nFeatures=80"
+    assert "the fake node sends 6 features" in refusal("--values", values, "--set", more)
 
 
 def test_shared_memory_reserve() -> None:
@@ -357,6 +359,75 @@ def test_version() -> None:
     """Chart and program are of one version."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == pipeline.__version__
+
+
+def test_a_node_of_a_fleet() -> None:
+    """Each pod has its own name in the fleet, and of all keys it sees that of this name."""
+    found = pod(render("--values", CHART.parent / "values" / "fleet.yaml"))
+    container = sidecar(found)
+    settings = config.load(environment(container) | {"VMAFX_FLEET_NODE": "vmafx-trainer-example-0"})
+    assert (settings.fleet, settings.fleet_tenant, settings.has_uplink) == (("tls://nats:4222",), "default", True)
+    assert str(settings.fleet_registry) == "oci://registry.example.com/vmaf/pool"
+    assert {"name": "VMAFX_FLEET_NODE", "value": "$(POD_NAME)"} in container["env"]
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"] if each["name"] == "vmafx-fleet"}
+    assert mounts[str(settings.fleet_key)]["subPathExpr"] == "$(POD_NAME).nk"
+    assert mounts[str(settings.fleet_ca)]["subPath"] == "ca.pem"
+    assert len(mounts) == 2
+    (volume,) = (each for each in found["volumes"] if each["name"] == "vmafx-fleet")
+    assert volume["secret"]["secretName"] == "vmafx-fleet-nodes"
+    alone = pod(render(*ENABLED, "--set", "sidecar.fleet.keySecret="))
+    assert not [name for name in environment(sidecar(alone)) if "FLEET" in name]
+
+
+def test_the_pool_of_a_fleet() -> None:
+    """One pod with a claim, memory for more samples, its own key, and no socket."""
+    found = render("--values", CHART.parent / "values" / "pool.yaml")
+    workload, spec = of_kind(found, "StatefulSet")["spec"], pod(found)
+    container = sidecar(spec)
+    settings = config.load(environment(container) | {"VMAFX_POOL": "pool"})
+    assert (workload["replicas"], container["args"]) == (1, ["pool", "run", "--name", "pool"])
+    assert not [name for name in environment(container) if "SOCKET" in name]
+    own = config.load({"VMAFX_POOL": "pool"})
+    for name in ("replay_capacity", "reservoir_capacity", "holdout_capacity"):
+        assert getattr(settings, name) == getattr(own, name)
+    assert shared_memory_mi(spec) * MIB > sample_bytes(settings) + report_bytes()
+    assert (settings.n_features, settings.fleet_replicas, str(settings.registry)) == (
+        6, 3, "oci://registry.example.com/vmaf/pool"
+    )  # fmt: skip
+    mounts = {each["mountPath"]: each for each in container["volumeMounts"]}
+    assert mounts[str(settings.fleet_key)]["subPathExpr"] == "pool.nk"
+    assert str(settings.fleet_ca) in mounts
+    (claim,) = workload["volumeClaimTemplates"]
+    assert mounts["/mnt/vmafx-models"]["name"] == claim["metadata"]["name"]
+    assert config.unknown(environment(container)) == []
+    assert of_kind(found, "Service")["spec"]["selector"].items() <= workload["template"]["metadata"]["labels"].items()
+
+
+def test_a_pool_beside_encoders_has_its_base_model() -> None:
+    """Both ends in one release: one ConfigMap, two StatefulSets."""
+    sets = "sidecar.fleet.url=nats://nats:4222,pool.enabled=true"
+    for enabled in ("true", "false"):
+        found = render(*EXAMPLE, "--set", f"{sets},sidecar.trainer.enabled={enabled}")
+        model = of_kind(found, "ConfigMap")["metadata"]["name"]
+        (workload,) = (each for each in found if (each["kind"], each["metadata"]["name"]) == ("StatefulSet", POOL))
+        spec = workload["spec"]["template"]["spec"]
+        assert {"name": "vmafx-base-model", "configMap": {"name": model}} in spec["volumes"]
+        assert config.load(environment(spec["containers"][0])).fleet_ca is None
+
+
+@pytest.mark.parametrize(
+    ("mistake", "named_in_it"),
+    [
+        ("pool.enabled=true", "sidecar.fleet.url"),
+        ("sidecar.fleet.url=http://nats", "fleet.url"),
+        ("sidecar.fleet.tenant=a.b", "fleet.tenant"),
+        ("sidecar.fleet.node=a/b", "fleet.node"),
+        ("pool.replicas=0", "pool.replicas"),
+    ],
+)
+def test_mistakes_about_a_fleet(mistake: str, named_in_it: str) -> None:
+    """Are refused by name, too."""
+    assert named_in_it.split(".")[-1] in refusal(*ENABLED, "--set", mistake)
 
 
 def test_a_registry_and_its_credentials() -> None:

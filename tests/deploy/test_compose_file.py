@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import pipeline
 from pipeline import config
+from pipeline.cli import cli
 from tests.deploy.charts import DEPLOY, tool
 from tests.deploy.shm import MIB, report_bytes, sample_bytes
 from tests.deploy.test_chart import stop_seconds
@@ -36,7 +38,7 @@ def test_an_archive_is_switched_on_from_outside() -> None:
     assert Path(directory).parent in {Path(each.split(":")[1]) for each in SERVICES["sidecar"]["volumes"]}
 
 
-@pytest.mark.parametrize("service", ["sidecar", "fake-node"])
+@pytest.mark.parametrize("service", ["sidecar", "fake-node", "pool"])
 def test_settings_are_understood(service: str) -> None:
     """Every variable that is set is a setting of the program, with a value that it accepts."""
     variables = SERVICES[service]["environment"]
@@ -77,6 +79,35 @@ def test_the_registry_comes_when_it_is_asked_for() -> None:
     url = line.split("VMAFX_REGISTRY_URL=")[1].split()[0]
     assert config.load({"VMAFX_REGISTRY_URL": url}).uses_registry
     assert line.strip("# ") in (DEPLOY.parent / "docs" / "registry.md").read_text()
+
+
+def test_a_fleet_comes_when_it_is_asked_for(tmp_path: Path) -> None:
+    """The command that writes its keys is understood, and each service finds there what it is told to use."""
+    services = ("fleet-config", "nats", "pool")
+    assert {name for name in SERVICES if SERVICES[name].get("profiles") == ["fleet"]} == set(services)
+    command = [str(tmp_path) if word == "/fleet" else word for word in SERVICES["fleet-config"]["command"]]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    for name in ("sidecar", "pool"):
+        for variable in ("VMAFX_FLEET_KEY", "VMAFX_FLEET_CA"):
+            file = Path(SERVICES[name]["environment"][variable])
+            assert (tmp_path / file.relative_to("/fleet")).is_file()
+            assert mounted(name, file) == mounted("fleet-config", file)
+    conf = tmp_path / Path(SERVICES["nats"]["command"][-1]).relative_to("/fleet")
+    text = conf.read_text()
+    assert 'store_dir: "/data"' in text
+    assert re.findall(r'cert_file: "(.*?)"', text) == [str(Path(SERVICES["nats"]["command"][-1]).with_name("cert.pem"))]
+    line = next(line for line in (DEPLOY / "compose.yaml").read_text().splitlines() if "--profile fleet up" in line)
+    url = line.split("VMAFX_FLEET_URL=")[1].split()[0]
+    assert SERVICES["pool"]["environment"]["VMAFX_FLEET_URL"] == url
+    assert f"VMAFX_FLEET_URL={url}" in done.output
+    assert line.strip("# ") in (DEPLOY.parent / "docs" / "fleet.md").read_text()
+
+
+def mounted(service: str, file: Path) -> str:
+    """Return the volume that a file lies on in a service: that which is mounted closest to it."""
+    mounts = {Path(mount.split(":")[1]): mount.split(":")[0] for mount in SERVICES[service]["volumes"]}
+    return str(next(mounts[parent] for parent in file.parents if parent in mounts))
 
 
 def test_credentials_and_keys_are_secrets() -> None:

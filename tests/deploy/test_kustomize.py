@@ -30,7 +30,18 @@ CHARTS_OWN = "app.kubernetes.io/"
 @pytest.fixture(scope="module")
 def built() -> list[Object]:
     """Return what kustomize makes of the example."""
-    command = [tool("kubectl"), "kustomize", str(DEPLOY / "kustomize" / "example")]
+    return made_of("example")
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[Object]:
+    """Return what it makes of a fleet's pool."""
+    return made_of("pool")
+
+
+def made_of(folder: str) -> list[Object]:
+    """Build a folder."""
+    command = [tool("kubectl"), "kustomize", str(DEPLOY / "kustomize" / folder)]
     return objects(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -45,6 +56,21 @@ def test_same_as_the_chart(built: list[Object]) -> None:
     in_the_image = "baseModel.files=null,sidecar.trainer.baseModelPath=/usr/share/vmafx-sidecar/base_model.onnx"
     chart = render("--values", CHART.parent / "values" / "example.yaml", "--set", f"sidecar.trainer.{in_the_image}")
     assert comparable(built) == comparable(chart)
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+def test_the_pool_is_valid(pool: list[Object], kubernetes: str) -> None:
+    """Everywhere: it is no native sidecar."""
+    check(pool, kubernetes)
+
+
+def test_the_pool_is_that_of_the_chart(pool: list[Object]) -> None:
+    """With the image's base model, one server, and models that stay where they are."""
+    registry = "pool.registry.url=,pool.registry.dockerConfigSecret="
+    base_model = "sidecar.trainer.baseModelPath=/usr/share/vmafx-sidecar/base_model.onnx"
+    differ = ("--set", f"pool.replicas=1,{registry},{base_model}")
+    chart = render("--values", CHART.parent / "values" / "pool.yaml", *differ)
+    assert comparable(pool) == comparable(chart)
 
 
 REGISTRY = {

@@ -98,11 +98,11 @@ def test_the_base_installation_has_no_torch(built: Path) -> None:
     needed = re.findall(r"^Requires-Dist: ([\w-]+)(?:.*extra == '(\w+)')?", metadata, re.MULTILINE)
     brings = {
         extra: {name for name, of in needed if of == extra}
-        for extra in ("", "torch", "plot", "corpus", "registry", "all")
+        for extra in ("", "torch", "plot", "corpus", "registry", "fleet", "all")
     }
     assert "onnxruntime" in brings[""]
     assert not brings[""] & {"torch", "matplotlib", "pyarrow"}
-    each = brings["torch"] | brings["plot"] | brings["corpus"] | brings["registry"]
+    each = brings["torch"] | brings["plot"] | brings["corpus"] | brings["registry"] | brings["fleet"]
     assert {"torch", "matplotlib", "pyarrow", "obstore"} <= each == brings["all"]
 
 

@@ -46,9 +46,10 @@ def test_chart_is_restricted(values: Path, kubernetes: str, tmp_path: Path) -> N
     assert failed(render("--values", values, kubernetes=kubernetes), tmp_path) == set()
 
 
-def test_plain_manifests_are_restricted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["example", "pool"])
+def test_plain_manifests_are_restricted(folder: str, tmp_path: Path) -> None:
     """So do the manifests that kustomize builds."""
-    command = [tool("kubectl"), "kustomize", str(DEPLOY / "kustomize" / "example")]
+    command = [tool("kubectl"), "kustomize", str(DEPLOY / "kustomize" / folder)]
     built = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert failed(objects(built), tmp_path) == set()
 

@@ -255,6 +255,16 @@ def test_one_node_with_many_groups_does_not_outvote_the_others() -> None:
     assert "Without the nodes that gain most" in found.reason
 
 
+def test_one_node_with_many_groups_is_not_what_shows_the_gain() -> None:
+    """It gains a little, and of the others one gains by chance and one loses: what they show alone is noise."""
+    on = by_nodes(130, lambda group: 1 if group < 120 else 2 + group % 4)
+    error = np.array([0, 10, 14, 11.5, 7, 12], np.float32)
+    sign = np.resize((1, -1), len(on.score))
+    found = judge(lambda x: x[:, 0] + sign * error[x[:, 1].astype(int)], wrong_by(12, -12), None, [on], DELTA)
+    assert found.state == "unstable"
+    assert "Without one of the nodes" in found.reason
+
+
 def test_a_gain_that_all_nodes_share_is_stable() -> None:
     """Also where one of them gains more; where two are named only, groups alone decide."""
     base = wrong_by(25, -25)

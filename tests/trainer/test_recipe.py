@@ -15,7 +15,7 @@ def test_the_default_settings_mean_the_recipes_own_values() -> None:
 
 def test_nothing_holds_an_untrained_network_back() -> None:
     """Without a base model there is no prior; all else is the same."""
-    assert Recipe.from_settings(config.load({})) == replace(Recipe(), prior=0.0, rival_prior=None)
+    assert Recipe.from_settings(config.load({})) == replace(Recipe(), prior=0.0, rival_priors=())
 
 
 def test_settings_keep_their_meaning() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.trainer import side_by_side
 from pipeline.trainer.learners import new_learner
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.side_by_side import SideBySide, mean_error
@@ -31,7 +32,7 @@ def choose(learner: SideBySide, target: str, groups: NDArray[np.uint64] = GROUPS
     return learner.prior
 
 
-STRONG = Recipe(prior=1000.0, rival_prior=0.0)
+STRONG = Recipe(prior=1000.0, rival_priors=(0.0,))
 
 
 def test_held_out_rows_choose() -> None:
@@ -55,7 +56,7 @@ def test_few_groups_choose_nothing() -> None:
 
 def test_learners_that_are_as_good_do_not_take_turns() -> None:
     """Where the rival is better by less than 2 %, the choice stays as it is."""
-    learner = trained(Recipe(prior=1e-3, rival_prior=0.0))
+    learner = trained(Recipe(prior=1e-3, rival_priors=(0.0,)))
     assert choose(learner, "vmaf_phone") == choose(learner, "vmaf") == 1e-3
 
 
@@ -77,6 +78,31 @@ def test_groups_count_alike() -> None:
     assert mean_error(np.array([np.nan], np.float32), group[:1]) == np.inf
 
 
+def spread(learner: SideBySide) -> float:
+    """Return by how much its two learners differ, on average, on rows beyond those that they were trained on."""
+    state, rng = learner.state(), np.random.default_rng(1)
+    rows = STREAM.features[rng.integers(0, len(STREAM), (2, 512))]
+    vectors = [state["origin"] + state["scale"] * state[name] for name in ("ema", "1_ema")]
+    first, second = (learner.predict(2 * rows[0] - rows[1], each.astype(np.float32)) for each in vectors)
+    return float(np.abs(first - second).mean())
+
+
+def test_learners_agree_beyond_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rows to agree on they go apart there by more."""
+    recipe = Recipe(prior=18.0, rival_priors=(0.0,))
+    agreeing = spread(trained(recipe, 3000))
+    monkeypatch.setattr(side_by_side, "_AGREE_EVERY", 1 << 40)
+    assert agreeing < 0.7 * spread(trained(recipe, 3000))
+
+
+def test_one_that_is_not_finite_does_not_stop_the_other() -> None:
+    """Where their mean is not finite there is nothing to agree on, and the batch is learned from as it is."""
+    learner = trained(STRONG)
+    state = learner.state()
+    learner.restore(state | {"1_ema": np.full_like(state["ema"], np.nan), "steps": np.array([1000.0])})
+    assert learner.step(STREAM.features[:32], STREAM.targets["vmaf"][:32]).applied
+
+
 def test_the_choice_is_saved() -> None:
     """Restored, the same learner counts, and the other goes on as well."""
     learner, other = trained(STRONG), new_learner(base_model(), STRONG)
@@ -92,7 +118,7 @@ def test_the_choice_is_saved() -> None:
 
 def test_a_state_of_one_learner_is_that_of_all() -> None:
     """A state that was saved when there was one is gone on from by both."""
-    alone, both = trained(Recipe(rival_prior=None)), new_learner(base_model(), STRONG)
+    alone, both = trained(Recipe(rival_priors=())), new_learner(base_model(), STRONG)
     state = {name: part for name, part in alone.state().items() if name != "chosen"}
     both.restore(state)
     assert np.array_equal(both.ema(), alone.ema())
@@ -102,7 +128,7 @@ def test_a_state_of_one_learner_is_that_of_all() -> None:
 
 def test_one_alone_goes_on_from_the_one_chosen() -> None:
     """Where there is one learner, as on a device, it takes over what was exported."""
-    both, alone = trained(STRONG), new_learner(base_model(), Recipe(rival_prior=None))
+    both, alone = trained(STRONG), new_learner(base_model(), Recipe(rival_priors=()))
     choose(both, "vmaf_phone")
     alone.restore(both.state())
     assert np.array_equal(alone.ema(), both.ema())

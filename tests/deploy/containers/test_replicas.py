@@ -34,7 +34,7 @@ class Fleet:
     def remove(self, pod: str) -> int:
         """Stop a pod's container within the grace period of the examples and remove it; return its exit code."""
         container = self.pods.pop(pod)
-        docker("stop", "--time", "40", container.name)
+        docker("stop", "--time", "50", container.name)
         code: int = container.inspect()["State"]["ExitCode"]
         docker("rm", "--force", "--volumes", container.name)
         return code

@@ -37,6 +37,9 @@ container only when what restarts single processes inside has failed.
   args: [run]
   env:
     {{- include "vmafx.sidecarEnv" . | trim | nindent 4 }}
+    {{- with include "vmafx.nodeFleetEnv" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with $trainer.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -48,12 +51,7 @@ container only when what restarts single processes inside has failed.
   ports:
     - name: vmafx-sidecar
       containerPort: 9091
-  livenessProbe:
-    httpGet: {path: /healthz, port: vmafx-sidecar}
-    initialDelaySeconds: 30
-    periodSeconds: 10
-    timeoutSeconds: 5
-    failureThreshold: 6
+  {{- include "vmafx.probe" . | nindent 2 }}
   resources:
     {{- include "vmafx.resources" . | nindent 4 }}
   securityContext:
@@ -76,6 +74,9 @@ container only when what restarts single processes inside has failed.
       mountPath: /registry-credentials
       readOnly: true
     {{- end }}
+    {{- with include "vmafx.nodeFleetMounts" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- if $trainer.registry.signKeySecret }}
     - name: vmafx-registry-sign-key
       mountPath: /registry-sign-key
@@ -89,6 +90,15 @@ container only when what restarts single processes inside has failed.
     {{- with $trainer.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{- define "vmafx.probe" -}}
+livenessProbe:
+  httpGet: {path: /healthz, port: vmafx-sidecar}
+  initialDelaySeconds: 30
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
 {{- end -}}
 
 {{- define "vmafx.image" -}}

@@ -31,6 +31,12 @@
     items:
       - {key: .dockerconfigjson, path: config.json}
 {{- end }}
+{{- with (include "vmafx.fleet" . | fromYaml).keySecret }}
+- name: vmafx-fleet
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
 {{- with $trainer.registry.signKeySecret }}
 - name: vmafx-registry-sign-key
   secret:

@@ -12,6 +12,15 @@ has this one as a dependency and sets only what differs under its own `sidecar.t
 {{- toYaml $trainer -}}
 {{- end -}}
 
+{{/* The effective sidecar.fleet, as YAML. */}}
+{{- define "vmafx.fleet" -}}
+{{- $fleet := (.Values.sidecar).fleet | default dict -}}
+{{- with index .Subcharts "vmafx-sidecar" -}}
+{{- $fleet = mergeOverwrite (deepCopy .Values.sidecar.fleet) $fleet -}}
+{{- end -}}
+{{- toYaml $fleet -}}
+{{- end -}}
+
 {{- define "vmafx.appVersion" -}}
 {{- (default . (index .Subcharts "vmafx-sidecar")).Chart.AppVersion -}}
 {{- end -}}
@@ -82,14 +91,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/*
 MiB of /dev/shm: the rows of the ring (with its 1024 spare slots), of the reservoir and of the held-out samples, each of
-4 * (20 + n_features) bytes with n_features rounded down to an even number, the archive's buffer where there is an
+4 * (20 + n_features) bytes with n_features rounded up to an even number, the archive's buffer where there is an
 archive, and the reserve.
 */}}
 {{- define "vmafx.sharedMemoryMi" -}}
 {{- $trainer := include "vmafx.trainer" . | fromYaml -}}
 {{- $settings := $trainer.settings -}}
 {{- $rows := add $settings.replayCapacity 1024 $settings.reservoirCapacity $settings.holdoutCapacity -}}
-{{- $rowBytes := mul 4 (sub (add 20 $settings.nFeatures) (mod $settings.nFeatures 2)) -}}
+{{- $rowBytes := mul 4 (add 20 $settings.nFeatures (mod $settings.nFeatures 2)) -}}
 {{- $buffer := ternary (default 67108864 $settings.archiveBufferBytes) 0 (not (empty $settings.archiveDir)) -}}
 {{- add $trainer.sharedMemory.reserveMi (div (add (mul $rows $rowBytes) $buffer 1048575) 1048576) -}}
 {{- end -}}
