@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline import config
+from pipeline.artifacts import offer
+from pipeline.artifacts.offer import Slot
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.names import file_of, published
 from pipeline.demo.alone import Learned
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pipeline.config import Settings
     from pipeline.corpus.table import Corpus
     from pipeline.demo.judge import Judge
     from pipeline.node.schedule import Stop
@@ -99,9 +102,9 @@ def node_name(number: int) -> str:
 class Member:
     """The pool or a sidecar while the demo runs: what it reports, and the models it has published, judged."""
 
-    def __init__(self, name: str, directory: Path, base_model: Path, board: Board, judge: Judge) -> None:
+    def __init__(self, name: str, settings: Settings, base_model: Path, board: Board, judge: Judge) -> None:
         self.name, self.board = name, board
-        self._directory, self._judge = directory, judge
+        self._settings, self._directory, self._judge = settings, settings.checkpoint_dir, judge
         self._seen = 0
         self._stable, self._origin = 0, ""
         self.figures = judge.figures(OnnxModel(base_model))
@@ -124,6 +127,11 @@ class Member:
             whose = "the pool's model" if known.origin else "its own model"
             said = f"{self.name} published {whose}: RMSE on unseen sources {before:.2f} -> {self.figures['rmse']:.2f}"
         return said
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether a model of the pool's waits to be judged here."""
+        return offer.is_there(self._settings.state_dir, Slot.FLEET)
 
     def line(self) -> Line:
         """Return what the display shows."""
@@ -160,14 +168,11 @@ def play(demo: FleetDemo, judge: Judge, display: FleetDisplay, stop: Stop) -> Pl
         server.wait(stop)
         settings = {name: demo.settings(name, server.url) for name in (POOL, *map(node_name, range(len(demo.nodes))))}
         sidecars = {name: _started(stack, demo, name, settings[name]) for name in settings}
-        boards = {
-            name: wait_until_listening(sidecars[name], config.load(settings[name]).instance_name, stop, _START_S)
-            for name in settings
-        }
-        members = {
-            name: Member(name, demo.directory / name / "models", demo.base_model, board, judge)
-            for name, board in boards.items()
-        }
+        members = {}
+        for name, sidecar in sidecars.items():
+            own = config.load(settings[name])
+            board = wait_until_listening(sidecar, own.instance_name, stop, _START_S)
+            members[name] = Member(name, own, demo.base_model, board, judge)
         streams = stack.enter_context(_streaming(demo, settings))
         _Watch(demo, display, members, sidecars, stop).follow(streams)
         return Played(members[POOL].learned, [each.learned for name, each in members.items() if name != POOL])
@@ -257,4 +262,5 @@ class _Watch:
             and all(board.exporter().samples_at_checkpoint == board.ingest().accepted for board in everybody)
             and not told.waiting_since
             and all(board.uplink().offered == told.announced for board in boards.values())
+            and not any(member.is_judging for member in self._members.values())
         )
