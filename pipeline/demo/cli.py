@@ -49,6 +49,7 @@ def demo(target: str, seconds: float | None, rate: float | None, fleet: bool, ou
         raise click.UsageError("--rate is not for --fleet: every row is sent once, in --seconds")
     from rich.console import Console
 
+    from pipeline.config import ConfigError
     from pipeline.console.mistakes import in_one_line
     from pipeline.corpus.table import CorpusError
     from pipeline.demo.run import DemoFailedError
@@ -56,7 +57,7 @@ def demo(target: str, seconds: float | None, rate: float | None, fleet: bool, ou
     from pipeline.demo.sidecar import SidecarEndedError
 
     console = Console(emoji=False)
-    with in_one_line(CorpusError, DemoFailedError, ServerFailedError, SidecarEndedError):
+    with in_one_line(ConfigError, CorpusError, DemoFailedError, ServerFailedError, SidecarEndedError):
         out.mkdir(parents=True, exist_ok=True)
         _log_to(out / "node.log")
         if fleet:

@@ -85,7 +85,7 @@ class FleetDemo:
         if member == POOL:
             return settings | {"VMAFX_REGISTRY_URL": registry, "VMAFX_POOL": self.name}
         return settings | {
-            "VMAFX_SIDECAR_SOCKET": str(own / "sidecar.sock"),
+            "VMAFX_SIDECAR_SOCKET": str(self.directory / f"{member}.sock"),
             "VMAFX_FLEET_NODE": member,
             "VMAFX_FLEET_REGISTRY_URL": registry,
         }
