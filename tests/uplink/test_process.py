@@ -64,7 +64,7 @@ def test_a_server_that_comes_late_gets_what_the_ring_holds(tmp_path: Path, serve
         sidecar.start()
         fill(sidecar, 1, 3500)
         sidecar.wait_for(lambda: sidecar.reported().trainer.cursor == 3500)
-        assert sidecar.reported().uplink.failing == "down"
+        sidecar.wait_for(lambda: sidecar.reported().uplink.failing == "down")
         assert "fleet down" in sidecar.health_problem("uplink")
         server.start()
         make_stream(server)
@@ -122,7 +122,7 @@ def test_a_full_stream_drops_the_oldest_and_keeps_taking(tmp_path: Path, server:
     async def shrink(client: object) -> None:
         js = client.jetstream()  # type: ignore[attr-defined]
         info = await js.stream_info(names.stream("default"))
-        await js.update_stream(info.config.evolve(max_bytes=20_000))
+        await js.update_stream(info.config.evolve(max_bytes=80_000))
         await asyncio.sleep(0)
 
     asked(server, shrink)
