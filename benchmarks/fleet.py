@@ -82,8 +82,9 @@ def _learning(results: Results) -> str:
         }
         for name in TERMS:
             last = [results["together", name, target, seed][-1] for seed in SEEDS]
+            if TERMS[name].margin is None:  # the pool is the same with one
+                lines[f"pool: {name}"] = [each.pool for each in last], None
             lines |= {
-                f"pool: {name}": ([each.pool for each in last], None),
                 f"with the pool: {name}": ([np.mean(each.in_use) for each in last], None),
                 f"the same before the last offer: {name}": (
                     [np.mean(each.own) for each in last],
