@@ -19,6 +19,7 @@ from pipeline import config
 from pipeline.exporter.bootstrap import PairedErrors
 from pipeline.exporter.gate import WORSE_CONFIDENCE, judge
 from pipeline.exporter.gate_inputs import held_out
+from pipeline.exporter.offered import MARGIN
 from pipeline.shm.rows import HELD_OUT, RowBatch
 from pipeline.trainer.recipe import Recipe
 from pipeline.uplink.quota import spread
@@ -34,12 +35,12 @@ Spoil = Callable[[RowBatch], RowBatch]
 class Terms:
     """How a fleet works: `share` of a node's rows goes to the pool, as many as the quota lets through.
 
-    With a `margin` (points of RMSE), a model of the pool's passes a sidecar's gate, and is gone on from, where it is
-    not worse than the last stable one, or the live weights, by more than that beyond noise. None: what sidecars do.
+    A model of the pool's passes a sidecar's gate, and is gone on from, where it is not worse than the last stable one,
+    or the live weights, by more than `margin` points of RMSE beyond noise.
     """
 
     share: float = 1.0
-    margin: float | None = None
+    margin: float = MARGIN
 
 
 class Site:
@@ -78,32 +79,20 @@ class Site:
         self.training.evaluate()
         self.published += self._passes(self.live)
 
-    def take_offer(self, vector: Vector, margin: float | None) -> None:
-        """Have the gate judge a model of the pool's; go on from it where it is better than what is learned here."""
-        if not (self._passes(vector) if margin is None else self._passes_within(vector, margin)):
+    def take_offer(self, vector: Vector, margin: float) -> None:
+        """Have the gate judge a model of the pool's; go on from it where it is not worse than what is learned here."""
+        if not self._passes(vector, margin):
             self.refused += 1
             return
         self.taken += 1
-        if margin is None:
-            goes_on = self._own_error(vector) < self._own_error(self.live)
-        else:
-            goes_on = self._surely_higher(vector, self.live) <= margin
-        if goes_on:
+        if self._surely_higher(vector, self.live) <= margin:
             self.training.reset_to(vector)
             self.started += 1
 
-    def _passes(self, vector: Vector) -> bool:
-        return self._judged(vector, self.stable)
-
-    def _passes_within(self, vector: Vector, margin: float) -> bool:
-        if self.stable is not None and self._surely_higher(vector, self.stable) > margin:
-            return False
-        return self._judged(vector, None)
-
-    def _judged(self, vector: Vector, stable: Vector | None) -> bool:
-        last = None if stable is None else self._model(stable)
+    def _passes(self, vector: Vector, margin: float = 0.0) -> bool:
+        last = None if self.stable is None else self._model(self.stable)
         rows = held_out(self.sidecar.holdout.snapshot())
-        verdict = judge(self._model(vector), self._model(base_model().vector()), last, [rows], _DELTA)
+        verdict = judge(self._model(vector), self._model(base_model().vector()), last, [rows], _DELTA, margin)
         if verdict.state != "stable":
             return False
         self.stable = vector.copy()
@@ -118,13 +107,6 @@ class Site:
 
     def _model(self, vector: Vector) -> Callable[[Floats], Floats]:
         return lambda features: self.predict(features, vector)
-
-    def _own_error(self, vector: Vector) -> float:
-        """Return the mean square error on the held-out rows, every group counting the same."""
-        rows = self.sidecar.holdout.snapshot()
-        group = np.unique(rows.group, return_inverse=True)[1]
-        square = (self.predict(rows.features, vector).astype(np.float64) - rows.score) ** 2
-        return float((np.bincount(group, square) / np.bincount(group)).mean())
 
     def shared(self, rows: RowBatch, share: float) -> RowBatch:
         """Return what the uplink sends of rows that were learned from: spread over groups, the held-out ones marked."""

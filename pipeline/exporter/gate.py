@@ -6,7 +6,8 @@ A candidate is stable only if, on a gate set with enough rows and groups,
   model (before the first: of the base model), unless that model's is chance;
 - among rows that do not saturate, its SROCC is not lower than that model's by more than 0.02 (or `delta`), beyond
   noise;
-- its RMSE is not higher than that model's, nor than the base model's, beyond noise;
+- its RMSE is not higher than that model's, nor than the base model's, beyond noise (a fleet's pool has a margin against
+  the first: `offered.MARGIN`);
 - its mean absolute error is lower than the base model's by `MIN_GAIN` points, or by `MIN_GAIN_SHARE` of that, beyond
   noise, every group counting the same, and not higher without the quarter of the groups that gain most: a few must not
   gain at the cost of the others, as they would by one client's wrong scores;
@@ -88,9 +89,19 @@ def too_small(on: GateSet) -> str:
     return f"{rows} rows of {groups} groups; at least {MIN_ROWS} rows of {MIN_GROUPS} groups needed"
 
 
-def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Sequence[GateSet], delta: float) -> Verdict:
-    """Judge a candidate on every set: unstable if one set says so, else stable if one does, else unproven."""
-    verdicts = [_judge(candidate, base, stable, each, delta) for each in sets]
+def judge(
+    candidate: Predict,
+    base: Predict,
+    stable: Predict | None,
+    sets: Sequence[GateSet],
+    delta: float,
+    margin: float = 0.0,
+) -> Verdict:
+    """Judge a candidate on every set: unstable if one set says so, else stable if one does, else unproven.
+
+    Its RMSE may be higher than that of the last stable model by `margin` points, and noise.
+    """
+    verdicts = [_judge(candidate, base, stable, each, delta, margin) for each in sets]
     order: tuple[State, ...] = ("unstable", "stable", "unproven")
     state = next((state for state in order if any(verdict.state == state for verdict in verdicts)), order[-1])
     reasons = [verdict.reason for verdict in verdicts if verdict.state == state]
@@ -98,7 +109,9 @@ def judge(candidate: Predict, base: Predict, stable: Predict | None, sets: Seque
     return Verdict(state, " ".join(reasons) or "There are no rows to judge on.", measured)
 
 
-def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float) -> Verdict:
+def _judge(
+    candidate: Predict, base: Predict, stable: Predict | None, on: GateSet, delta: float, margin: float
+) -> Verdict:
     rows, groups = len(on.score), len(np.unique(on.group))
     if lacking := too_small(on):
         remedy = f" {on.remedy}" if on.remedy and groups < MIN_GROUPS else ""
@@ -110,7 +123,7 @@ def _judge(candidate: Predict, base: Predict, stable: Predict | None, on: GateSe
         on.name: GateMetrics(rows, groups, ours.figures, base_model.figures, last.figures if last else None, by)
     }
     is_noise = ours.finite and _is_noise(ours, base_model, on)
-    objection = next(_objections(ours, base_model, last, on, None if is_noise else delta), "")
+    objection = next(_objections(ours, base_model, last, on, None if is_noise else delta, margin), "")
     if objection:
         return Verdict("unstable", f"{on.name}: {objection}", measured)
     if is_noise:
@@ -134,7 +147,9 @@ class _Result:
         self.figures = Figures.of(figures)
 
 
-def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float | None) -> Iterator[str]:
+def _objections(
+    ours: _Result, base: _Result, last: _Result | None, on: GateSet, delta: float | None, margin: float
+) -> Iterator[str]:
     """Yield the reasons why the candidate is not stable, the most important first.
 
     Without `delta` none by correlation or by group: the scores are noise.
@@ -142,12 +157,14 @@ def _objections(ours: _Result, base: _Result, last: _Result | None, on: GateSet,
     if not ours.finite:
         yield "predictions are not all finite."
         return
-    rivals = [("base model", base)] if last is None else [("last stable", last), ("base model", base)]
+    rivals = [("base model", base, 0.0)]
+    if last is not None:
+        rivals.insert(0, ("last stable", last, margin))
     if delta is not None:
-        yield from _correlation_objections(ours, *rivals[0], on, delta)
-    for whose, rival in rivals:
+        yield from _correlation_objections(ours, *rivals[0][:2], on, delta)
+    for whose, rival, allowed in rivals:
         low = PairedErrors(ours.errors, rival.errors, on.group).rmse_difference(1 - WORSE_CONFIDENCE)
-        if low > 0:
+        if low > allowed:
             yield (
                 f"RMSE {ours.rmse:.4g}, {whose} {rival.rmse:.4g}: "
                 f"at least {low:.2g} higher, with {WORSE_CONFIDENCE:.0%} confidence."

@@ -66,10 +66,12 @@ class GateInputs:
         incomparable: str = "",
         control: Control | None = None,
         names: Names | None = None,
+        margin: float = 0.0,
     ) -> Verdict:
         """Judge a candidate on the rows there are, and by what operators have said (`control`).
 
-        `names` are for the verdict and its figures.
+        It may be worse than the last stable model by `margin` points of RMSE. `names` are for the verdict and its
+        figures.
 
         A candidate is at most unproven if the configured fixture or the existing last stable model cannot be used.
         `incomparable` says why the last stable model cannot be compared with; empty if it can, or there is none.
@@ -89,7 +91,7 @@ class GateInputs:
         except (UnusableModel, OSError) as error:
             missing.append(f"last stable checkpoint: {error}.")
         base_model = OnnxModel(base.serialized).predict
-        verdict = judge(candidate.predict, base_model, last, sets, self._delta)
+        verdict = judge(candidate.predict, base_model, last, sets, self._delta, margin)
         if verdict.state == "unstable":
             return verdict
         try:

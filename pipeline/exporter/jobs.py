@@ -17,7 +17,7 @@ from pipeline.config import Settings
 from pipeline.exporter.candidate import Refused, make
 from pipeline.exporter.fixture import Fixture
 from pipeline.exporter.gate_inputs import GateInputs
-from pipeline.exporter.offered import Offers, Outcome, is_better
+from pipeline.exporter.offered import MARGIN, Offers, Outcome, may_go_on_from
 from pipeline.exporter.sources import Sources
 from pipeline.exporter.stable_publisher import StablePublisher
 from pipeline.exporter.state_writer import StateWriter
@@ -134,7 +134,7 @@ class Jobs:
             self._offers.wait(offered, "an operator has frozen what is stable")
             return False
         if stable is None or not is_out:
-            verdict = self._verdict(offered.model, base, before, control)
+            verdict = self._verdict(offered.model, base, before, control, MARGIN)
             if verdict.state == "unproven":
                 self._offers.wait(offered, verdict.reason)
                 return False
@@ -142,13 +142,17 @@ class Jobs:
                 self._offers.refuse(offered, verdict)
                 return False
             stable = self._publish(offered.onnx, verdict, 0, snapshot.samples, base, offered.origin)
-        start = slot is Slot.FIRST or is_better(offered.model, snapshot, base, holdout)
+        start = slot is Slot.FIRST or may_go_on_from(offered.model, snapshot, base, holdout)
         self._offers.settle(offered, stable, base, start=start)
         return not is_out
 
-    def _verdict(self, candidate: OnnxModel, base: BaseModel, before: Overview, control: Control) -> Verdict:
+    def _verdict(
+        self, candidate: OnnxModel, base: BaseModel, before: Overview, control: Control, margin: float = 0.0
+    ) -> Verdict:
         holdout, names = self._sources.holdout(base.digest), self._sources.known_names()
-        return self._gate_inputs.verdict(candidate, base, before.stable, holdout, before.incomparable, control, names)
+        return self._gate_inputs.verdict(
+            candidate, base, before.stable, holdout, before.incomparable, control, names, margin
+        )
 
     def _publish(
         self, onnx: bytes, verdict: Verdict, step: int, samples: int, base: BaseModel, origin: str = ""

@@ -18,6 +18,8 @@ from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.offer import About, Slot
 from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
 from pipeline.config import Settings
+from pipeline.exporter.bootstrap import PairedErrors
+from pipeline.exporter.gate import WORSE_CONFIDENCE
 from pipeline.model.errors import UnusableModel
 from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.model.runtime import OnnxModel
@@ -25,6 +27,11 @@ from pipeline.runtime import control
 from pipeline.runtime.control import Control, Order, Reset
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.shm.rows import RowBatch
+
+MARGIN = 0.1
+"""Points of RMSE by which a model of the pool's may be worse than what is learned here, besides noise. It has learned
+from more content, and is better on what comes next, though what was learned here fits the content of here a little
+closer (docs/fleet-results.md)."""
 
 
 class Offered(NamedTuple):
@@ -103,7 +110,7 @@ class Offers:
         if start:
             self._start_from(offered, base, made.version)
         offer.remove(self._directory, offered.about, offered.slot)
-        goes_on = "starts from it" if start else "goes on from the live weights, which are no worse"
+        goes_on = "starts from it" if start else "goes on from the live weights, which are better"
         self._log.info("offer_taken", version=made.version, digest=offered.about.digest, training=goes_on)
         self.outcomes.append(Outcome("taken", f"version {made.version}: {offered.origin}; training {goes_on}"))
 
@@ -124,10 +131,10 @@ class Offers:
         self.outcomes.append(Outcome(outcome, ": ".join(filter(None, (outcome, origin, reason)))))
 
 
-def is_better(offered: OnnxModel, snapshot: TrainerSnapshot, base: BaseModel, holdout: RowBatch | None) -> bool:
-    """Whether a model's error on the held-out rows is lower than that of the weights in training, as they would ship.
+def may_go_on_from(offered: OnnxModel, snapshot: TrainerSnapshot, base: BaseModel, holdout: RowBatch | None) -> bool:
+    """Whether training may go on from a model: on the held-out rows it is not worse than the weights in training.
 
-    Root mean square, every group counting the same. Weights that are of no use are worse than any model.
+    As these would ship, by `MARGIN` points of RMSE and noise. Weights that are of no use are worse than any model.
     """
     if holdout is None or not len(holdout):
         return False
@@ -135,10 +142,10 @@ def is_better(offered: OnnxModel, snapshot: TrainerSnapshot, base: BaseModel, ho
     if not np.isfinite(live).all():
         return True
     rows = np.ascontiguousarray(holdout.features)
-    group = np.unique(holdout.group, return_inverse=True)[1]
-    errors = [model.predict(rows).astype(np.float64) - holdout.score for model in (offered, _loaded(base, live))]
-    ours, theirs = ((np.bincount(group, each**2) / np.bincount(group)).mean() for each in errors)
-    return bool(ours < theirs or not np.isfinite(theirs))
+    ours, theirs = (model.predict(rows).astype(np.float64) - holdout.score for model in (offered, _loaded(base, live)))
+    if not np.isfinite(theirs).all():
+        return True
+    return PairedErrors(ours, theirs, holdout.group).rmse_difference(1 - WORSE_CONFIDENCE) <= MARGIN
 
 
 def _loaded(base: BaseModel, weights: np.ndarray[tuple[int], np.dtype[np.float32]]) -> OnnxModel:

@@ -102,7 +102,7 @@ def test_a_good_model_that_is_worse_than_the_live_weights_does_not_change_the_tr
     overview = jobs.judge_offers()
     assert overview.stable is not None
     assert (overview.stable.origin, started_from(around)) == (ORIGIN, b"")
-    assert jobs.take_outcomes()[-1].told.endswith("training goes on from the live weights, which are no worse")
+    assert jobs.take_outcomes()[-1].told.endswith("training goes on from the live weights, which are better")
 
 
 def test_a_bad_model_is_refused_with_the_reason(around: Surroundings) -> None:

@@ -57,6 +57,21 @@ def test_a_clear_gain_is_stable_and_says_so_in_figures() -> None:
     assert figures.candidate.rmse == pytest.approx(1, abs=1e-4)
 
 
+def test_a_margin_is_against_the_last_stable_model_alone() -> None:
+    """By so much a candidate may be worse than that one; than the base model it may not be worse at all."""
+
+    def state(ours: float, last: float | None, base: float, margin: float) -> str:
+        stable = None if last is None else wrong_by(last, -last)
+        sets = [gate_set()]
+        return judge(wrong_by(ours, -ours), wrong_by(base, -base), stable, sets, DELTA, margin).state
+
+    assert state(1.05, 1.0, 10.0, margin=0.0) == "unstable"
+    assert state(1.05, 1.0, 10.0, margin=0.1) == "stable"
+    assert state(1.20, 1.0, 10.0, margin=0.1) == "unstable"
+    assert state(1.05, 1.0, 1.0, margin=0.1) == "unstable"
+    assert state(1.05, None, 1.0, margin=0.1) == "unstable"
+
+
 def test_a_model_equal_to_the_base_is_not_stable() -> None:
     """Nothing gained: unstable, with the gain in figures."""
     found = judge(off_by(0, seed=1), off_by(0, seed=1), None, [gate_set()], DELTA)
