@@ -35,11 +35,11 @@ BOUND = (
     "decoding every field, and zstd over the features. A sample cannot be smaller than its features' entropy, which "
     "for random ones is nearly all of their bytes."
 )
-ROUNDS = 7
+ROUNDS = 5
 SECONDS = 2.0
 PACE = 1000.0
 """Messages a second where answers are timed and nothing is saturated."""
-_MOST_RESENT = 0.01
+_MOST_RESENT = 0.05
 T = TypeVar("T")
 _ROUND_BYTES = 1 << 18
 _REMEMBERED = 10_000
