@@ -58,11 +58,11 @@ types: install
 	$(BIN)/mypy
 
 # First what computes, with the kernels that every processor has: no result may hang on those of one. The base model is made
-# anew in that run only: it takes minutes.
+# anew in the second run alone, with the same kernels: it takes minutes, and something else can run beside it.
 pytest: install
-	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/offline tests/trainer tests/correction
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile \
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/offline tests/trainer tests/correction \
 	  --deselect tests/offline/test_cli.py::test_base_model_is_what_its_command_makes
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 base-model: install  ## the shipped base model, made again from ../shared/data
 	$(BIN)/vmafx-sidecar train ../shared/data/vmaf_frames.parquet --name base_model -o pipeline/data \

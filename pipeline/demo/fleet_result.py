@@ -46,7 +46,7 @@ class Result:
             rows.append(("with", f"{node_name(number)} with the pool", each[-1] if each else nothing))
         return rows
 
-    def error(self, kind: str) -> float:
+    def mean_rmse(self, kind: str) -> float:
         """Return the mean RMSE of those of a kind."""
         return float(np.mean([learned.figures["rmse"] for each, _, learned in self.judged if each == kind]))
 
@@ -71,7 +71,8 @@ def summary(result: Result) -> str:
     """Return in some lines what the table shows and how it came about."""
     sent = (f"{node_name(number)} has {' and '.join(each)}" for number, each in enumerate(result.sources))
     return (
-        f"mean RMSE of the sidecars: alone {result.error('alone'):.2f}, with the pool {result.error('with'):.2f}\n"
+        f"mean RMSE of the sidecars: alone {result.mean_rmse('alone'):.2f}, "
+        f"with the pool {result.mean_rmse('with'):.2f}\n"
         f"{'; '.join(sent)}; judged on {', '.join(result.judges)}\n"
         "alone was computed, by the same training and gate on the same samples in the same order; the rest was run"
     )

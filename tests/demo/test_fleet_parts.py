@@ -73,7 +73,12 @@ def test_the_result_has_everybody() -> None:
     Console(file=output, width=200).print(table(found))
     for row in ("base model", "sidecar-1 alone", "sidecar-2 alone", "pool", "sidecar-1 with the pool"):
         assert row in output.getvalue()
-    assert (found.error("base"), found.error("alone"), found.error("pool"), found.error("with")) == (9.0, 2.0, 1.0, 5.0)
+    assert (found.mean_rmse("base"), found.mean_rmse("alone"), found.mean_rmse("pool"), found.mean_rmse("with")) == (
+        9.0,
+        2.0,
+        1.0,
+        5.0,
+    )
     assert "sidecar-1 has a; sidecar-2 has b; judged on c" in summary(found)
     assert failure(found) == "sidecar-2 with the pool is not better than the base model: RMSE 9.00, not under 9.00"
 

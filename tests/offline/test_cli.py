@@ -184,11 +184,16 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: tuple[str, ...], reaso
 
 
 def test_base_model_is_what_its_command_makes(shared_data: Path, tmp_path: Path) -> None:
-    """The command on the card of the shipped model makes one that is as good on the sources left out."""
+    """The command on the card of the shipped model makes one that is as good on the sources left out.
+
+    Also with other kernels than those that made it: the ones that every processor has.
+    """
     training = json.loads(data.BASE_MODEL.with_suffix(".json").read_text())["training"]
     corpus, left_out = shared_data / "vmaf_frames.parquet", ",".join(training["left_out"])
-    status, output = run(train, corpus, "--val-source", left_out, "--name", "again", "-o", tmp_path)
-    assert status == 0, output
+    command = [sys.executable, "-m", "pipeline", "train", str(corpus), "--val-source", left_out, "--name", "again"]
+    environment = os.environ | {"MKL_CBWR": "COMPATIBLE"}
+    done = subprocess.run([*command, "-o", str(tmp_path)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     rows = load_corpus(data.CORPUS)
     assert not set(rows.sources()) & set(training["sources"])
     shipped, again = (
