@@ -62,7 +62,10 @@ types: install
 pytest: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/offline tests/trainer tests/correction \
 	  --deselect tests/offline/test_cli.py::test_base_model_is_what_its_command_makes
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long"
+
+test-long: install  ## tests that take a minute or more each: the fleet's demo, registries that run full or are away
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long
 
 base-model: install  ## the shipped base model, made again from ../shared/data
 	$(BIN)/vmafx-sidecar train ../shared/data/vmaf_frames.parquet --name base_model -o pipeline/data \

@@ -81,6 +81,7 @@ class Running:
         return [name for instance in self.instances for name in regions.leftovers(instance)]
 
 
+@pytest.mark.long
 def test_it_succeeds(tmp_path: Path) -> None:
     """Pool and sidecars end better than the base model, and nothing is left of it but plot and logs."""
     with Running(tmp_path, "--seconds", "15") as demo:
@@ -111,6 +112,7 @@ def test_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
         assert not demo.in_shared_memory()
 
 
+@pytest.mark.long
 def test_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     """Even SIGKILL of the demo ends the server, the pool and the sidecars, which the kernel tells."""
     with Running(tmp_path, "--seconds", "600") as demo:

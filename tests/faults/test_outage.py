@@ -20,6 +20,7 @@ def test_what_grew_is_found() -> None:
     assert ledger.errors == ["memory grew by 15.0 MiB", "files grew by 32", "threads grew by 28"]
 
 
+@pytest.mark.long
 @pytest.mark.processes
 @pytest.mark.parametrize("options", [["--store", "oci", "--lost"], ["--store", "s3"]])
 def test_a_short_outage_passes(options: list[str]) -> None:

@@ -36,6 +36,7 @@ def kept_on(disk: Path, kind: str, directory: Path) -> Iterator[str]:
         yield server.url
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_runs_full_at_any_moment(tmp_path: Path, kind: str) -> None:
     """With room for more and more of a push: the pointer leads to a whole version, and the rest follows."""
@@ -61,6 +62,7 @@ def test_it_runs_full_at_any_moment(tmp_path: Path, kind: str) -> None:
     assert said <= KINDS[kind]
 
 
+@pytest.mark.long
 @pytest.mark.processes
 @pytest.mark.parametrize("kind", ["file", "oci"])
 def test_a_sidecar_says_that_it_is_full_and_catches_up(tmp_path: Path, kind: str) -> None:
