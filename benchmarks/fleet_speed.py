@@ -34,8 +34,8 @@ BOUND = (
     "the client library: most of the time goes into its parsing and its event loop, in both readers. The uplink is "
     "bounded by a wake-up a second and a message of 32 samples in 1.6 s."
 )
-ROUNDS = 5
-_ROWS = 200_000
+ROUNDS = 3
+_ROWS = 100_000
 _SENDERS = 50
 _CAPACITY = 100_000
 _QUOTA = 20
