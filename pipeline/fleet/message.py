@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.shm.rows import RowBatch, row_words
 
@@ -57,11 +58,16 @@ def unpack(data: bytes) -> Message:
 
 
 def rows_of(message: Message, n_features: int) -> RowBatch:
-    """Return a message's rows, a copy; nothing in them is checked. Raises Refused."""
+    """Return a message's rows, as they lie in it, to be read only; nothing in them is checked. Raises Refused."""
+    return RowBatch.over(words_of(message, n_features), n_features)
+
+
+def words_of(message: Message, n_features: int) -> NDArray[np.float32]:
+    """Return the same as float32[n, row_words]. Raises Refused."""
     if message.n_features != n_features:
         raise Refused("feature_count", f"samples of {message.n_features} features, expected {n_features}")
     words = np.frombuffer(message.rows, np.uint8)
     width = 4 * row_words(n_features)
     if not 0 < len(words) <= MOST_ROWS * width or len(words) % width:
         raise Refused("not_a_message", f"{len(words)} bytes of rows, expected 1 to {MOST_ROWS} times {width}")
-    return RowBatch.over(words.copy().view(np.float32).reshape(-1, width // 4), n_features)
+    return words.view(np.float32).reshape(-1, width // 4)

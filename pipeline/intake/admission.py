@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.fleet.message import Refused, rows_of, unpack
+from pipeline.fleet.message import Refused, unpack, words_of
 from pipeline.ingest.dedup import Deduplicator, SampleKeys
 from pipeline.ingest.forgotten import Tombstones
 from pipeline.ingest.names import Owners
@@ -24,8 +24,8 @@ from pipeline.shm.rows import HELD_OUT, RowBatch
 _SAVED_S = 120.0
 """A sender's quota that was not used is kept for so many seconds: twice what a sidecar keeps."""
 _LEAST = 512.0
-_ANOTHER_NODE = 0x9E3779B97F4A7C15
-"""An odd number of 64 bits: keys of the same sample from two nodes differ, so that neither can keep the other's out."""
+_ANOTHER_NODE = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number: keys of the same sample from two nodes differ, so that neither can keep the other's out."""
 
 
 class Admission:
@@ -53,14 +53,16 @@ class Admission:
 
     def admit(self, messages: Sequence[Received], base: str) -> RowBatch:
         """Take messages of senders whose base model has this digest; return the rows that are new, now in the ring."""
-        parts = [rows for message in messages if (rows := self._taken(message, base)) is not None]
+        parts = [(message, words) for message in messages if (words := self._read(message, base)) is not None]
         if messages:
             self._position.read = messages[-1].sequence
         if not parts:
             return RowBatch(0, self._ring.n_features)
-        rows = self._without_forgotten(
-            RowBatch.over(np.concatenate([part.words for part in parts]), self._ring.n_features)
-        )
+        sizes = [(message, len(words)) for message, words in parts]
+        rows = RowBatch.over(np.concatenate([words for _, words in parts]), self._ring.n_features)
+        wanted = self._wanted(sizes, _usable(rows))
+        self._say_whose(sizes, rows)
+        rows = self._without_forgotten(rows if wanted.all() else rows.select(wanted))
         new = self._resends.admit(rows.key.tolist())
         if new is not None:
             self.resent += new.count(False)
@@ -76,7 +78,8 @@ class Admission:
         self.forgotten += int(covered.sum())
         return rows.select(~covered)
 
-    def _taken(self, message: Received, base: str) -> RowBatch | None:
+    def _read(self, message: Received, base: str) -> NDArray[np.float32] | None:
+        """Return the rows of a message, float32[n, row_words]; None where it is of no use here, which is counted."""
         sender = self._position.senders.setdefault(message.node, Sender())
         sender.at = message.at
         try:
@@ -85,40 +88,48 @@ class Admission:
                 raise Refused("other_base", f"of base model {sent.base[:12]}, this pool trains {base[:12]}")
             if sent.target != self._target:
                 raise Refused("other_target", f"scores of {sent.target}, this pool learns {self._target}")
-            rows = rows_of(sent, self._ring.n_features)
+            words = words_of(sent, self._ring.n_features)
         except Refused as refused:
             self._refuse(sender, refused.reason, 1)
             return None
         if 0 < sender.sent < sent.sent:
             sender.lost += sent.sent - sender.sent
-        sender.sent = max(sender.sent, sent.sent + len(rows))
-        usable = _usable(rows)
-        if not usable.all():
-            self._refuse(sender, "not_a_sample", int((~usable).sum()))
-            rows = rows.select(usable)
-        rows = self._within_quota(message, sender, rows)
-        self._say_whose(message.node, rows)
-        sender.taken += len(rows)
-        return rows
+        sender.sent = max(sender.sent, sent.sent + len(words))
+        return words
 
-    def _within_quota(self, message: Received, sender: Sender, rows: RowBatch) -> RowBatch:
-        """Leave out what is too much. Time is the stream's: what waited there for long is not too much for that."""
+    def _wanted(self, sizes: Sequence[tuple[Received, int]], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which rows of all messages are samples, and not more than their senders may send, bool[n]."""
+        all_usable, start = bool(usable.all()), 0
+        for message, size in sizes:
+            sender, places = self._position.senders[message.node], slice(start, start + size)
+            start = places.stop
+            good = size if all_usable else int(usable[places].sum())
+            if good < size:
+                self._refuse(sender, "not_a_sample", size - good)
+            kept = self._within_quota(message, good)
+            if kept < good:
+                sender.over_quota += good - kept
+                usable[places][np.flatnonzero(usable[places])[kept:]] = False
+            sender.taken += kept
+        return usable
+
+    def _within_quota(self, message: Received, count: int) -> int:
+        """Return how many are not too much, by the time of the stream: to have waited there is no fault."""
         most = max(_LEAST, self._quota * _SAVED_S)
         left, at = self._left.get(message.node, (most, message.at))
         left = min(most, left + self._quota * max(0.0, message.at - at))
-        kept = rows.first(min(len(rows), int(left)))
-        sender.over_quota += len(rows) - len(kept)
-        self._left[message.node] = left - len(kept), max(at, message.at)
+        kept = min(count, int(left))
+        self._left[message.node] = left - kept, max(at, message.at)
         return kept
 
-    def _say_whose(self, node: str, rows: RowBatch) -> None:
-        of_node, of_tenant = self._owners.cells([(node, self._tenant, None, None)])[0, :2]
-        rows.node[:], rows.tenant[:] = of_node, of_tenant
+    def _say_whose(self, sizes: Sequence[tuple[Received, int]], rows: RowBatch) -> None:
+        """Write into the rows of these messages, so many of each, what is known of them here."""
+        cells = self._owners.cells([(message.node, self._tenant, None, None) for message, _ in sizes])
+        counts = [size for _, size in sizes]
+        rows.node[:], rows.tenant[:] = np.repeat(cells[:, 0], counts), np.repeat(cells[:, 1], counts)
         rows.flags[:] &= np.uint32(HELD_OUT)
         np.minimum(rows.arrival, time.time(), out=rows.arrival)
-        keys = self._keys.keys(rows.content, rows.job)
-        keys += np.uint64(int(of_node) * _ANOTHER_NODE % 2**64)
-        rows.key[:] = keys
+        rows.key[:] = self._keys.keys(rows.content, rows.job) + rows.node * _ANOTHER_NODE
 
     def _refuse(self, sender: Sender, reason: str, count: int) -> None:
         sender.refused += count

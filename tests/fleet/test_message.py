@@ -46,9 +46,9 @@ def test_what_is_no_message_is_refused_by_reason(data: bytes, reason: str) -> No
     assert raised.value.reason == reason
 
 
-def test_rows_are_the_readers_own() -> None:
-    """What is done to them does not reach the message."""
+def test_rows_of_a_message_cannot_be_written_to() -> None:
+    """They are the message's own bytes."""
     message: Message = unpack(pack(random_rows(2, 6), base="b", target="true_score", sent=0))
-    first: RowBatch = rows_of(message, 6)
-    first.words[:] = 0
-    assert rows_of(message, 6).words.any()
+    rows: RowBatch = rows_of(message, 6)
+    with pytest.raises(ValueError, match="read-only"):
+        rows.words[:] = 0
