@@ -25,6 +25,7 @@ def commands() -> list[str]:
 
 @needs_nats
 @pytest.mark.processes
+@pytest.mark.long
 def test_ten_commands(tmp_path: Path) -> None:
     """With other ports, and without installing anything, what a node sends is in the stream, and a revoked key ends."""
     lines = commands()
