@@ -13,7 +13,7 @@ from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.runtime import messages, regions
 from pipeline.runtime.messages import Names, ServedModel, TrainerSnapshot, lineage_of
 from pipeline.runtime.saved_state import SavedRows
-from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.mailbox import Mailbox
 from pipeline.shm.reservoir import Reservoir
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
@@ -120,11 +120,7 @@ class Sources:
 
 
 def _payload(box: Mailbox | None) -> bytes | None:
-    try:
-        letter = None if box is None else box.read()
-    except Torn:
-        return None
-    return None if letter is None else letter.payload
+    return None if box is None else box.payload()
 
 
 def _parse(served: ServedModel) -> BaseModel:

@@ -20,6 +20,7 @@ from pipeline.fleet.faults import FleetFault
 
 LASTS_S = 15.0
 RENEW_S = 3.0
+"""How often a pool renews its lease, in seconds."""
 _LOOK_S = 1.0
 
 

@@ -6,7 +6,7 @@ from pipeline.ingest.names import CAPACITY, Owners
 from pipeline.runtime import regions
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
-from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.mailbox import Mailbox
 from pipeline.shm.segment import Segment
 
 
@@ -25,14 +25,6 @@ class PublishedNames:
 def own_names(process: Process[IngestReport]) -> tuple[PublishedNames, Segment]:
     """Open the region `names`; where it is new, what the saved state has of it is its content."""
     mailbox, opened = regions.own_mailbox(process.settings, "names", CAPACITY)
-    names = PublishedNames(mailbox, process.saved.state.names if opened.is_new else _content(mailbox))
+    names = PublishedNames(mailbox, process.saved.state.names if opened.is_new else mailbox.payload() or b"")
     names.publish()
     return names, opened.segment
-
-
-def _content(mailbox: Mailbox) -> bytes:
-    try:
-        letter = mailbox.read()
-    except Torn:
-        return b""
-    return b"" if letter is None else letter.payload

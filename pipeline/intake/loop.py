@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from pipeline.fleet import names
 from pipeline.fleet.faults import FleetFault
+from pipeline.fleet.lease import RENEW_S
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS
 from pipeline.ingest.dedup import Deduplicator
@@ -29,8 +30,6 @@ from pipeline.runtime.lifecycle import Ending, ExitCode
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import Follower, IngestReport, TrainerReport
 
-_LOOK_S = 3.0
-"""How often the lease is renewed and the backlog asked for."""
 _FULL_S = 0.02
 """How soon the ring is looked at again while the trainer has to make room."""
 _CLOSE_S = 2.0
@@ -158,7 +157,7 @@ class Intake:
         if self._looking is not None and self._looking.done():
             looking, self._looking = self._looking, None
             self._process.report.unread = looking.result() + len(self._waiting)
-        if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= _LOOK_S:
+        if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= RENEW_S:
             self._looked_at = time.monotonic()
             self._looking = self._link.begin(self._reader.unread())
 

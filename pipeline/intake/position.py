@@ -10,7 +10,7 @@ from pipeline.runtime import messages, regions
 from pipeline.runtime.messages import StreamPosition
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import IngestReport
-from pipeline.shm.mailbox import Mailbox, Torn
+from pipeline.shm.mailbox import Mailbox
 from pipeline.shm.segment import Segment
 
 _CAPACITY = 1 << 20
@@ -38,7 +38,7 @@ def own_position(process: Process[IngestReport], *, restored: bool) -> tuple[Pub
     Both are of one moment then: a position that is ahead of the ring would leave samples out.
     """
     mailbox, opened = regions.own_mailbox(process.settings, "stream", _CAPACITY)
-    content = process.saved.state.stream if restored or opened.is_new else _content(mailbox)
+    content = process.saved.state.stream if restored or opened.is_new else mailbox.payload() or b""
     try:
         position = messages.decode_position(content) if content else StreamPosition()
     except msgspec.MsgspecError:  # of another release
@@ -47,11 +47,3 @@ def own_position(process: Process[IngestReport], *, restored: bool) -> tuple[Pub
     published = PublishedPosition(mailbox, position)
     published.publish()
     return published, opened.segment
-
-
-def _content(mailbox: Mailbox) -> bytes:
-    try:
-        letter = mailbox.read()
-    except Torn:
-        return b""
-    return b"" if letter is None else letter.payload

@@ -78,6 +78,14 @@ class Mailbox:
                 return Versioned(version, payload)
         raise Torn(f"no whole value in {_ATTEMPTS} attempts")
 
+    def payload(self) -> bytes | None:
+        """Copy the latest value's bytes; None where there is none that is whole."""
+        try:
+            letter = self.read()
+        except Torn:
+            return None
+        return None if letter is None else letter.payload
+
 
 def _slot_size(capacity: int) -> int:
     return -(-(_SLOT_HEADER + capacity) // CACHE_LINE) * CACHE_LINE
