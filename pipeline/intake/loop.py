@@ -213,10 +213,9 @@ class Intake:
         self._process.phase("accepting", f"fleet {fault.kind}: {str(fault)[:_LONGEST]}")
 
     def _report(self) -> None:
-        report, admission, senders = self._process.report, self._admission, self._position.senders
-        report.accepted, report.senders = self._ring.head, len(senders)
-        report.over_quota = sum(sender.over_quota for sender in senders.values())
-        report.lost = sum(sender.lost for sender in senders.values())
+        report, admission, position = self._process.report, self._admission, self._position
+        report.accepted, report.senders = self._ring.head, len(position.senders)
+        report.over_quota, report.lost = position.total("over_quota"), position.total("lost")
         report.resent, report.forgotten = self._before[0] + admission.resent, self._before[1] + admission.forgotten
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
