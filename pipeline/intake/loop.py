@@ -22,7 +22,7 @@ from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
 from pipeline.intake.position import own_position
-from pipeline.intake.reader import OPEN_S, Opened, Reader
+from pipeline.intake.reader import OPEN_S, Looked, Opened, Reader
 from pipeline.intake.received import Received
 from pipeline.runtime import regions, restore
 from pipeline.runtime.disk_jobs import BackOff
@@ -84,7 +84,7 @@ class Intake:
         self._fetched_to = 0
         self._waiting: list[Received] = []
         self._last: Msg | None = None
-        self._looking: Future[int] | None = None
+        self._looking: Future[Looked] | None = None
         self._looked_at = 0.0
         self._back_off = BackOff()
         report = process.report
@@ -141,10 +141,10 @@ class Intake:
         self._published.publish()
         self._fetched_to, self._looked_at = self._position.read, time.monotonic()
         self._back_off.succeeded()
-        report = self._process.report
-        report.failing, report.failing_since = "", 0.0
-        self._process.phase("accepting")
-        self._process.log.info("reading", stream=report.stream, after=self._position.read, last=found.last)
+        self._tell(None)
+        self._process.log.info(
+            "reading", stream=self._process.report.stream, after=self._position.read, last=found.last
+        )
 
     @property
     def _trainer_is_known(self) -> bool:
@@ -156,10 +156,12 @@ class Intake:
         """Renew the lease, and ask how much is unread."""
         if self._looking is not None and self._looking.done():
             looking, self._looking = self._looking, None
-            self._process.report.unread = looking.result() + len(self._waiting)
+            looked = looking.result()
+            self._process.report.unread = looked.unread + len(self._waiting)
+            self._tell(looked.fault)
         if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= RENEW_S:
             self._looked_at = time.monotonic()
-            self._looking = self._link.begin(self._reader.unread())
+            self._looking = self._link.begin(self._reader.look())
 
     def _take_in(self) -> None:
         if self._fetching is None or not self._fetching.done():
@@ -205,11 +207,22 @@ class Intake:
         self._opened = self._opening = self._fetching = self._looking = self._last = None
         self._waiting = []
         self._back_off.failed()
+        self._tell(fault)
+
+    def _tell(self, fault: FleetFault | None) -> None:
+        """Report what is wrong; None for nothing."""
         report = self._process.report
+        if fault is None:
+            if report.failing:
+                report.failing, report.failing_since = "", 0.0
+                self._process.log.info("fleet_reached", fleet=report.stream)
+            self._process.phase("accepting")
+            return
         if not report.failing:
             report.failing_since = time.time()
+        if report.failing != fault.kind:
+            self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
         report.failing = fault.kind
-        self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
         self._process.phase("accepting", f"fleet {fault.kind}: {str(fault)[:_LONGEST]}")
 
     def _report(self) -> None:
