@@ -163,6 +163,7 @@ def test_an_older_saved_state_is_gone_on_from(tmp_path: Path, server: NatsServer
         shutil.copytree(tmp_path / "backup", state)
         pool.launch()
         ready(pool)
+        sending.send(400)
         has_all(pool, sending)
         pool.wait_for(lambda: pool.reported().exporter.version > max(digests))
         kept = set(digests) & set(published(pool.checkpoints))
