@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
+from pipeline import config
+from pipeline.fleet import names, stream
+from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import open_bucket
+from pipeline.fleet.link import Link
 from tests.faults.namespace import fill, needs_namespace, small_disk
+from tests.fleet.configured import Job, linked
 from tests.intake.test_process import Sending, ready
 from tests.support.fleet import Pool, asked, member
 from tests.support.nats import NatsServer, free_port, needs_nats
@@ -36,44 +41,42 @@ def account(most: int) -> str:
 class Crew:
     """A sidecar that is sent samples, and a pool, which is paused while samples wait for it in the stream."""
 
-    def __init__(self, sidecar: Sidecar, pool: Pool, sending: Sending, stream: Stream) -> None:
-        self.sidecar, self.pool, self._sending, self._stream = sidecar, pool, sending, stream
+    def __init__(self, sidecar: Sidecar, pool: Pool, sending: Sending, sent: Stream) -> None:
+        self.sidecar, self.pool, self._sending, self.sent = sidecar, pool, sending, sent
 
     def gather(self) -> None:
         """Have more in the stream than the paused pool has room for."""
         assert self.pool.command("pause").returncode == 0
         self.pool.wait_for(lambda: self.pool.reported().trainer.phase == "paused")
         self._sending.send(BACKLOG)
-        self._stream.wait_for_more(100)
+        self.sent.wait_for_more(100)
 
     def has_no_room(self, sent: str, held: str) -> None:
         """Check that both say so, `sent` and `held` being the kinds, and that the pool reads what there is."""
-        self._stream.wait_for_more(100)
+        self.sent.wait_for_more(100)
         self.sidecar.wait_for(lambda: self.sidecar.reported().uplink.failing == sent)
         self.pool.wait_for(lambda: self.pool.reported().ingest.failing == held)
         assert f"fleet {sent}" in self.sidecar.health_problem("uplink")
         assert self.pool.command("resume").returncode == 0
         self.pool.wait_for(lambda: self.pool.reported().trainer.cursor >= self._sending.sent)
-        self._stream.wait_for_more(100)
+        self.sent.wait_for_more(100)
         assert self.sidecar.reported().healthy
         assert self.pool.reported().healthy
 
-    def goes_on(self) -> None:
+    def has_all(self) -> None:
         """Check that all of it reaches the pool by itself, each sample once."""
-        self._stream.wait_for_more(100)
-        self._stream.__exit__(None, None, None)
 
         def is_quiet() -> bool:
             uplink, pool = self.sidecar.reported().uplink, self.pool.reported()
             return (
                 not (uplink.behind or uplink.failing or pool.ingest.failing or pool.trainer.lag)
-                and uplink.sent >= len(self._stream.answered)
+                and uplink.sent >= len(self.sent.answered)
                 and pool.ingest.accepted >= uplink.sent + self._sending.sent
             )
 
         eventually(is_quiet, explain=lambda: (self.sidecar.reported().uplink, self.pool.reported().ingest))
         uplink, pool = self.sidecar.reported().uplink, self.pool.reported()
-        assert pool.ingest.accepted == pool.trainer.cursor == len(self._stream.answered) + self._sending.sent
+        assert pool.ingest.accepted == pool.trainer.cursor == len(self.sent.answered) + self._sending.sent
         assert (uplink.missed, uplink.left_out, pool.ingest.lost) == (0, 0, 0)
         assert self.sidecar.fsck() == self.pool.fsck() == []
 
@@ -90,22 +93,35 @@ def crew(root: Path, server: NatsServer) -> Iterator[Crew]:
         pool.launch()
         sidecar.start()
         ready(pool)
-        with Stream(sidecar, first=_FAR) as stream:
-            yield Crew(sidecar, pool, Sending(server, "two"), stream)
+        yield Crew(sidecar, pool, Sending(server, "two"), Stream(sidecar, first=_FAR))
 
 
 def test_an_account_without_room_is_full_until_it_has_some(tmp_path: Path) -> None:
     """By its limit, which a reload lowers and raises; nobody has to be restarted."""
     with NatsServer(tmp_path / "nats", account(_PLENTY)) as server, crew(tmp_path, server) as both:
-        both.gather()
         file = server.directory / "nats.conf"
         text = file.read_text()
-        file.write_text(text.replace(str(_PLENTY), str(_SCARCE)))
-        server.reload()
-        both.has_no_room("full", "full")
-        file.write_text(text)
-        server.reload()
-        both.goes_on()
+        with both.sent:
+            both.gather()
+            file.write_text(text.replace(str(_PLENTY), str(_SCARCE)))
+            server.reload()
+            both.has_no_room("full", "full")
+            file.write_text(text)
+            server.reload()
+            both.sent.wait_for_more(100)
+        both.has_all()
+
+
+@contextmanager
+def on_small_disk(root: Path) -> Iterator[tuple[NatsServer, Path]]:
+    """Start a server that stores on a disk of 8 MiB; give that too."""
+    port, directory = free_port(), root / "nats"
+    for made in (directory, root / "disk"):
+        made.mkdir()
+    with small_disk(root / "disk", "8m") as disk:
+        (directory / "nats.conf").write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{disk}/store" }}\n')
+        with NatsServer(directory, port=port) as server:
+            yield server, disk
 
 
 def spoil_leases(server: NatsServer) -> None:
@@ -122,12 +138,8 @@ def spoil_leases(server: NatsServer) -> None:
 @needs_namespace
 def test_a_full_disk_needs_room_and_a_restart_of_the_server(tmp_path: Path) -> None:
     """Until then the server answers nobody who wants to store something, and lets read what it has."""
-    (tmp_path / "disk").mkdir()
-    with small_disk(tmp_path / "disk", "8m") as disk:
-        port, directory = free_port(), tmp_path / "nats"
-        directory.mkdir()
-        (directory / "nats.conf").write_text(f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{disk}/store" }}\n')
-        with NatsServer(directory, port=port) as server, crew(tmp_path, server) as both:
+    with on_small_disk(tmp_path) as (server, disk), crew(tmp_path, server) as both:
+        with both.sent:
             both.gather()
             filler = fill(disk)
             spoil_leases(server)
@@ -135,4 +147,40 @@ def test_a_full_disk_needs_room_and_a_restart_of_the_server(tmp_path: Path) -> N
             filler.unlink()
             server.stop()
             server.start()
-            both.goes_on()
+            both.sent.wait_for_more(100)
+        both.has_all()
+
+
+def kind_of(link: Link, job: Job[object]) -> str:
+    """Return what is said to be wrong with a job; empty for nothing."""
+    try:
+        link.begin(job).result()
+    except FleetFault as fault:
+        return fault.kind
+    return ""
+
+
+@needs_namespace
+def test_what_cannot_be_made_on_a_full_disk_is_full(tmp_path: Path) -> None:
+    """A consumer, a bucket; what is sent is not answered, and what is there can be looked at."""
+    with on_small_disk(tmp_path) as (server, disk):
+        settings = config.load({"VMAFX_FLEET_URL": server.url, "VMAFX_FLEET_NODE": "one"} | SETTINGS)
+
+        async def send(client: Client) -> None:
+            await client.jetstream().publish(names.subject("default", "one"), bytes(10_000))
+
+        with linked(settings) as link:
+            assert kind_of(link, lambda client: stream.ensure(client, settings)) == ""
+            fill(disk)
+            assert kind_of(link, send) == "slow"
+            assert kind_of(link, lambda client: stream.read_from(client, "default", "pool", 1)) == "full"
+            assert kind_of(link, lambda client: open_bucket(client, "default", 1)) == "full"
+            assert kind_of(link, lambda client: stream.look(client, "default")) == ""
+
+
+def test_a_stream_that_its_account_has_no_room_for_is_full(tmp_path: Path) -> None:
+    """The limit of the account is below VMAFX_FLEET_BYTES."""
+    with NatsServer(tmp_path / "nats", account(_SCARCE)) as server:
+        settings = config.load({"VMAFX_FLEET_URL": server.url, "VMAFX_FLEET_NODE": "one"} | SETTINGS)
+        with linked(settings) as link:
+            assert kind_of(link, lambda client: stream.ensure(client, settings)) == "full"

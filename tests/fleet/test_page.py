@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.support.nats import free_port, needs_nats
 from tests.support.processes import REPOSITORY
 
 LIMIT_S = 300
+_PS = shutil.which("ps") or "ps"
 
 
 def commands() -> list[str]:
@@ -25,7 +27,7 @@ def commands() -> list[str]:
 
 def _session(leader: int) -> str:
     """Return what is at work in a session, with what each process waits for."""
-    command = ["/bin/ps", "-ww", "--forest", "-o", "pid,ppid,stat,etime,wchan:24,args", "--sid", str(leader)]
+    command = [_PS, "-ww", "--forest", "-o", "pid,ppid,stat,etime,wchan:24,args", "--sid", str(leader)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
@@ -62,7 +64,9 @@ def test_ten_commands(tmp_path: Path) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log[-4000:]
     assert re.search(r"^tenant default: [1-9]\d* messages", told, re.MULTILINE), told + log[-4000:]
