@@ -261,7 +261,7 @@ def differences(fleet: Fleet, clients: tuple[Stream, ...]) -> list[str]:
             and not pool.reported().ingest.failing
             and not pool.reported().ingest.unread
             and pool.reported().ingest.accepted + _lost(pool) >= sum(uplink.sent for uplink in uplinks)
-            and not pool.reported().trainer.lag
+            and pool.reported().trainer.cursor == pool.reported().ingest.accepted
         )
 
     pool.wait_for(is_quiet)

@@ -10,7 +10,7 @@ import pytest
 from pipeline.fleet import models
 from pipeline.fleet.stream import look
 from tests.faults.stepped_clock import SteppedServer, build, needs_compiler, needs_stepped_server
-from tests.intake.test_process import BASE, Sending, has_all, ready, taken
+from tests.intake.test_process import BASE, Sending, has_all, has_learned, ready, taken
 from tests.support.fleet import Pool, asked, member
 from tests.support.nats import NatsServer, needs_nats
 from tests.support.sidecar import Sidecar
@@ -86,8 +86,7 @@ def all_came(pool: Pool, sidecar: Sidecar, stream: Stream) -> None:
         lambda: (
             not sidecar.reported().uplink.behind
             and sidecar.reported().uplink.sent == len(stream.answered)
-            and not pool.reported().trainer.lag
-            and pool.reported().ingest.accepted >= len(stream.answered)
+            and has_learned(pool, len(stream.answered))
         )
     )
     assert sorted(numbers(pool.rows())) == sorted(stream.answered)

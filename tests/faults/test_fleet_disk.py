@@ -14,7 +14,7 @@ from pipeline.fleet.lease import open_bucket
 from pipeline.fleet.link import Link
 from tests.faults.namespace import fill, needs_namespace, small_disk
 from tests.fleet.configured import Job, linked
-from tests.intake.test_process import Sending, ready
+from tests.intake.test_process import Sending, has_learned, ready
 from tests.support.fleet import Pool, asked, member
 from tests.support.nats import NatsServer, free_port, needs_nats
 from tests.support.sidecar import Sidecar
@@ -69,9 +69,9 @@ class Crew:
         def is_quiet() -> bool:
             uplink, pool = self.sidecar.reported().uplink, self.pool.reported()
             return (
-                not (uplink.behind or uplink.failing or pool.ingest.failing or pool.trainer.lag)
+                not (uplink.behind or uplink.failing or pool.ingest.failing)
                 and uplink.sent >= len(self.sent.answered)
-                and pool.ingest.accepted >= uplink.sent + self._sending.sent
+                and has_learned(self.pool, uplink.sent + self._sending.sent)
             )
 
         eventually(is_quiet, explain=lambda: (self.sidecar.reported().uplink, self.pool.reported().ingest))
