@@ -39,13 +39,16 @@ class Dealt:
         return self.with_nodes((*self.nodes, *nodes))
 
 
-def dealt(target: str, seed: int) -> Dealt:
-    """Deal all sources but those that the seed judges by to the nodes, at random, those with most rows first."""
+def dealt(target: str, seed: int, order: int = 0) -> Dealt:
+    """Deal all sources but those that the seed judges by to the nodes, at random, those with most rows first.
+
+    `order`: which of the orders in which the clips may come.
+    """
     corpus, judged = frames(), judged_sources(seed)
     rng = np.random.default_rng(seed)
     sources = _sources(judged, rng)
     judge = rng.permutation(np.flatnonzero(np.isin(corpus.source, judged)))[:JUDGED_ROWS]
-    rank = rng.permutation(int(corpus.clip.max()) + 1)
+    rank = (np.random.default_rng((seed, order)) if order else rng).permutation(int(corpus.clip.max()) + 1)
     nodes = tuple(_rows(f"node-{node}", each, target, rank) for node, each in enumerate(sources))
     return Dealt(nodes, corpus.features[judge], corpus.target(target)[judge])
 

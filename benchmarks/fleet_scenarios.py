@@ -24,14 +24,14 @@ def base(target: str, seed: int) -> float:
     return deal.error(OnnxModel(base_model().serialized).predict(deal.judge_features))
 
 
-def alone(target: str, seed: int) -> Curve:
+def alone(target: str, seed: int, order: int) -> Curve:
     """Let each node learn from its own rows."""
-    return list(Fleet(dealt(target, seed), seed, None).rounds())
+    return list(Fleet(dealt(target, seed, order), seed + 100 * order, None).rounds())
 
 
-def together(target: str, seed: int, terms: Terms) -> Curve:
+def together(target: str, seed: int, order: int, terms: Terms) -> Curve:
     """Let them share rows and models on these terms."""
-    return list(Fleet(dealt(target, seed), seed, terms).rounds())
+    return list(Fleet(dealt(target, seed, order), seed + 100 * order, terms).rounds())
 
 
 def bad_pool(kind: str, target: str, seed: int) -> dict[str, float]:
@@ -50,19 +50,11 @@ def bad_pool(kind: str, target: str, seed: int) -> dict[str, float]:
     }
 
 
-def one_of_five(kind: str, target: str, seed: int) -> dict[str, float]:
-    """Add a fifth node that lies; compare the pool and the other four with what they are without it."""
+def one_of_five(kind: str, target: str, seed: int) -> Round:
+    """Add a fifth node that lies; return what becomes of the pool and the other four."""
     deal = dealt(target, seed)
-    with_it = list(Fleet(deal.joined(_liar(deal, kind, seed)), seed, Terms()).rounds())[-1]
-    without = list(Fleet(deal, seed, Terms()).rounds())[-1]
-    by_itself = list(Fleet(deal, seed, None).rounds())[-1]
-    return {
-        "pool": with_it.pool,
-        "without it": without.pool,
-        "sidecars": float(np.mean(with_it.in_use[:NODES])),
-        "without": float(np.mean(without.in_use)),
-        "alone": float(np.mean(by_itself.in_use)),
-    }
+    last = list(Fleet(deal.joined(_liar(deal, kind, seed)), seed, Terms()).rounds())[-1]
+    return last._replace(live=last.live[:NODES], own=last.own[:NODES], in_use=last.in_use[:NODES])
 
 
 def two_tenants(target: str, seed: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import nats
+import numpy as np
 import psutil
 
 from benchmarks import nats_server, traffic
@@ -23,10 +24,10 @@ from pipeline.config import Settings
 from pipeline.fleet import names, stream
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import pack
-from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.names import Owners
 from pipeline.intake.admission import Admission
-from pipeline.intake.reader import MOST_MESSAGES, Opened, Reader
+from pipeline.intake.reader import Opened, Reader
+from pipeline.intake.seen import SeenKeys
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.ring import Ring
 
@@ -37,6 +38,7 @@ BOUND = (
 ROUNDS = 3
 _ROWS = 200_000
 _SENDERS = 50
+_A_FETCH = 128
 _CAPACITY = 100_000
 _QUOTA = 20
 _SECONDS = 30.0
@@ -70,7 +72,8 @@ async def _fill(settings: Settings, n_features: int, size: int, count: int) -> N
     js = client.jetstream()
     for number in range(count):
         data = pack(traffic.rows(size, n_features, seed=number), base="b", target="true_score", sent=number * size)
-        await js.publish(names.subject("default", f"node-{number % _SENDERS}"), data)
+        subject = names.subject("default", f"node-{number % _SENDERS}")
+        await js.publish(subject, data, headers={"Nats-Msg-Id": f"0123456789abcdef-{number}"})
     await client.close()
 
 
@@ -85,10 +88,11 @@ def _apart(
 def _bare(settings: Settings, _n_features: int, count: int) -> float:
     async def drain() -> float:
         client = await nats.connect(settings.fleet[0])
-        reader = await stream.read_from(client, "default", "bare", 1)
+        await stream.read_from(client, "default", "bare", 1)
+        reader = await client.jetstream().pull_subscribe_bind("bare", names.stream("default"))
         began, seen = time.process_time(), 0
         while seen < count:
-            messages = await reader.fetch(MOST_MESSAGES, timeout=1)
+            messages = await reader.fetch(_A_FETCH, timeout=1)
             seen += len(messages)
             await messages[-1].ack()
         used = time.process_time() - began
@@ -101,7 +105,13 @@ def _bare(settings: Settings, _n_features: int, count: int) -> float:
 def _intake(settings: Settings, n_features: int, count: int) -> float:
     ring, position = Ring.private(_CAPACITY, n_features), StreamPosition()
     admission = Admission(
-        ring, Deduplicator(_CAPACITY, []), Owners(), position, tenant="default", target="true_score", quota=1e9
+        ring,
+        SeenKeys(_CAPACITY, np.zeros(0, np.uint64)),
+        Owners(),
+        position,
+        tenant="default",
+        target="true_score",
+        quota=1e9,
     )
     link = Link(settings, "bench")
     while not link.is_up:

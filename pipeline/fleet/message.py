@@ -25,7 +25,8 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     """Rows as they lie in shared memory, one after the other.
 
     base: digest of the base model of whoever sends them: what is learned from them fits no other. target: which score
-    they have. sent: samples that this sender has sent before, so that a receiver knows what it has missed.
+    they have. sent: samples that this sender has sent before, so that a receiver knows what it has missed. rows: a view
+    of what was received, not a copy.
     """
 
     format: int
@@ -33,7 +34,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     target: str
     n_features: int
     sent: int
-    rows: bytes
+    rows: memoryview
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -43,7 +44,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 def pack(rows: RowBatch, *, base: str, target: str, sent: int) -> bytes:
     """Return rows, at most `MOST_ROWS`, as a message."""
     assert len(rows) <= MOST_ROWS
-    return _encode(Message(FORMAT, base, target, rows.n_features, sent, rows.words.tobytes()))
+    return _encode(Message(FORMAT, base, target, rows.n_features, sent, rows.words.data.cast("B")))
 
 
 def unpack(data: bytes) -> Message:
@@ -57,13 +58,11 @@ def unpack(data: bytes) -> Message:
     return message
 
 
-def rows_of(message: Message, n_features: int) -> RowBatch:
-    """Return a message's rows, as they lie in it, to be read only; nothing in them is checked. Raises Refused."""
-    return RowBatch.over(words_of(message, n_features), n_features)
-
-
 def words_of(message: Message, n_features: int) -> NDArray[np.float32]:
-    """Return the same as float32[n, row_words]. Raises Refused."""
+    """Return a message's rows, as they lie in it, float32[n, row_words], to be read only. Nothing in them is checked.
+
+    They may begin at any byte. Raises Refused.
+    """
     if message.n_features != n_features:
         raise Refused("feature_count", f"samples of {message.n_features} features, expected {n_features}")
     words = np.frombuffer(message.rows, np.uint8)

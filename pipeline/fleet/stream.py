@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, StorageType, StreamConfig, StreamInfo
-from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from pipeline.config import Settings
@@ -64,8 +63,8 @@ async def look(client: Client, tenant: str) -> Found:
     return _found(await client.jetstream().stream_info(names.stream(tenant)))
 
 
-async def read_from(client: Client, tenant: str, durable: str, sequence: int) -> JetStreamContext.PullSubscription:
-    """Return a reader that begins at a sequence, in the place of any other of its name.
+async def read_from(client: Client, tenant: str, durable: str, sequence: int) -> None:
+    """Make a consumer that begins at a sequence, in the place of any other of its name.
 
     So what was acknowledged never says where to go on: that is saved with what was learned.
     """
@@ -81,7 +80,6 @@ async def read_from(client: Client, tenant: str, durable: str, sequence: int) ->
         max_ack_pending=-1,
     )
     await js.add_consumer(stream, config)
-    return await js.pull_subscribe_bind(durable, stream)
 
 
 async def purge(client: Client, tenant: str, node: str = "*") -> None:

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.fleet.message import Refused, unpack, words_of
-from pipeline.ingest.dedup import Deduplicator, SampleKeys
+from pipeline.ingest.dedup import SampleKeys
 from pipeline.ingest.forgotten import Tombstones
 from pipeline.ingest.names import Owners
 from pipeline.intake.received import Received
+from pipeline.intake.seen import SeenKeys
 from pipeline.runtime.messages import Sender, StreamPosition
 from pipeline.shm.ring import Ring
 from pipeline.shm.rows import HELD_OUT, RowBatch
@@ -34,7 +35,7 @@ class Admission:
     def __init__(
         self,
         ring: Ring,
-        resends: Deduplicator,
+        seen: SeenKeys,
         owners: Owners,
         position: StreamPosition,
         *,
@@ -43,7 +44,7 @@ class Admission:
         quota: float,
         tombstones: Tombstones | None = None,
     ) -> None:
-        self._ring, self._resends, self._owners, self._position = ring, resends, owners, position
+        self._ring, self._seen, self._owners, self._position = ring, seen, owners, position
         self._tenant, self._target, self._quota = tenant, target, quota
         self._tombstones = tombstones or Tombstones()
         self._keys = SampleKeys(1 + ring.n_features)
@@ -63,10 +64,10 @@ class Admission:
         wanted = self._wanted(sizes, _usable(rows))
         self._say_whose(sizes, rows)
         rows = self._without_forgotten(rows if wanted.all() else rows.select(wanted))
-        new = self._resends.admit(rows.key.tolist())
-        if new is not None:
-            self.resent += new.count(False)
-            rows = rows.select(np.array(new, np.bool_))
+        new = self._seen.admit(rows.key)
+        if not new.all():
+            self.resent += len(new) - int(new.sum())
+            rows = rows.select(new)
         self._ring.extend(rows)
         return rows
 

@@ -17,13 +17,13 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import RENEW_S
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS
-from pipeline.ingest.dedup import Deduplicator
 from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
 from pipeline.intake.position import own_position
 from pipeline.intake.reader import OPEN_S, Looked, Opened, Reader
 from pipeline.intake.received import Received
+from pipeline.intake.seen import SeenKeys
 from pipeline.runtime import regions, restore
 from pipeline.runtime.disk_jobs import BackOff
 from pipeline.runtime.lifecycle import Ending, ExitCode
@@ -66,7 +66,7 @@ class Intake:
         self._position = self._published.position
         self._admission = Admission(
             self._ring,
-            Deduplicator(settings.replay_capacity, newest.key.tolist()),
+            SeenKeys(settings.replay_capacity, newest.key),
             self._names.owners,
             self._position,
             tenant=settings.fleet_tenant,

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.client import JetStreamContext
 
 from pipeline.config import Settings
 from pipeline.fleet import names, stream
 from pipeline.fleet.faults import FleetFault, fault_of
 from pipeline.fleet.lease import Holder, Lease
 from pipeline.fleet.stream import Found
+from pipeline.intake.pull import Pull
 from pipeline.intake.received import Received, in_order
 
-MOST_MESSAGES = 128
-_FETCH_S = 0.5
 OPEN_S = 60.0
 """As long as another pool's lease may have to be waited for, and more."""
 
@@ -27,7 +24,7 @@ class Opened(NamedTuple):
     """A reader of the stream, as that was found."""
 
     found: Found
-    subscription: JetStreamContext.PullSubscription
+    pull: Pull
 
 
 class Looked(NamedTuple):
@@ -43,6 +40,7 @@ class Reader:
     def __init__(self, settings: Settings, owner: str, life: str) -> None:
         self._settings = settings
         self._lease = Lease(settings.fleet_tenant, settings.pool, Holder(owner, life), settings.fleet_replicas)
+        self._pull: Pull | None = None
 
     def open(self, made: str, read: int) -> Callable[[Client], Awaitable[Opened]]:
         """Take the lease and begin behind `read`, in the stream that was made at `made`; from its start in another."""
@@ -51,19 +49,28 @@ class Reader:
             await self._lease.take(client)
             found = await stream.ensure(client, self._settings)
             first = read + 1 if found.made == made and read <= found.last else 1
-            tenant, pool = self._settings.fleet_tenant, self._settings.pool
-            return Opened(found, await stream.read_from(client, tenant, f"pool-{pool}", first))
+            await stream.read_from(client, self._settings.fleet_tenant, self._durable, first)
+            return Opened(found, await self._begin(client))
 
         return job
+
+    async def _begin(self, client: Client) -> Pull:
+        """Pull from the consumer as it is now, and from none before it."""
+        if self._pull is not None:
+            await self._pull.end()
+        self._pull = Pull(client, names.stream(self._settings.fleet_tenant), self._durable)
+        await self._pull.begin()
+        return self._pull
+
+    @property
+    def _durable(self) -> str:
+        return f"pool-{self._settings.pool}"
 
     def fetch(self, opened: Opened, after: int) -> Callable[[Client], Awaitable[tuple[list[Received], Msg | None]]]:
         """Fetch what comes after a sequence; with the message whose acknowledgement is that of all before it."""
 
         async def job(_client: Client) -> tuple[list[Received], Msg | None]:
-            try:
-                messages = await opened.subscription.fetch(MOST_MESSAGES, timeout=_FETCH_S)
-            except (TimeoutError, errors.TimeoutError):
-                return [], None
+            messages = await opened.pull.next()
             return in_order(messages, after), messages[-1] if messages else None
 
         return job
@@ -73,10 +80,10 @@ class Reader:
 
         FleetFault `lost` where the consumer is gone, `moved` where another pool has the lease.
         """
-        tenant, pool = self._settings.fleet_tenant, self._settings.pool
+        stream_name = names.stream(self._settings.fleet_tenant)
 
         async def job(client: Client) -> Looked:
-            info = await client.jetstream().consumer_info(names.stream(tenant), f"pool-{pool}")
+            info = await client.jetstream().consumer_info(stream_name, self._durable)
             return Looked(info.num_pending or 0, await self._renewed(client))
 
         return job

@@ -184,6 +184,8 @@ class _GroupIndex:
 
     def __init__(self) -> None:
         self._slots: dict[int, list[int]] = {}
+        self._places: dict[int, int] = {}
+        """Where in its group's list each slot is."""
         self._seen: dict[int, int] = {}
         self._of_size: dict[int, dict[int, None]] = {}
         self._largest_size = 0
@@ -217,12 +219,16 @@ class _GroupIndex:
     def add(self, group: int, slot: int) -> None:
         slots = self._slots.setdefault(group, [])
         self._resize(group, len(slots), len(slots) + 1)
+        self._places[slot] = len(slots)
         slots.append(slot)
 
     def remove(self, group: int, slot: int) -> None:
         slots = self._slots[group]
         self._resize(group, len(slots), len(slots) - 1)
-        slots.remove(slot)
+        place, last = self._places.pop(slot), slots.pop()
+        if last != slot:
+            slots[place] = last
+            self._places[last] = place
         if not slots:
             del self._slots[group], self._seen[group]
 

@@ -29,6 +29,7 @@ from pipeline.trainer.target_change import TargetChange
 
 _WINDOW = 4096
 _CHOOSE_EVERY = 500
+"""New rows from one choice between learners to the next; where many rows are held out, a tenth of so many."""
 
 
 class OnlineTraining:
@@ -72,6 +73,7 @@ class OnlineTraining:
         self._memory = Memory(ring, reservoir, recipe.batch_size, recipe.recent_share, seed)
         self._lessons = Lessons(self._memory, ring, reservoir)
         self._holdout = HoldOut(holdout, reservoir)
+        self._choose_every = max(_CHOOSE_EVERY, holdout.capacity // 10)
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
         self._doubt = TargetChange()
@@ -104,7 +106,7 @@ class OnlineTraining:
     def _advance_to(self, cursor: int) -> None:
         """Note that all rows before `cursor` were observed, and do what is due now and then."""
         before, self.cursor = self.cursor, cursor
-        if cursor // _CHOOSE_EVERY != before // _CHOOSE_EVERY:
+        if cursor // self._choose_every != before // self._choose_every:
             held = self._holdout.view()
             self.learner.choose(held.features, held.score, held.group)
         if self._doubt.is_due(cursor):

@@ -45,7 +45,8 @@ def received(link: Link, durable: str, sequence: int, count: int) -> list[bytes]
     """Return so many messages from a sequence on, without acknowledging any."""
 
     async def job(client: Client) -> list[bytes]:
-        reader = await stream.read_from(client, "default", durable, sequence)
+        await stream.read_from(client, "default", durable, sequence)
+        reader = await client.jetstream().pull_subscribe_bind(durable, names.stream("default"))
         return [message.data for message in await reader.fetch(count, timeout=5)]
 
     return link.begin(job).result()

@@ -4,8 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.fleet.message import MOST_ROWS, Message, Refused, pack, rows_of, unpack
-from pipeline.shm.rows import RowBatch
+from pipeline.fleet.message import MOST_ROWS, Message, Refused, pack, unpack, words_of
 from tests.support.rows import random_rows
 
 
@@ -16,7 +15,7 @@ def test_rows_arrive_as_they_were(n_features: int) -> None:
         rows = random_rows(count, n_features)
         message = unpack(pack(rows, base="b", target="true_score", sent=7))
         assert (message.base, message.target, message.sent) == ("b", "true_score", 7)
-        np.testing.assert_array_equal(rows_of(message, n_features).words, rows.words)
+        np.testing.assert_array_equal(words_of(message, n_features), rows.words)
 
 
 def damaged(**fields: object) -> bytes:
@@ -42,13 +41,12 @@ def damaged(**fields: object) -> bytes:
 def test_what_is_no_message_is_refused_by_reason(data: bytes, reason: str) -> None:
     """Whatever a sender makes up."""
     with pytest.raises(Refused) as raised:
-        rows_of(unpack(data), 6)
+        words_of(unpack(data), 6)
     assert raised.value.reason == reason
 
 
 def test_rows_of_a_message_cannot_be_written_to() -> None:
     """They are the message's own bytes."""
     message: Message = unpack(pack(random_rows(2, 6), base="b", target="true_score", sent=0))
-    rows: RowBatch = rows_of(message, 6)
     with pytest.raises(ValueError, match="read-only"):
-        rows.words[:] = 0
+        words_of(message, 6)[:] = 0

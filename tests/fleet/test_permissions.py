@@ -16,6 +16,7 @@ from pipeline.fleet import names, stream
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import Holder, Lease
 from pipeline.fleet.link import Link
+from pipeline.intake.pull import Pull
 from tests.fleet.configured import Fleet, Job, configure, do, linked
 from tests.support.nats import SERVER
 from tests.support.waiting import eventually
@@ -107,8 +108,10 @@ def test_a_pool_does_its_work(fleet: Fleet) -> None:
         sequence = do(node, publishing("A", "n2"))
 
     async def work(client: Client) -> tuple[list[str], bool, int]:
-        reader = await stream.read_from(client, "A", "pool", sequence)
-        messages = await reader.fetch(1, timeout=1)
+        await stream.read_from(client, "A", "pool", sequence)
+        pull = Pull(client, names.stream("A"), "pool")
+        await pull.begin()
+        messages = await pull.next()
         await messages[0].ack_sync(timeout=1)
         lease = Lease("A", "pool", Holder("owner", "life"))
         for step in (lease.take, lease.renew, lease.give_back):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from pipeline.fleet.message import pack
-from pipeline.ingest.dedup import Deduplicator, name_hashes
+from pipeline.ingest.dedup import name_hashes
 from pipeline.ingest.names import Owners
 from pipeline.intake.admission import Admission
 from pipeline.intake.received import Received
+from pipeline.intake.seen import SeenKeys
 from pipeline.runtime.control import Forgotten
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.ring import Ring
@@ -23,7 +24,7 @@ class Pool:
     def __init__(self, quota: float = 20.0) -> None:
         self.ring, self.position, self.owners = Ring.private(10_000, 6), StreamPosition(), Owners()
         self.admission = Admission(
-            self.ring, Deduplicator(10_000, []), self.owners, self.position,
+            self.ring, SeenKeys(10_000, np.zeros(0, np.uint64)), self.owners, self.position,
             tenant="default", target="true_score", quota=quota,
         )  # fmt: skip
         self.sequence = 0

@@ -161,6 +161,21 @@ def test_more_groups_than_rows() -> None:
     assert len(reservoir._groups._seen) == 8
 
 
+def test_groups_that_shrink_keep_what_they_have() -> None:
+    """New groups take places of old ones, one by one, and no group loses or gains a row that was not written over."""
+    reservoir, rng = Reservoir.private(CAPACITY, N_FEATURES), Random(3)
+    for step in range(60):
+        batch = rows(20 * step, 20)
+        batch.group[:] = 1 + np.arange(20 * step, 20 * step + 20) ** 2 // 4000
+        before = RowBatch.over(reservoir.rows[: len(reservoir)].copy(), N_FEATURES).sequence
+        written = reservoir.offer(batch, rng)
+        held = reservoir.snapshot()
+        kept = np.setdiff1d(np.arange(len(before)), list(written))
+        np.testing.assert_array_equal(held.sequence[kept], before[kept])
+        where = {int(group): np.flatnonzero(held.group == group).tolist() for group in np.unique(held.group)}
+        assert {group: sorted(slots) for group, slots in reservoir._groups._slots.items()} == where
+
+
 def test_rows_are_of_a_training_once_they_are_whole() -> None:
     """A writer that dies while it fills the reservoir leaves one that belongs to nobody."""
     reservoir, other = Reservoir.private(8, N_FEATURES), Reservoir.private(8, N_FEATURES)

@@ -126,11 +126,11 @@ def test_recipes_differ_and_runs_do_not(tmp_path: Path) -> None:
         "--recipe",
         "default",
     )
-    arguments += ("--recipe", "adam", "--recipe", "adr-0781", "--every", "4000")
+    arguments += ("--recipe", "adr-0781", "--every", "4000")
     picture = tmp_path / "curves.png"
     first, again = outcomes(*arguments, "--plot", picture), outcomes(*arguments)
     assert first == again
-    assert len({each["digest"] for each in first}) == 3
+    assert len({each["digest"] for each in first}) == 2
     errors = {each["recipe"]: each["evaluations"][-1]["prequential"] for each in first}
     assert errors["default"] < errors["adr-0781"]
     assert picture.read_bytes().startswith(b"\x89PNG")

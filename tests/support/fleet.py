@@ -9,7 +9,7 @@ import nats
 
 from pipeline.data import BASE_MODEL
 from pipeline.fleet import names
-from pipeline.fleet.message import rows_of, unpack
+from pipeline.fleet.message import unpack, words_of
 from pipeline.runtime import messages
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.rows import RowBatch
@@ -71,7 +71,8 @@ def streamed(server: NatsServer, tenant: str = "default") -> list[RowBatch]:
         found = []
         for sequence in range(info.state.first_seq, info.state.last_seq + 1):
             message = await js.get_msg(names.stream(tenant), sequence)
-            found.append(rows_of(unpack(message.data), N_FEATURES))
+            words = words_of(unpack(message.data), N_FEATURES).copy()
+            found.append(RowBatch.over(words, N_FEATURES))
         return found
 
     rows: list[RowBatch] = asked(server, job)
