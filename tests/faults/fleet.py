@@ -30,15 +30,14 @@ from nats.js.errors import NotFoundError
 from pipeline.checkpoints import pointers
 from pipeline.checkpoints.names import published
 from pipeline.data import BASE_MODEL
-from pipeline.fleet import models, names
-from pipeline.fleet.faults import FleetFault
+from pipeline.fleet import names
 from pipeline.model.graph import load_base_model
 from tests.faults import stepped_clock
 from tests.faults.dropping_proxy import DroppingProxy
 from tests.faults.namespace import fill, has_namespace, small_disk
 from tests.faults.stepped_clock import SteppedServer
 from tests.support import stream as streams
-from tests.support.fleet import Pool, asked, member
+from tests.support.fleet import Pool, announced, asked, member
 from tests.support.nats import NatsServer, free_port
 from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream, numbers
@@ -231,22 +230,12 @@ def _drawn(names_of: list[str], rng: Random) -> Iterator[str]:
 
 def _newest(fleet: Fleet) -> dict[str, int]:
     """Return the versions that may only grow; 0 for none."""
-    directory, base = fleet.pool.checkpoints, load_base_model(BASE_MODEL).digest
-    entry = asked(fleet.server, lambda client: _announced(client, base))
+    directory = fleet.pool.checkpoints
     return {
         "the pool's newest version": max(published(directory), default=0),
         "its stable version": pointers.pointed(directory, pointers.LATEST_STABLE) or 0,
-        "the version that it announces": entry.said.version if entry.said else 0,
+        "the version that it announces": announced(fleet.server, load_base_model(BASE_MODEL).digest),
     }
-
-
-async def _announced(client: Any, base: str) -> models.Entry:
-    try:
-        return await models.read(client, "default", base)
-    except FleetFault as fault:
-        if fault.kind != "lost":  # there is no bucket yet
-            raise
-        return models.Entry(None, 0)
 
 
 def differences(fleet: Fleet, clients: tuple[Stream, ...]) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.fleet import models
 from pipeline.fleet.stream import look
 from tests.faults.stepped_clock import SteppedServer, build, needs_compiler, needs_stepped_server
 from tests.intake.test_process import BASE, Sending, has_all, has_learned, ready, taken
-from tests.support.fleet import Pool, asked, member
+from tests.support.fleet import Pool, announced, asked, member
 from tests.support.nats import NatsServer, needs_nats
 from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream, numbers
@@ -55,14 +54,14 @@ def test_clocks_of_a_sidecar_and_a_pool(tmp_path: Path, server: NatsServer) -> N
         ready(pool)
         with Stream(sidecar) as stream:
             stream.wait_for_more(300)
-            pool.wait_for(lambda: pool.reported().exporter.version and announced(server))
+            pool.wait_for(lambda: pool.reported().exporter.version and announced(server, BASE))
             pids = [{role: state.pid for role, state in each.reported().roles.items()} for each in (sidecar, pool)]
             for hours in STEPS:
                 step_to(clocks, hours)
-                seen, version = announced(server), pool.reported().exporter.version
+                seen, version = announced(server, BASE), pool.reported().exporter.version
                 stream.wait_for_more(300)
                 pool.wait_for(lambda least=version: pool.reported().exporter.version > least)  # type: ignore[misc]
-                pool.wait_for(lambda least=seen: announced(server) > least)  # type: ignore[misc]
+                pool.wait_for(lambda least=seen: announced(server, BASE) > least)  # type: ignore[misc]
         all_came(pool, sidecar, stream)
         assert pids == [{role: state.pid for role, state in each.reported().roles.items()} for each in (sidecar, pool)]
         assert np.ptp(sidecar.rows().arrival) > max(STEPS) * HOUR_S, "the clock was never stepped"
@@ -72,12 +71,6 @@ def step_to(clocks: list[Path], hours: int) -> None:
     """Move the first clock forward, and the second back."""
     for clock, sign in zip(clocks, (1, -1), strict=True):
         clock.write_text(str(sign * hours * HOUR_S))
-
-
-def announced(server: NatsServer) -> int:
-    """Return the version of which the pool says that it is its newest; 0 for none."""
-    entry = asked(server, lambda client: models.read(client, "default", BASE))
-    return entry.said.version if entry.said else 0
 
 
 def all_came(pool: Pool, sidecar: Sidecar, stream: Stream) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import nats
 
 from pipeline.data import BASE_MODEL
-from pipeline.fleet import names
+from pipeline.fleet import models, names
+from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.message import unpack, words_of
 from pipeline.runtime import messages
 from pipeline.runtime.messages import StreamPosition
@@ -60,6 +61,22 @@ def asked(server: NatsServer, job: Any) -> Any:
             await client.close()
 
     return asyncio.run(run())
+
+
+def announced(server: NatsServer, base_sha256: str) -> int:
+    """Return the version of which a pool says that it is its newest; 0 for none."""
+
+    async def job(client: Any) -> int:
+        try:
+            said = (await models.read(client, "default", base_sha256)).said
+        except FleetFault as fault:
+            if fault.kind != "lost":  # there is no bucket yet
+                raise
+            return 0
+        return said.version if said else 0
+
+    version: int = asked(server, job)
+    return version
 
 
 def streamed(server: NatsServer, tenant: str = "default") -> list[RowBatch]:
