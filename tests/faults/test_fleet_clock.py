@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.fleet.stream import look
 from tests.faults.stepped_clock import SteppedServer, build, needs_compiler, needs_stepped_server
-from tests.intake.test_process import BASE, Sending, has_all, has_learned, ready, taken
-from tests.support.fleet import Pool, announced, asked, member
+from tests.intake.test_process import has_all
+from tests.support.fleet import BASE, Pool, Sending, announced, asked, has_learned, member, ready, taken
 from tests.support.nats import NatsServer, needs_nats
 from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream, numbers

@@ -8,14 +8,12 @@ import pytest
 from nats.aio.client import Client
 
 from pipeline import config
-from pipeline.fleet import names, stream
+from pipeline.fleet import buckets, models, names, stream
 from pipeline.fleet.faults import FleetFault
-from pipeline.fleet.lease import open_bucket
 from pipeline.fleet.link import Link
 from tests.faults.namespace import fill, needs_namespace, small_disk
 from tests.fleet.configured import Job, linked
-from tests.intake.test_process import Sending, has_learned, ready
-from tests.support.fleet import Pool, asked, member
+from tests.support.fleet import Pool, Sending, asked, has_learned, member, ready
 from tests.support.nats import NatsServer, free_port, needs_nats
 from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream
@@ -128,7 +126,7 @@ def spoil_leases(server: NatsServer) -> None:
     """Take what room is left in the last page of the leases' file: they are small, and would fit in for a minute."""
 
     async def put(client: Client) -> None:
-        bucket = await open_bucket(client, "default", 1)
+        bucket = await client.jetstream().key_value(names.leases("default"))
         with pytest.raises(TimeoutError):
             await bucket.put("page", bytes(1 << 14))
 
@@ -174,7 +172,7 @@ def test_what_cannot_be_made_on_a_full_disk_is_full(tmp_path: Path) -> None:
             fill(disk)
             assert kind_of(link, send) == "slow"
             assert kind_of(link, lambda client: stream.read_from(client, "default", "pool", 1)) == "full"
-            assert kind_of(link, lambda client: open_bucket(client, "default", 1)) == "full"
+            assert kind_of(link, lambda client: buckets.ensure(client, models.bucket(settings))) == "full"
             assert kind_of(link, lambda client: stream.look(client, "default")) == ""
 
 
