@@ -22,6 +22,7 @@ from pipeline.exporter.gate_inputs import held_out
 from pipeline.exporter.offered import MARGIN
 from pipeline.shm.rows import HELD_OUT, RowBatch
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.trust import NodeTrust
 from pipeline.uplink.quota import spread
 
 EVERY = 1000
@@ -55,6 +56,7 @@ class Site:
             recent=settings.replay_capacity,
             reservoir=settings.reservoir_capacity,
             holdout=settings.holdout_capacity,
+            trust=NodeTrust() if is_pool else None,
         )
         self.training = self.sidecar.training
         self.stable: Vector | None = None

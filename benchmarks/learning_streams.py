@@ -19,6 +19,7 @@ from pipeline.shm.ring import Ring
 from pipeline.shm.rows import RowBatch
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
+from pipeline.trainer.trust import NodeTrust
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SEEDS = (0, 1, 2)
@@ -120,6 +121,7 @@ class Sidecar:
         recent: int = 10_000,
         reservoir: int = 10_000,
         holdout: int = 4096,
+        trust: NodeTrust | None = None,
     ) -> None:
         n_features = base.n_features
         self.base = base
@@ -128,7 +130,7 @@ class Sidecar:
         self.reservoir = Reservoir.private(reservoir, n_features)
         for memory in (self.ring, self.reservoir, self.holdout):
             memory.open_writer()
-        self.training = OnlineTraining(base, recipe, self.ring, self.reservoir, self.holdout, seed=seed)
+        self.training = OnlineTraining(base, recipe, self.ring, self.reservoir, self.holdout, seed=seed, trust=trust)
         self.sent = 0
 
     def learn(self, features: Floats, score: Floats, group: list[int], node: list[int] | None = None) -> None:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
 from nats.aio.msg import Msg
 
 from pipeline.fleet import names
@@ -17,6 +18,7 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import RENEW_S
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS
+from pipeline.ingest.dedup import name_hashes
 from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
@@ -33,12 +35,13 @@ from pipeline.runtime.reports import Follower, IngestReport, TrainerReport
 _FULL_S = 0.02
 """How soon the ring is looked at again while the trainer has to make room."""
 _CLOSE_S = 2.0
+_NAMED = 5
+"""Senders that a problem names at most."""
 
 
 def serve(process: Process[IngestReport]) -> None:
     """Take samples from the fleet's stream into the ring until told to stop."""
     intake = Intake(process)
-    process.phase("accepting")
     try:
         while not process.should_stop():
             intake.turn()
@@ -86,6 +89,7 @@ class Intake:
         self._looking: Future[Looked] | None = None
         self._looked_at = 0.0
         self._fleet = Outage("fleet", process.report)
+        self._distrusted: list[int] = []
         report = process.report
         report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
         report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""
@@ -218,7 +222,6 @@ class Intake:
             if report.failing != fault.kind:
                 self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:LONGEST])
             self._fleet.began(fault.kind, str(fault))
-        self._process.phase("accepting", self._fleet.problem)
 
     def _report(self) -> None:
         report, admission, position = self._process.report, self._admission, self._position
@@ -227,9 +230,33 @@ class Intake:
         report.resent, report.forgotten = self._before[0] + admission.resent, self._before[1] + admission.forgotten
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
+        self._name_distrusted()
+        problem = "; ".join(filter(None, (self._fleet.problem, _unlike(report.distrusted))))
+        if (report.phase, report.problem) != ("accepting", problem):
+            self._process.phase("accepting", problem)
         self._process.reporter.beat()
+
+    def _name_distrusted(self) -> None:
+        """Say by name from which senders the trainer does not learn; it knows hashes."""
+        self._trainer.refresh()
+        hashes, report = self._trainer.report.distrusted, self._process.report
+        if hashes == self._distrusted:
+            return
+        self._distrusted = hashes
+        senders = sorted(self._position.senders)
+        found = np.isin(name_hashes(senders), np.array(hashes, np.uint64)).tolist()
+        report.distrusted = [sender for sender, is_one in zip(senders, found, strict=True) if is_one]
+        self._process.log.warning("senders_distrusted", nodes=report.distrusted)
 
     def _wait_for(self, future: Future[Any]) -> None:
         until = time.monotonic() + _CLOSE_S
         while not future.done() and time.monotonic() < until:
             self._process.bell.wait(0.05)
+
+
+def _unlike(distrusted: list[str]) -> str:
+    """Return the problem of senders from which nothing is learned, in a line; empty for none."""
+    if not distrusted:
+        return ""
+    more = f" and {len(distrusted) - _NAMED} more" if len(distrusted) > _NAMED else ""
+    return f"scores that do not fit the others', not learned from: {', '.join(distrusted[:_NAMED])}{more}"

@@ -316,6 +316,8 @@ def _pool(health: Health) -> Iterator[Metric]:
 
     yield _gauge("pool_unread_messages", "Messages in the stream that are not taken yet.", one(report.unread))
     yield _gauge("pool_senders", "Sidecars that samples have come from.", one(report.senders))
+    told = "Sidecars from which nothing is learned, since their scores do not fit the others'."
+    yield _gauge("pool_distrusted_senders", told, one(len(report.distrusted)))
     yield _counter("pool_over_quota_samples", "Samples that were more than a sidecar may send.", one(report.over_quota))
     yield _counter("pool_lost_samples", "Samples that left the stream before they were read.", one(report.lost))
 

@@ -55,7 +55,7 @@ class IngestReport(Report, kw_only=True):
 
     In a pool samples come from the fleet, and more is said of that: `stream` is where from, `unread` messages are in it
     that were not taken yet, from `senders` samples have come; `over_quota` were more than one sender may send, `lost`
-    had left the stream before they were read.
+    had left the stream before they were read. `distrusted` are the senders from which nothing is learned, by name.
     """
 
     socket: str = ""
@@ -76,6 +76,7 @@ class IngestReport(Report, kw_only=True):
     senders: int = 0
     over_quota: int = 0
     lost: int = 0
+    distrusted: list[str] = []
     failing: str = ""
     failing_since: float = 0.0
 
@@ -86,7 +87,8 @@ class TrainerReport(Report, kw_only=True):
     `start` is the first sample that this training uses, `restored` how many the ring began with. `orders` is
     what operators have put in force, a line each, as many as fit; `orders_in_force` counts all of them by kind.
     `excluded` counts the samples left out since they are quarantined. `target_changes` counts how often samples from
-    before a change of the target were dropped.
+    before a change of the target were dropped. `distrusted` are, in a pool, hashes of the nodes from which nothing is
+    learned, since their scores do not fit those of the others.
     """
 
     device: str = ""
@@ -114,6 +116,7 @@ class TrainerReport(Report, kw_only=True):
     orders: list[str] = []
     orders_in_force: dict[str, int] = {}
     excluded: int = 0
+    distrusted: list[int] = []
 
 
 class ExporterReport(Report, kw_only=True):

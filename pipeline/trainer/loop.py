@@ -25,10 +25,13 @@ from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.resume import resume
 from pipeline.trainer.snapshot_publisher import SnapshotPublisher
 from pipeline.trainer.stable_follower import StableFollower
+from pipeline.trainer.trust import NodeTrust
 
 # Rows observed between two looks at stop flag, budget and clock: a few milliseconds of work.
 _ROWS_PER_TURN = 64
 _LOOK_FOR_RING_S = 0.05
+_NAMED = 100
+"""Nodes that are reported at most, of those from which nothing is learned."""
 _FIGURES_INTERVAL_S = 0.25
 _EVALUATION_INTERVAL_S = 2.0
 
@@ -49,7 +52,8 @@ def serve(process: Process[TrainerReport]) -> None:
     device, note = choose_device(settings)
     recipe = Recipe.from_settings(settings)
     try:
-        training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device)
+        trust, seed = NodeTrust() if settings.pool else None, settings.seed
+        training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=seed, device=device, trust=trust)
         check_parity(base, training.learner)
     except Interrupted:
         if process.should_stop():
@@ -199,7 +203,7 @@ class _Progress:
         report.step, report.cursor = self._publisher.step, self._training.cursor
         report.lag = max(0, self._ring.head - self._training.cursor)
         report.evicted_untrained = self._training.evicted_untrained
-        report.excluded = self._training.excluded
+        report.excluded, report.distrusted = self._training.excluded, self._training.distrusted[:_NAMED]
         report.steps_undone, report.rollbacks = self._training.steps_undone, self._training.rollbacks
         report.reservoir_rows, report.holdout_rows = int(figures["reservoir_rows"]), int(figures["holdout_rows"])
         report.loss = figures.get("loss")

@@ -26,6 +26,7 @@ from pipeline.trainer.prequential import Prequential
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.rollback_policy import RollbackPolicy
 from pipeline.trainer.target_change import TargetChange
+from pipeline.trainer.trust import NodeTrust
 
 _WINDOW = 4096
 _CHOOSE_EVERY = 500
@@ -36,7 +37,8 @@ class OnlineTraining:
     """Learns from `ring` by `recipe`, starting from `base`.
 
     The rows of held-out groups go to the reservoir `holdout` and are never trained on; the others are offered to
-    `reservoir`. The caller is the only writer of both reservoirs. Everything random follows from `seed`.
+    `reservoir`. The caller is the only writer of both reservoirs. Everything random follows from `seed`. With `trust`,
+    rows of nodes whose scores do not fit those of the others are predicted, and no more.
 
     cursor              sequence of the next row to observe
     start               sequence of the first row that this training may use
@@ -56,6 +58,7 @@ class OnlineTraining:
         *,
         seed: int = 0,
         device: str = "cpu",
+        trust: NodeTrust | None = None,
     ) -> None:
         self.cursor = 0
         self.start = 0
@@ -77,6 +80,7 @@ class OnlineTraining:
         self._prequential = Prequential(("ema", "base", "stable"), _WINDOW)
         self._drift = PageHinkley()
         self._doubt = TargetChange()
+        self._trust = trust
         self._rollback_policy = RollbackPolicy()
         self._exclusions: tuple[Exclusion, ...] = ()
         self._references: dict[str, Vector] = {"base": base.vector()}
@@ -109,6 +113,8 @@ class OnlineTraining:
         if cursor // self._choose_every != before // self._choose_every:
             held = self._holdout.view()
             self.learner.choose(held.features, held.score, held.group)
+            if self._trust is not None and self._trust.review():
+                self._drop_unwanted()
         if self._doubt.is_due(cursor):
             self._look_for_change()
 
@@ -122,6 +128,8 @@ class OnlineTraining:
 
     def _observe(self, rows: RowBatch, *, replay: bool) -> None:
         self._test(rows)
+        if self._trust is not None and self._trust.distrusted:
+            rows = rows.select(self._trust.trusted(rows))
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
         if self._holdout.late:
@@ -145,6 +153,8 @@ class OnlineTraining:
         vectors = {"ema": self.learner.ema(), **self._references}
         predictions = {name: self.learner.predict(rows.features, vector) for name, vector in vectors.items()}
         self._prequential.add(rows.score, predictions)
+        if self._trust is not None:
+            self._trust.add(rows, predictions["ema"] - rows.score, predictions["base"] - rows.score)
         error = float(np.abs(predictions["ema"] - rows.score).mean())
         if math.isfinite(error) and self._drift.add(error):
             self._doubt.begin(int(rows.sequence[-1]) + 1, self._prequential.newest_errors("ema", _WINDOW))
@@ -184,6 +194,11 @@ class OnlineTraining:
         else:
             self.steps_undone += 1
 
+    @property
+    def distrusted(self) -> list[int]:
+        """The nodes (hashes) whose scores do not fit those of the others."""
+        return [] if self._trust is None else sorted(self._trust.distrusted)
+
     def export_vector(self) -> Vector:
         """Return the EMA weights float32[n_parameters]."""
         return self.learner.ema()
@@ -202,15 +217,23 @@ class OnlineTraining:
         What is no longer excluded comes back as far as the ring has it.
         """
         self._exclusions = tuple(exclusions)
+        return self._drop_unwanted()
+
+    def _drop_unwanted(self) -> int:
         left = 0
         for memory in (self._reservoir, self._holdout.reservoir):
             rows = memory.snapshot()
-            wanted = without(rows, self._exclusions)
+            wanted = self._wanted(rows)
             if len(wanted) < len(rows):
                 _keep(memory, wanted)
                 left += len(rows) - len(wanted)
         self._remember_ring()
         return left
+
+    def _wanted(self, rows: RowBatch) -> RowBatch:
+        """Return the rows that may be learned from and judged by."""
+        rows = without(rows, self._exclusions)
+        return rows if self._trust is None else rows.select(self._trust.trusted(rows))
 
     def reset_to(self, vector: Vector, *, forget_samples: bool = False) -> None:
         """Start over from the weights float32[n_parameters]; without any sample of before where these are forgotten."""
@@ -299,12 +322,16 @@ class OnlineTraining:
         }
         vectors: dict[str, NDArray[Any]] = {f"learner_{name}": part for name, part in self.learner.state().items()}
         vectors["prequential"] = self._prequential.window.ravel().copy()
+        if self._trust is not None:
+            vectors |= {f"trust_{name}": part for name, part in self._trust.state().items()}
         return meta, vectors
 
     def restore(self, meta: dict[str, Any], vectors: dict[str, NDArray[Any]]) -> None:
         """Continue from `state`, with ring and reservoirs as they were then or have gone on since."""
         for name in _COUNTERS:
             setattr(self, name, meta.get(name, 0))  # one that is newer than the state begins at 0
+        if self._trust is not None:
+            self._trust.restore(_named(vectors, "trust_"))
         self.begin(meta["cursor"], meta.get("start", 0))
         self._memory.random.made = meta["draws"]
         self._holdout.trained, self._holdout.diverted = meta["trained"], meta["diverted"]
@@ -312,10 +339,7 @@ class OnlineTraining:
         self._drift.restore(meta["drift"])
         self._doubt.restore(meta.get("doubt", []))
         self._rollback_policy.bad_in_a_row = meta["bad_in_a_row"]
-        prefix = "learner_"
-        self.learner.restore(
-            {key.removeprefix(prefix): part for key, part in vectors.items() if key.startswith(prefix)}
-        )
+        self.learner.restore(_named(vectors, "learner_"))
 
     def begin(self, cursor: int, start: int) -> None:
         """Go on at `cursor`; the ring's rows from `start` on were observed, and may be replayed."""
@@ -325,11 +349,16 @@ class OnlineTraining:
     def _remember_ring(self) -> None:
         """Let those of the ring's rows be replayed that were observed, are not held out, and not excluded."""
         rows, _ = self._ring.snapshot()
-        rows = without(rows, self._exclusions)
+        rows = self._wanted(rows)
         observed = (self.start <= rows.sequence) & (rows.sequence < self.cursor) & ~self._holdout.belongs(rows)
         self._memory.forget()
         self._memory.remember(rows.sequence[observed][-self._ring.capacity :])
         self._lessons.begin_anew()
+
+
+def _named(vectors: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return those whose names begin so, by the rest of their names."""
+    return {key.removeprefix(prefix): part for key, part in vectors.items() if key.startswith(prefix)}
 
 
 def _keep(memory: Reservoir, rows: RowBatch) -> None:

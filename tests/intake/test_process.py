@@ -11,10 +11,14 @@ import pytest
 
 from pipeline.checkpoints.names import file_of, published
 from pipeline.config import load
+from pipeline.data import BASE_MODEL
 from pipeline.fleet import names, stream
 from pipeline.fleet.message import pack
+from pipeline.model.graph import load_base_model
+from pipeline.model.runtime import OnnxModel
 from pipeline.registry.registry import digest_of
-from tests.support.fleet import BASE, Pool, Sending, asked, has_learned, ready, rows_from, taken
+from pipeline.shm.rows import RowBatch
+from tests.support.fleet import BASE, PLENTY, Pool, Sending, asked, has_learned, ready, rows_from, taken
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.processes
@@ -221,3 +225,35 @@ def test_the_hosts_nodes_are_named(tmp_path: Path, server: NatsServer) -> None:
         pool.wait_for(lambda: pool.reported().ingest.accepted == 80)
         assert {node: sender.taken for node, sender in pool.position().senders.items()} == {"one": 50, "two": 30}
         assert sorted(np.unique(pool.rows().node, return_counts=True)[1].tolist()) == [30, 50]
+
+
+def test_a_sender_whose_scores_do_not_fit_is_named(tmp_path: Path, server: NatsServer) -> None:
+    """Three measure what the base model says and ten points more, one makes its scores up: over a restart, too."""
+    base, rng = load_base_model(BASE_MODEL), np.random.default_rng(0)
+    model = OnnxModel(base.serialized)
+
+    async def send(client: object) -> None:
+        js = client.jetstream()  # type: ignore[attr-defined]
+        for part in range(6):
+            for number, node in enumerate(("one", "two", "three", "liar")):
+                rows = RowBatch(256, 6)
+                rows.features[:] = rng.uniform(0, 1, (256, 6))
+                rows.score[:] = np.clip(model.predict(rows.features) + 10, 0, 100)
+                if node == "liar":
+                    rows.score[:] = rng.uniform(0, 100, 256)
+                rows.group[:] = rows.job[:] = 1000 * part + 100 * number + np.arange(256) // 32
+                rows.arrival[:] = 1.75e9
+                data = pack(rows, base=BASE, target="true_score", sent=256 * part)
+                await js.publish(names.subject("default", node), data)
+
+    with Pool(tmp_path / "pool", server, VMAFX_FLEET_QUOTA=PLENTY) as pool:
+        pool.launch()
+        ready(pool)
+        asked(server, send)
+        pool.wait_for(lambda: pool.reported().ingest.distrusted == ["liar"])
+        assert "not learned from: liar" in pool.reported().ingest.problem
+        pool.wait_for(lambda: pool.reported().trainer.cursor == 6 * 4 * 256)
+        for role in ("trainer", "ingest"):
+            pid = pool.signal(role, signal.SIGKILL)
+            pool.wait_for_another(role, pid)
+        pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.distrusted == ["liar"])
