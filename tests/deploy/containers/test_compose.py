@@ -55,7 +55,7 @@ def test_shared_memory_has_room(stack: Stack) -> None:
     """The regions, with room for a ring that is full, are well within shm_size."""
     used = int(stack.sidecar.run("du", "-sb", "/dev/shm").stdout.split()[0])  # noqa: S108
     assert used < stack.sidecar.inspect()["HostConfig"]["ShmSize"] / 2
-    assert stack.sidecar.inspect()["HostConfig"]["ShmSize"] == 64 * MIB
+    assert stack.sidecar.inspect()["HostConfig"]["ShmSize"] == 160 * MIB
 
 
 def test_http(stack: Stack) -> None:
