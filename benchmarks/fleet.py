@@ -21,9 +21,8 @@ from benchmarks.fleet_nodes import NODES, sources_of_nodes
 from benchmarks.fleet_scenarios import Curve, alone, bad_pool, base, one_of_five, together, two_tenants
 from benchmarks.fleet_training import Round, Terms
 from benchmarks.learning_streams import SEEDS, SHARED, judged_sources
+from benchmarks.report import DOCS, markdown, replace_section, with_mean
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-BEGIN, END = "<!-- figures: make bench-fleet -->\n", "<!-- end of figures -->\n"
 TARGETS = ("vmaf_phone", "vmaf_neg", "vmaf")
 TERMS = {
     "all rows": Terms(),
@@ -84,7 +83,7 @@ def _dealing() -> str:
         [str(seed), *("; ".join(each) for each in sources_of_nodes(seed)), "; ".join(judged_sources(seed))]
         for seed in SEEDS
     ]
-    return "\n" + _table(["seed", *(f"node {node + 1}" for node in range(NODES)), "judged on"], rows)
+    return "\n" + markdown(["seed", *(f"node {node + 1}" for node in range(NODES)), "judged on"], rows)
 
 
 def _learning(results: Results) -> str:
@@ -105,9 +104,9 @@ def _learning(results: Results) -> str:
         reference = float(np.mean(lines["alone"][0]))
         for name, (in_use, live) in lines.items():
             change = float(np.mean(in_use)) / reference - 1
-            rows.append([target, name, _figure(in_use), f"{change:+.0%}", "" if live is None else _figure(live)])
+            rows.append([target, name, with_mean(in_use), f"{change:+.0%}", "" if live is None else with_mean(live)])
     headings = ["target", "whose", "in use: mean (by seed)", "against alone", "in training: mean (by seed)"]
-    return "**RMSE on sources that nobody sent, after 12,000 rows of each node**\n\n" + _table(headings, rows)
+    return "**RMSE on sources that nobody sent, after 12,000 rows of each node**\n\n" + markdown(headings, rows)
 
 
 def _means(rounds: list[list[Round]], of: str) -> list[float]:
@@ -129,7 +128,7 @@ def _each(results: Results, target: str) -> str:
     headings = ["seed", *(f"node {node + 1}" for node in range(NODES)), "noise"]
     told = f"{target}: better beyond noise {better}, worse beyond noise {worse}, of {len(SEEDS) * NODES}"
     title = f"**Each sidecar, {target}: alone → with the pool (RMSE of what is in use)**"
-    return f"{title}\n\n{_table(headings, rows)}\n{told}\n"
+    return f"{title}\n\n{markdown(headings, rows)}\n{told}\n"
 
 
 def _scenarios(results: Results) -> str:
@@ -165,21 +164,12 @@ def _liar(results: Results, kind: str, target: str) -> list[dict[str, float]]:
 def _figures(first: str, rows: Mapping[str, list[dict[str, float]]]) -> str:
     names = list(next(iter(rows.values()))[0])
     cells_of = [[name, *(_cell([each[key] for each in found]) for key in names)] for name, found in rows.items()]
-    return _table([first, *names], cells_of)
+    return markdown([first, *names], cells_of)
 
 
 def _cell(values: list[float]) -> str:
     """Return counts summed, errors averaged."""
-    return str(sum(values)) if all(isinstance(value, int) for value in values) else _figure(values)
-
-
-def _figure(values: list[Any]) -> str:
-    return f"{np.mean(values):.2f} ({' · '.join(f'{value:.2f}' for value in values)})"
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return str(sum(values)) if all(isinstance(value, int) for value in values) else with_mean(values)
 
 
 def plot(results: Results, path: Path) -> None:
@@ -208,13 +198,6 @@ def _curve(curves: list[Curve], of: str) -> tuple[NDArray[np.int64], NDArray[np.
     return np.arange(1, len(errors) + 1), errors
 
 
-def write(tables: str, path: Path) -> None:
-    """Put the tables between the marks of the document."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(before + BEGIN + tables + END + after)
-
-
 def main() -> None:
     """Run it all."""
     if not SHARED.is_dir():
@@ -224,7 +207,7 @@ def main() -> None:
         results = {key: future.result() for key, future in waiting.items()}
     tables = text(results)
     print(tables)
-    write(tables, DOCS / "fleet-results.md")
+    replace_section("figures: make bench-fleet", tables.rstrip(), DOCS / "fleet-results.md")
     plot(results, DOCS / "img" / "fleet-learning.png")
 
 

@@ -7,7 +7,7 @@ import time
 import click
 
 from benchmarks.growth_curves import Curve, curves
-from benchmarks.report import DOCS, machine, replace_section
+from benchmarks.report import DOCS, machine, markdown, replace_section
 
 PLOT = DOCS / "img" / "growth.png"
 
@@ -27,12 +27,9 @@ def main() -> None:
 
 
 def _table(curve: Curve) -> list[str]:
-    rows = [
-        (f"{curve.along} ({curve.unit})", *(f"{place:,}" for place in curve.places)),
-        ("---", *("---" for _ in curve.places)),
-        *((name, *(f"{value:.3g}" for value in values)) for name, values in curve.relative().items()),
-    ]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    headings = (f"{curve.along} ({curve.unit})", *(f"{place:,}" for place in curve.places))
+    rows = ((name, *(f"{value:.3g}" for value in values)) for name, values in curve.relative().items())
+    return markdown(headings, rows).splitlines()
 
 
 def _draw(measured: list[Curve]) -> None:

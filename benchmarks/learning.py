@@ -28,9 +28,8 @@ from benchmarks.learning_streams import (
     stream_of,
     stream_without,
 )
+from benchmarks.report import DOCS, markdown, replace_section, with_mean
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-BEGIN, END = "<!-- figures: make bench-learning -->\n", "<!-- end of figures -->\n"
 RIVALS = ("ridge", "river", "river over base", "scikit-learn", "adam in torch")
 TARGETS = ("vmaf_phone", "vmaf_neg", "vmaf")
 REPEATED = ("default recipe", "adam", "adr-0781", "adam in torch")
@@ -66,16 +65,11 @@ def _aligned(curves: list[list[float]]) -> NDArray[np.float64]:
     return np.array([[*errors[:length], errors[-1]] for errors in curves])
 
 
-def _table(headings: list[str], rows: list[list[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
-
-
 def _learning_tables(curves: Curves) -> str:
     text = ""
     for target in TARGETS:
         rows = [[method, *_learned(curves[method, target])] for method in METHODS]
-        text += f"\n**{target}**\n\n" + _table(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
+        text += f"\n**{target}**\n\n" + markdown(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
     return text
 
 
@@ -100,7 +94,7 @@ def _ahead(curves: Curves) -> str:
             ours, theirs = (curves[method, target].mean(axis=0)[1:] for method in ("default recipe", rival))
             cells.append(f"{int((ours < theirs).sum())} of {len(ours)}")
         rows.append([rival, *cells])
-    return text + _table(["against", *TARGETS], rows)
+    return text + markdown(["against", *TARGETS], rows)
 
 
 def _offline_table(pool: ProcessPoolExecutor) -> str:
@@ -111,10 +105,9 @@ def _offline_table(pool: ProcessPoolExecutor) -> str:
     rows = []
     for method, by_target in waiting.items():
         errors = [[future.result() for future in futures] for futures in by_target.values()]
-        by_seed = (" · ".join(f"{error:.2f}" for error in each) for each in errors)
-        rows.append([method, *(f"{np.mean(each):.2f} ({seeds})" for each, seeds in zip(errors, by_seed, strict=True))])
+        rows.append([method, *map(with_mean, errors)])
     title = "\n**Offline: all rows at once, judged on the same (RMSE, by seed)**\n\n"
-    return title + _table(["over the base model", *TARGETS], rows)
+    return title + markdown(["over the base model", *TARGETS], rows)
 
 
 def _by_source_table(pool: ProcessPoolExecutor) -> str:
@@ -124,7 +117,7 @@ def _by_source_table(pool: ProcessPoolExecutor) -> str:
         figures = (future.result() for future in futures)
         rows.append([source, *(f"{base:.2f} → {learned:.2f}" for base, learned in figures)])
     title = "\n**Each source left out alone (RMSE on it: base model → default recipe after the pass)**\n\n"
-    return title + _table(["source", *TARGETS], rows)
+    return title + markdown(["source", *TARGETS], rows)
 
 
 def _order_curve(target: str, seed: int, order: int) -> list[float]:
@@ -142,7 +135,7 @@ def _orders_table(pool: ProcessPoolExecutor) -> str:
         by_seed = [np.mean([each.result() for each in of_seed], axis=0).tolist() for of_seed in futures]
         rows.append([target, *_learned(_aligned(by_seed))])
     title = f"\n**The default recipe, {ORDERS} orders of the clips for each seed (RMSE)**\n\n"
-    return title + _table(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
+    return title + markdown(["RMSE after", *_thousands(), "the pass", "by seed"], rows)
 
 
 def _means(futures: list[Future[Figures]]) -> Figures:
@@ -167,7 +160,7 @@ def _figures_table(first: str, rows: dict[str, Figures]) -> str:
         ]
         for label, figures in rows.items()
     ]
-    return _table([first, *names], cells)
+    return markdown([first, *names], cells)
 
 
 def _scenario_tables(pool: ProcessPoolExecutor) -> str:
@@ -232,13 +225,6 @@ def _plot(curves: Curves, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _write(text: str, path: Path) -> None:
-    """Put the tables between the marks of the document."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(before + BEGIN + text + END + after)
-
-
 def main() -> None:
     """Run it all."""
     if not SHARED.is_dir():
@@ -249,7 +235,7 @@ def main() -> None:
         text += _learning_tables(curves) + _ahead(curves) + _orders_table(pool)
         text += _by_source_table(pool) + _offline_table(pool) + _scenario_tables(pool)
     print(text)
-    _write(text, DOCS / "learning-results.md")
+    replace_section("figures: make bench-learning", text.rstrip(), DOCS / "learning-results.md")
     _plot(curves, DOCS / "img" / "learning.png")
 
 

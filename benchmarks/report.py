@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import click
 
@@ -50,16 +52,25 @@ def machine(command: str) -> str:
 
 def table(figures: list[Figure]) -> list[str]:
     """Return the lines of a table in Markdown."""
-    rows = [HEADINGS, tuple("---" for _ in HEADINGS), *(figure.cells() for figure in figures)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return markdown(HEADINGS, (figure.cells() for figure in figures)).splitlines()
 
 
-def replace_section(name: str, text: str) -> None:
-    """Put `text` between the markers `<!-- name -->` and `<!-- end of name -->` of the page."""
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, each line with its end."""
+    return "".join("| " + " | ".join(row) + " |\n" for row in (headings, ["---"] * len(headings), *rows))
+
+
+def with_mean(values: Sequence[float]) -> str:
+    """Return the mean, and what it is of."""
+    return f"{fmean(values):.2f} ({' · '.join(f'{value:.2f}' for value in values)})"
+
+
+def replace_section(name: str, text: str, path: Path = PAGE) -> None:
+    """Put `text` between the markers `<!-- name -->` and `<!-- end of name -->` of a page."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text()
+    page = path.read_text()
     before, after = page.split(begin)[0], page.split(end)[1]
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def draw(figures: list[Figure]) -> None:

@@ -552,6 +552,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if settings.has_uplink and settings.registry is not None and settings.registry == settings.fleet_registry:
         problem = "is the pool's, whose models those of this sidecar must not replace: expected another, or none"
         raise ConfigError([f"VMAFX_REGISTRY_URL={settings.registry}: {problem}"])
+    if settings.pool and settings.archive_dir is not None:
+        problem = "a pool gets no names to archive samples by: expected it empty here, and set for the sidecars"
+        raise ConfigError([f"VMAFX_SIDECAR_ARCHIVE_DIR={settings.archive_dir}: {problem}"])
     return settings
 
 

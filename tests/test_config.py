@@ -150,6 +150,12 @@ def test_a_sidecar_does_not_push_into_the_registry_of_its_pool() -> None:
     assert load(registries | fleet | {"VMAFX_POOL": "p"}).registry == load(registries).fleet_registry
 
 
+def test_a_pool_keeps_no_archive() -> None:
+    """It has hashes where an archive has names: better none than an empty one."""
+    with pytest.raises(ConfigError, match=r"VMAFX_SIDECAR_ARCHIVE_DIR=/archive: a pool gets no names"):
+        load({"VMAFX_POOL": "p", "VMAFX_SIDECAR_ARCHIVE_DIR": "/archive"})
+
+
 def test_a_pool_has_room_for_more_where_nothing_else_is_set() -> None:
     """What is set counts in a pool, too."""
     assert config.load({"VMAFX_POOL": "main"}).replay_capacity == 100_000

@@ -60,7 +60,7 @@ def chosen(path: Path, names: dict[str, str | None], group: str | None, before: 
 
     None is any. A group is the source, or without one the job. What the file says of its columns may be enough.
     """
-    file = pq.ParquetFile(path, read_dictionary=["job_id", "tenant_id", "source_id"])
+    file = pq.ParquetFile(path, read_dictionary=["job_id", "tenant_id", "source_id", "node_id"])
     wanted = {name: value for name, value in names.items() if value is not None}
     found = np.ones(file.metadata.num_rows, np.bool_)
     if any(_is_outside(file, name, value) for name, value in wanted.items()):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 import msgspec
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
     from pipeline.fleet.holdings import Holdings
 
 T = TypeVar("T")
-Do = Callable[[Callable[["Client"], Awaitable[T]]], T]
 
-_LIMIT_S = 10.0
 _OPERATOR = "operator"
 
 KEPT = "what the pool has taken stays there: `vmafx-sidecar forget` and `vmafx-sidecar quarantine`, where the pool runs"
@@ -68,8 +64,7 @@ def status(directory: Path | None, tenant: str | None, as_json: bool) -> None:
     from pipeline.fleet import holdings
 
     settings = _settings(directory, tenant)
-    with _connected(settings) as do:
-        found = do(lambda client: holdings.look(client, settings.fleet_tenant))
+    found = _asked(settings, lambda client: holdings.look(client, settings.fleet_tenant))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -94,22 +89,25 @@ def forget(
     Needs the key of the tenant's pool. What the pool has taken already is removed where it runs, by `vmafx-sidecar
     forget`; `vmafx-sidecar quarantine` leaves out what comes later.
     """
-    from pipeline.fleet import holdings, stream
+    from pipeline.fleet import stream
 
     if everything == bool(nodes):
         raise click.UsageError("say whose samples: --node NAME, or --all")
     settings = _settings(directory, tenant)
     name = settings.fleet_tenant
-    with _connected(settings) as do:
-        before = do(lambda client: holdings.look(client, name)).nodes
-        wanted = {node: before.get(node, 0) for node in (before if everything else dict.fromkeys(nodes))}
-        for node in () if dry_run else wanted:
-            do(partial(stream.purge, tenant=name, node=node))
+
+    async def purged(client: Client) -> dict[str, int]:
+        found = dict.fromkeys(nodes, 0)
+        for node in ("*",) if everything else nodes:
+            found |= await stream.purge(client, name, node, only_count=dry_run)
+        return found
+
+    removed = _asked(settings, purged)
     if as_json:
-        receipt = {"forgotten": not dry_run, "tenant": name, "messages": wanted, "stays": [KEPT]}
+        receipt = {"forgotten": not dry_run, "tenant": name, "messages": removed, "stays": [KEPT]}
         click.echo(msgspec.json.format(msgspec.json.encode(receipt), indent=2))
         return
-    for node, count in wanted.items():
+    for node, count in removed.items():
         click.echo(f"{name}/{node}: {count} messages {'would be removed' if dry_run else 'removed'}")
     click.echo(KEPT)
 
@@ -141,21 +139,18 @@ def _settings(directory: Path | None, tenant: str | None) -> Settings:
     )
 
 
-@contextmanager
-def _connected(settings: Settings) -> Iterator[Do[Any]]:
-    """Give what does a job on the servers. A fault ends the command, in a line."""
+def _asked(settings: Settings, job: Callable[[Client], Awaitable[T]]) -> T:
+    """Have a job done on the servers. A fault ends the command, in a line."""
     from pipeline.fleet.faults import FleetFault
-    from pipeline.fleet.link import Link
+    from pipeline.fleet.link import ask
     from pipeline.runtime.extras import lacking
 
     if missing := lacking("fleet", "a fleet"):
         raise click.ClickException(missing)
     if not settings.fleet:
         raise click.UsageError("say where the servers are: --dir, or VMAFX_FLEET_URL")
-    link = Link(settings, _OPERATOR)
     try:
-        link.wait(_LIMIT_S)
-        yield lambda job: link.begin(job, _LIMIT_S).result()
+        return ask(settings, _OPERATOR, job)
     except FleetFault as fault:
         where = ",".join(settings.fleet)
         if fault.kind in {"down", "slow"}:
@@ -163,8 +158,6 @@ def _connected(settings: Settings) -> Iterator[Do[Any]]:
         if fault.kind == "lost":
             fault = FleetFault("lost", f"tenant {settings.fleet_tenant} has no stream yet: its pool makes it")
         raise click.ClickException(f"{where}: {fault.kind}: {fault}") from None
-    finally:
-        link.close()
 
 
 def _show(found: Holdings) -> None:

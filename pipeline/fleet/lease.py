@@ -11,11 +11,11 @@ import time
 
 import msgspec
 from nats.aio.client import Client
-from nats.js.api import KeyValueConfig, StorageType
-from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.api import KeyValueConfig
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from pipeline.fleet import names
+from pipeline.fleet import buckets, names
 from pipeline.fleet.faults import FleetFault
 
 LASTS_S = 15.0
@@ -31,27 +31,17 @@ class Holder(msgspec.Struct):
     life: str
 
 
-async def open_bucket(client: Client, tenant: str, replicas: int) -> KeyValue:
-    """Return the bucket of a tenant's leases, made where there is none."""
-    js = client.jetstream()
-    try:
-        return await js.key_value(names.leases(tenant))
-    except BucketNotFoundError:
-        return await js.create_key_value(
-            KeyValueConfig(names.leases(tenant), history=1, storage=StorageType.FILE, replicas=replicas)
-        )
-
-
 class Lease:
     """The right to be the pool of a name."""
 
     def __init__(self, tenant: str, pool: str, holder: Holder, replicas: int = 1) -> None:
-        self._tenant, self._key, self._holder, self._replicas = tenant, f"pool.{pool}", holder, replicas
+        self._key, self._holder = f"pool.{pool}", holder
+        self.bucket = KeyValueConfig(names.leases(tenant), replicas=replicas)
         self._revision = 0
 
     async def take(self, client: Client) -> None:
         """Take the lease, waiting for one that is not renewed to end. Raises FleetFault `moved` where it is renewed."""
-        bucket = await open_bucket(client, self._tenant, self._replicas)
+        bucket = await buckets.ensure(client, self.bucket)
         seen, until = 0, 0.0
         while True:
             revision, holder = await self._look(bucket)
@@ -67,7 +57,7 @@ class Lease:
 
     async def renew(self, client: Client) -> None:
         """Say that it is still held. Raises FleetFault `moved` where somebody else has it."""
-        bucket = await open_bucket(client, self._tenant, self._replicas)
+        bucket = await client.jetstream().key_value(self.bucket.bucket)
         revision, holder = await self._look(bucket)
         if holder is not None and holder != self._holder:
             raise self._taken()
@@ -75,7 +65,7 @@ class Lease:
 
     async def give_back(self, client: Client) -> None:
         """Let the next pool have it at once."""
-        bucket = await open_bucket(client, self._tenant, self._replicas)
+        bucket = await client.jetstream().key_value(self.bucket.bucket)
         _, holder = await self._look(bucket)
         if holder == self._holder:
             await bucket.delete(self._key, last=self._revision)

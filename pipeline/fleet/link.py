@@ -29,6 +29,16 @@ _PING_S, _PINGS = 10, 2
 logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in str(record.msg))
 
 
+def ask(settings: Settings, name: str, job: Callable[[Client], Awaitable[T]]) -> T:
+    """Have a job done on a connection of its own, and wait for it. Raises FleetFault."""
+    link = Link(settings, name)
+    try:
+        link.wait(ANSWER_S)
+        return link.begin(job).result()
+    finally:
+        link.close()
+
+
 class Link:
     """A connection that is made again whenever it is lost. `when_done` is called after each job, and at each change.
 

@@ -23,7 +23,7 @@ from pipeline.artifacts.artifact import CREATED
 from pipeline.artifacts.published import created
 from pipeline.artifacts.reference import DIGEST
 from pipeline.config import Settings
-from pipeline.fleet import names
+from pipeline.fleet import buckets, names
 from pipeline.fleet.faults import FleetFault, fault_of
 from pipeline.fleet.link import ANSWER_S, Link
 
@@ -114,30 +114,19 @@ async def read(client: Client, tenant: str, base_sha256: str, *, direct: bool = 
     return Entry(said if said is not None and said.base_sha256 == base_sha256 else None, found.seq or 0)
 
 
-async def ensure(client: Client, settings: Settings) -> None:
-    """Make the bucket where there is none; its replicas are those of the settings afterwards."""
-    js, tenant = client.jetstream(), settings.fleet_tenant
-    try:
-        info = await js.stream_info(_stream(tenant))
-    except NotFoundError:
-        await js.create_key_value(
-            api.KeyValueConfig(
-                bucket=names.bucket(tenant),
-                description="the newest model of each base model",
-                max_value_size=_LARGEST,
-                history=1,
-                storage=api.StorageType.FILE,
-                replicas=settings.fleet_replicas,
-                direct=True,
-            )
-        )
-        return
-    if info.config.num_replicas != settings.fleet_replicas:
-        await js.update_stream(info.config.evolve(num_replicas=settings.fleet_replicas))
+def bucket(settings: Settings) -> api.KeyValueConfig:
+    """Return how the settings want the bucket: nodes may read a key directly."""
+    return api.KeyValueConfig(
+        bucket=names.bucket(settings.fleet_tenant),
+        description="the newest model of each base model",
+        max_value_size=_LARGEST,
+        replicas=settings.fleet_replicas,
+        direct=True,
+    )
 
 
 async def _found_or_made(client: Client, settings: Settings, base_sha256: str) -> Entry:
-    await ensure(client, settings)
+    await buckets.ensure(client, bucket(settings))
     return await read(client, settings.fleet_tenant, base_sha256, direct=False)
 
 

@@ -82,9 +82,14 @@ async def read_from(client: Client, tenant: str, durable: str, sequence: int) ->
     await js.add_consumer(stream, config)
 
 
-async def purge(client: Client, tenant: str, node: str = "*") -> None:
-    """Remove what a node, or every node, of a tenant has sent."""
-    await client.jetstream().purge_stream(names.stream(tenant), subject=names.subject(tenant, node))
+async def purge(client: Client, tenant: str, node: str = "*", *, only_count: bool = False) -> dict[str, int]:
+    """Remove what a node, or every node, of a tenant has sent until now; return how many messages, by node."""
+    js, stream, subject = client.jetstream(), names.stream(tenant), names.subject(tenant, node)
+    state = (await js.stream_info(stream, subjects_filter=subject)).state
+    found = {names.node_of(sent_on): count for sent_on, count in sorted((state.subjects or {}).items())}
+    if found and not only_count:
+        await js.purge_stream(stream, seq=state.last_seq + 1, subject=subject)
+    return found
 
 
 def _found(info: StreamInfo) -> Found:

@@ -36,9 +36,8 @@ def _remove(root: Path, selection: Selection, *, only_count: bool) -> Removed:
         for directory in root.glob(names.PARTS):
             remove_leftovers(directory, "part-*")
     for part in names.parts(root):
-        chosen = table.chosen(
-            part.path, {"job_id": selection.job, "tenant_id": selection.tenant}, selection.group, selection.before
-        )
+        names_of = {"job_id": selection.job, "tenant_id": selection.tenant, "node_id": selection.node}
+        chosen = table.chosen(part.path, names_of, selection.group, selection.before)
         if not chosen.any():
             continue
         samples, files, emptied = samples + int(chosen.sum()), files + 1, emptied + bool(chosen.all())

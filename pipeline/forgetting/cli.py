@@ -31,9 +31,11 @@ from pipeline.shm.segment import SegmentError
 if TYPE_CHECKING:
     from pipeline.forgetting.memory import Content
 
-DOUBTFUL = "an older release saved them without job and tenant; --group or --before reaches them"
+DOUBTFUL = "an older release saved them without job, tenant and node; --group or --before reaches them"
+STREAMED = "messages of the stream with such samples, until they age out: whole nodes and tenants go, nothing smaller"
 LEARNED = "weights that were learned from these samples stay as they are; --retrain starts over from the base model"
 FROM_BASE = "training starts over from the base model, with the samples that memory has"
+IN_BLOCKS = "bytes of the removed messages in the server's own files, until it writes those anew"
 
 
 @click.command(
@@ -44,18 +46,20 @@ FROM_BASE = "training starts over from the base model, with the samples that mem
 @click.option("--job", help="Samples of this job_id.")
 @click.option("--tenant", help="Samples of this tenant_id.")
 @click.option("--group", help="Samples of this source_id; of this job_id where they have none.")
+@click.option("--node", help="Samples of this node_id; in a pool, of this sidecar.")
 @click.option(
     "--before", callback=parameters.moment, metavar="DATE", help="Samples that arrived before this time, in UTC."
 )
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("--retrain", is_flag=True, help="Also learn again, from the base model, without them.")
 @click.option("--list", "listing", is_flag=True, help="Only show what is kept out since it was forgotten.")
-@click.option("--lift", is_flag=True, help="Only take samples of this job, tenant or group again, old ones, too.")
+@click.option("--lift", is_flag=True, help="Only take such samples again, old ones, too.")
 def forget(
     socket: Path | None,
     job: str | None,
     tenant: str | None,
     group: str | None,
+    node: str | None,
     before: float | None,
     dry_run: bool,
     retrain: bool,
@@ -64,27 +68,30 @@ def forget(
 ) -> None:
     """Remove samples from everything that the sidecar keeps, and print a receipt in JSON.
 
-    From ring, reservoir, held-out samples, saved state, and archive; several options mean samples that fit all of them.
+    From ring, reservoir, held-out samples, saved state, and archive; in a pool, from its tenant's stream, too, where
+    --node or --tenant alone is given. Several options mean samples that fit all of them.
     Where a sidecar runs, its processes are ended for it and begin again: nodes wait some seconds for an answer. A
     command that was killed goes on where any `forget` is given next. What the model has learned from them stays,
     but with --retrain: then training starts over from the base model and what the archive has left, with the recipe
     that the settings of this command say.
 
-    What was forgotten is not taken where it is sent again: no sample of a job; of a tenant or a group, none that was
-    captured before or has no captured_at. --lift ends that, by the name or by the hash that --list shows.
+    What was forgotten is not taken where it is sent again: no sample of a job; of a tenant, a group or a node, none
+    that was captured before or has no captured_at. --lift ends that, by the name or by the hash that --list shows.
     """
     settings = settings_for(socket)
-    asked = Selection(job=job, tenant=tenant, group=group, before=before)
+    asked = Selection(job=job, tenant=tenant, group=group, node=node, before=before)
     if listing:
         return kept_out.show(settings)
     if lift:
         if before is not None or asked == Selection():
-            raise click.UsageError("--lift takes the --job, --tenant and --group that were forgotten, nothing else")
+            raise click.UsageError(
+                "--lift takes the --job, --tenant, --group and --node that were forgotten, nothing else"
+            )
         return kept_out.let_in(settings, asked)
     with in_one_line(SegmentError):
         wanted = pending.together(pending.read(settings), asked, retrain=retrain)
         if not wanted:
-            raise click.UsageError("say which samples: --job, --tenant, --group or --before")
+            raise click.UsageError("say which samples: --job, --tenant, --group, --node or --before")
         receipts = [_forget(settings, each, dry_run=dry_run) for each in wanted]
         if wanted[-1].retrain and not dry_run:
             _learn_again(settings, receipts)
@@ -183,6 +190,7 @@ def _show(bar: Any, done: int, of: int) -> None:
 def _count(settings: Settings, selection: Selection, receipt: dict[str, Any]) -> None:
     from pipeline.forgetting import archived, memory, saved
 
+    _do_stream(settings, selection, receipt, only_count=True)
     archive, unnamed, state_dir = archive_of(settings), Unnamed(()), settings.state_dir
     _do(
         receipt,
@@ -196,6 +204,7 @@ def _remove(settings: Settings, wanted: Pending, content: Content, receipt: dict
     from pipeline.forgetting import archived, memory, saved, written
 
     archive, unnamed, selection = archive_of(settings), Unnamed(wanted.names), wanted.selection
+    _do_stream(settings, selection, receipt, only_count=False)
     _do(
         receipt,
         memory=lambda: memory.remove(settings, selection, content.gone),
@@ -203,6 +212,19 @@ def _remove(settings: Settings, wanted: Pending, content: Content, receipt: dict
         archive=lambda: archived.remove(archive, selection)._asdict() if archive else {},
         names=lambda: written.remove(settings, unnamed),
     )
+
+
+def _do_stream(settings: Settings, selection: Selection, receipt: dict[str, Any], *, only_count: bool) -> None:
+    """Do the stream of a pool, before anything that takes longer: what is sent after the command stays."""
+    from pipeline.forgetting import streamed
+
+    if not streamed.is_pool(settings):
+        return
+    _do(receipt, stream=lambda: streamed.remove(settings, selection, only_count=only_count))
+    if selection.sender(settings.fleet_tenant) is None:
+        receipt["stays"].append(STREAMED)
+    elif not only_count:
+        receipt["stays"].append(IN_BLOCKS)
 
 
 def _do(receipt: dict[str, Any], **parts: Callable[[], dict[str, int]]) -> None:

@@ -23,12 +23,10 @@ def keep_out(settings: Settings, selection: Selection) -> None:
 
 def let_in(settings: Settings, selection: Selection) -> None:
     """End the rule on these names, each given as it is or as `show` has it."""
-    job, tenant, group = (
-        None if name is None else name_hash(name) for name in (selection.job, selection.tenant, selection.group)
-    )
+    given = {kind: name_hash(name) for kind, name in msgspec.structs.asdict(selection).items() if name is not None}
 
     def alter(now: Control, _order: Order) -> Control:
-        return now.without_forgotten(Forgotten(job=job, tenant=tenant, group=group))
+        return now.without_forgotten(Forgotten(**given))
 
     give(settings, f"forget --lift {_options(selection)}", "", alter)
     click.echo("such samples are taken again")

@@ -11,7 +11,7 @@ import msgspec
 from pipeline.config import Settings
 from pipeline.forgetting import names as labels
 from pipeline.forgetting.names import Hashes
-from pipeline.forgetting.saved import without_names, without_rows
+from pipeline.forgetting.saved import without_names, without_rows, without_senders
 from pipeline.forgetting.selection import Selection
 from pipeline.runtime import messages, regions
 from pipeline.shm import byte_ring, reservoir, ring, segment
@@ -59,6 +59,7 @@ def remove(settings: Settings, selection: Selection, gone: Hashes) -> dict[str, 
             removed[region] = rows.remove(selection.rows)
     _rewrite(settings, "weights", without_rows)
     _rewrite(settings, "names", lambda payload: without_names(payload, gone))
+    _rewrite(settings, "stream", lambda payload: without_senders(payload, gone))
     return removed
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.forgetting import names as labels
 from pipeline.forgetting.names import Unnamed
 from pipeline.forgetting.selection import Selection
+from pipeline.ingest.dedup import name_hashes
 from pipeline.runtime import messages, saved_state, state_file
 from pipeline.runtime.durable import remove_leftovers, sync_directory
 from pipeline.runtime.saved_state import SavedRows, SavedState
@@ -66,6 +67,15 @@ def without_names(names: bytes, gone: labels.Hashes) -> bytes:
     return messages.encode(labels.without(messages.decode_names(names), gone))
 
 
+def without_senders(position: bytes, gone: labels.Hashes) -> bytes:
+    """Return how far a pool has read its stream, without the nodes whose names have these hashes; the counts stay."""
+    decoded = messages.decode_position(position)
+    for node in list(decoded.senders):
+        if int(name_hashes([node])[0]) in gone["node"]:
+            decoded.drop(node)
+    return messages.encode(decoded)
+
+
 def _files(directory: Path) -> Iterator[Path]:
     if directory.is_dir():
         for folder in (directory, directory / saved_state.BEFORE_RESET):
@@ -84,11 +94,13 @@ def _without(state: SavedState, selection: Selection, unnamed: Unnamed) -> tuple
         else:
             rows = rows.select(~chosen)
         regions[name] = SavedRows(rows.words, saved.count)
+    gone = labels.gone(batches, selection)
     changed = replace(
         state,
         regions=regions,
         snapshot=state.snapshot and without_rows(state.snapshot),
-        names=state.names and without_names(state.names, labels.gone(batches, selection)),
+        names=state.names and without_names(state.names, gone),
+        stream=state.stream and without_senders(state.stream, gone),
         reports={role: _unnamed(report, unnamed) for role, report in state.reports.items()},
     )
     return changed, sum(int(chosen.sum()) for _, chosen in batches)

@@ -25,15 +25,14 @@ from pipeline.intake.reader import OPEN_S, Opened, Reader
 from pipeline.intake.received import Received
 from pipeline.intake.seen import SeenKeys
 from pipeline.runtime import regions, restore
-from pipeline.runtime.disk_jobs import BackOff
 from pipeline.runtime.lifecycle import Ending, ExitCode
+from pipeline.runtime.outage import LONGEST, Outage
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import Follower, IngestReport, TrainerReport
 
 _FULL_S = 0.02
 """How soon the ring is looked at again while the trainer has to make room."""
 _CLOSE_S = 2.0
-_LONGEST = 300
 
 
 def serve(process: Process[IngestReport]) -> None:
@@ -86,7 +85,7 @@ class Intake:
         self._last: Msg | None = None
         self._looking: Future[int] | None = None
         self._looked_at = 0.0
-        self._back_off = BackOff()
+        self._fleet = Outage("fleet", process.report)
         report = process.report
         report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
         report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""
@@ -99,7 +98,7 @@ class Intake:
         """Seconds until there is something to do; None: what is under way rings when it is done."""
         if self._waiting:
             return _FULL_S
-        return max(0.0, self._back_off.seconds) if self._opened is None and self._opening is None else None
+        return max(0.0, self._fleet.seconds) if self._opened is None and self._opening is None else None
 
     def turn(self) -> None:
         """Take in what has come, store what there is room for, ask for more, and report."""
@@ -126,7 +125,7 @@ class Intake:
         if self._opened is not None:
             return
         if self._opening is None:
-            if self._back_off.seconds <= 0 and self._trainer_is_known:
+            if self._fleet.seconds <= 0 and self._trainer_is_known:
                 self._opening = self._link.begin(self._reader.open(self._position.made, self._position.read), OPEN_S)
             return
         if not self._opening.done():
@@ -140,11 +139,11 @@ class Intake:
             self._position.made, self._position.read = found.made, 0
         self._published.publish()
         self._fetched_to, self._looked_at = self._position.read, time.monotonic()
-        self._back_off.succeeded()
-        report = self._process.report
-        report.failing, report.failing_since = "", 0.0
+        self._fleet.ended()
         self._process.phase("accepting")
-        self._process.log.info("reading", stream=report.stream, after=self._position.read, last=found.last)
+        self._process.log.info(
+            "reading", stream=self._process.report.stream, after=self._position.read, last=found.last
+        )
 
     @property
     def _trainer_is_known(self) -> bool:
@@ -204,19 +203,15 @@ class Intake:
             raise Ending(ExitCode.ALREADY_RUNNING, f"VMAFX_POOL: {fault}")
         self._opened = self._opening = self._fetching = self._looking = self._last = None
         self._waiting = []
-        self._back_off.failed()
-        report = self._process.report
-        if not report.failing:
-            report.failing_since = time.time()
-        report.failing = fault.kind
-        self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
-        self._process.phase("accepting", f"fleet {fault.kind}: {str(fault)[:_LONGEST]}")
+        self._fleet.failed()
+        self._fleet.began(fault.kind, str(fault))
+        self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:LONGEST])
+        self._process.phase("accepting", self._fleet.problem)
 
     def _report(self) -> None:
-        report, admission, senders = self._process.report, self._admission, self._position.senders
-        report.accepted, report.senders = self._ring.head, len(senders)
-        report.over_quota = sum(sender.over_quota for sender in senders.values())
-        report.lost = sum(sender.lost for sender in senders.values())
+        report, admission, position = self._process.report, self._admission, self._position
+        report.accepted, report.senders = self._ring.head, len(position.senders)
+        report.over_quota, report.lost = position.total("over_quota"), position.total("lost")
         report.resent, report.forgotten = self._before[0] + admission.resent, self._before[1] + admission.forgotten
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count

@@ -28,7 +28,7 @@ class PublishedPosition:
         """Publish the position as it is now."""
         senders = self.position.senders
         while len(senders) > SENDERS:
-            del senders[min(senders, key=lambda node: senders[node].at)]
+            self.position.drop(min(senders, key=lambda node: senders[node].at))
         self._mailbox.publish(messages.encode(self.position))
 
 

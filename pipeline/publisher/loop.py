@@ -8,7 +8,8 @@ from pipeline.artifacts.faults import RegistryFault
 from pipeline.checkpoints.checkpoint import CheckpointError
 from pipeline.publisher.announce import Announcer
 from pipeline.publisher.passes import Passes, Seen
-from pipeline.runtime.disk_jobs import BackOff, JobThread
+from pipeline.runtime.disk_jobs import JobThread
+from pipeline.runtime.outage import LONGEST, Outage
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import PublisherReport
 
@@ -16,7 +17,6 @@ _LOOK_S = 5.0
 """How often the directory is looked at; the registry more seldom (`Passes`)."""
 _SLOW_S = 45.0
 """A pass that takes longer than this waits for the registry."""
-_LONGEST = 300
 
 
 def serve(process: Process[PublisherReport]) -> None:
@@ -41,9 +41,8 @@ class _Publisher:
         report.registry = registry
         self._passes = Passes(process.settings, process.log)
         self._thread: JobThread[Seen] = JobThread(when_done=process.bell.ring)
-        self._back_off = BackOff()
+        self._registry = Outage("registry", report)
         self._looked_at = -_LOOK_S
-        self._problem = ""
         settings = process.settings
         is_pool = bool(settings.pool and settings.fleet and settings.registry)
         self._announcer = Announcer(settings, process.log, process.bell.ring) if is_pool else None
@@ -57,7 +56,7 @@ class _Publisher:
 
     @property
     def _pass_in(self) -> float:
-        return max(0.0, self._looked_at + _LOOK_S - time.monotonic(), self._back_off.seconds)
+        return max(0.0, self._looked_at + _LOOK_S - time.monotonic(), self._registry.seconds)
 
     def turn(self) -> None:
         """Take in what a pass has found, begin the next when it is due, and report."""
@@ -68,7 +67,7 @@ class _Publisher:
             last, version, offered = report.pushed, report.pushed_version, report.offered
             self._thread.start(lambda: self._passes.run(last, version, offered))
         if self._thread.busy_seconds > _SLOW_S:
-            self._fails("slow", f"no answer for {self._thread.busy_seconds:.0f} s")
+            self._registry.began("slow", f"no answer for {self._thread.busy_seconds:.0f} s")
         if self._announcer is not None:
             self._announcer.turn(self._process.report, self._process.board.trainer().base_digest)
         self._show()
@@ -93,29 +92,20 @@ class _Publisher:
         report.failures[kind] = report.failures.get(kind, 0) + 1
         if self._passes.waits and not report.waiting_since:
             report.waiting_since = time.time()
-        self._process.log.warning("registry_failed", kind=kind, reason=reason[:_LONGEST])
-        self._back_off.failed()
-        self._fails(kind, reason)
-
-    def _fails(self, kind: str, reason: str) -> None:
-        """Report what is wrong, and since when."""
-        report = self._process.report
-        if not report.failing:
-            report.failing_since = time.time()
-        report.failing = kind
-        self._problem = f"registry {kind}: {reason[:_LONGEST]}"
+        self._process.log.warning("registry_failed", kind=kind, reason=reason[:LONGEST])
+        self._registry.failed()
+        self._registry.began(kind, reason)
 
     def _show(self) -> None:
-        problem = "; ".join(filter(None, (self._problem, self._announcer.problem if self._announcer else "")))
+        problem = "; ".join(filter(None, (self._registry.problem, self._announcer.problem if self._announcer else "")))
         if (self._process.report.phase, self._process.report.problem) != ("running", problem):
             self._process.phase("running", problem)
 
     def _succeeded(self, seen: Seen) -> None:
         report = self._process.report
-        self._back_off.succeeded()
         for fault in seen.healed:
             report.failures[fault.kind] = report.failures.get(fault.kind, 0) + 1
-            self._process.log.warning("registry_healed", kind=fault.kind, reason=str(fault)[:_LONGEST])
+            self._process.log.warning("registry_healed", kind=fault.kind, reason=str(fault)[:LONGEST])
         if seen.is_of_registry:
             report.pointed, report.pointed_version = seen.pointed, seen.pointed_version
             report.newer_base, report.waiting_since = seen.newer_base, 0.0
@@ -126,8 +116,7 @@ class _Publisher:
             self._process.log.info("pushed", version=seen.version, digest=seen.pushed)
         if seen.pushed and seen.version:
             report.pushed, report.pushed_version = seen.pushed, seen.version
-        if report.failing and seen.is_of_registry:
-            report.failing, report.failing_since = "", 0.0
-        self._problem = ""
+        if seen.is_of_registry:
+            self._registry.ended()
         if self._announcer is not None and seen.is_of_registry:
             self._announcer.ask()

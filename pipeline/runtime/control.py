@@ -89,11 +89,12 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     job: int | None = None
     tenant: int | None = None
     group: int | None = None
+    node: int | None = None
     until: float | None = None
 
     def names(self) -> tuple[tuple[str, int | None], ...]:
         """Return the names' hashes by column of a row, None for any."""
-        return ("job", self.job), ("group", self.group), ("tenant", self.tenant)
+        return ("job", self.job), ("group", self.group), ("tenant", self.tenant), ("node", self.node)
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):

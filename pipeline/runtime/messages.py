@@ -104,13 +104,26 @@ class Sender(msgspec.Struct, array_like=True):
 class StreamPosition(msgspec.Struct, kw_only=True):
     """How far a pool has read the stream: everything up to sequence `read` of the stream made at `made` is in the ring.
 
-    `owner` says which pool this is, over restarts.
+    `owner` says which pool this is, over restarts. `gone` has the counts of senders that are not listed any more.
     """
 
     owner: str = ""
     made: str = ""
     read: int = 0
     senders: dict[str, Sender] = {}
+    gone: Sender = msgspec.field(default_factory=Sender)
+
+    def drop(self, node: str) -> None:
+        """List a sender no more; if it sends again, it begins anew."""
+        sender = self.senders.pop(node)
+        self.gone.taken += sender.taken
+        self.gone.lost += sender.lost
+        self.gone.over_quota += sender.over_quota
+        self.gone.refused += sender.refused
+
+    def total(self, what: str) -> int:
+        """Return a count over all senders there have been."""
+        return sum(getattr(sender, what) for sender in (self.gone, *self.senders.values()))
 
 
 def lineage_of(base_digest: str) -> int:

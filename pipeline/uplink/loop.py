@@ -16,7 +16,7 @@ from pipeline.fleet import names
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS, pack
-from pipeline.runtime.disk_jobs import BackOff
+from pipeline.runtime.outage import LONGEST, Outage
 from pipeline.runtime.process import Process
 from pipeline.runtime.reports import UplinkReport
 from pipeline.uplink.models import ModelFollower
@@ -28,7 +28,6 @@ _ENOUGH = 32
 _LATEST_S = 5.0
 """or when the first has waited for so many seconds."""
 _CLOSE_S = 2.0
-_LONGEST = 300
 
 
 def serve(process: Process[UplinkReport]) -> None:
@@ -63,9 +62,8 @@ class Uplink:
         self._link = Link(settings, report.node, process.bell.ring)
         self._message: _Message | None = None
         self._sending: Future[int] | None = None
-        self._back_off = BackOff()
+        self._fleet = Outage("fleet", report)
         self._waiting_since: float | None = None
-        self._problem = ""
         self._models = ModelFollower(
             settings, self._link, process.log, process.bell.ring, report.offered, report.model_failures
         )
@@ -76,7 +74,7 @@ class Uplink:
         """Seconds until there is something to do; infinite: nothing is known of it."""
         if self._sending is not None or self._message is None:
             return self._models.due_in
-        return min(self._models.due_in, max(0.0, self._back_off.seconds))
+        return min(self._models.due_in, max(0.0, self._fleet.seconds))
 
     def turn(self) -> None:
         """Take in what has become of the last message, send the next, and report."""
@@ -85,7 +83,7 @@ class Uplink:
         behind = self._source.look()
         if self._message is None:
             self._message = self._next(behind)
-        if self._message is not None and self._sending is None and self._back_off.seconds <= 0:
+        if self._message is not None and self._sending is None and self._fleet.seconds <= 0:
             self._sending = self._link.begin(self._publish(self._message))
         self._models.turn(self._source.base)
         self._report(behind)
@@ -150,30 +148,27 @@ class Uplink:
             self._failed(fault)
             return
         self._message = None
-        self._back_off.succeeded()
         report.sent += len(message.batch.rows)
         report.left_out += message.batch.left_out
         report.missed += message.batch.missed
         report.ring, report.cursor = message.batch.ring, message.batch.end
         report.sent_at = time.time()
         if report.failing:
-            report.failing, report.failing_since, self._problem = "", 0.0, ""
             self._process.log.info("fleet_reached", fleet=report.fleet)
+        self._fleet.ended()
 
     def _failed(self, fault: FleetFault) -> None:
         report = self._process.report
         report.failures[fault.kind] = report.failures.get(fault.kind, 0) + 1
-        self._back_off.failed()
         if not report.failing:
-            report.failing_since = time.time()
-            self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:_LONGEST])
-        report.failing = fault.kind
-        self._problem = f"fleet {fault.kind}: {str(fault)[:_LONGEST]}"
+            self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:LONGEST])
+        self._fleet.failed()
+        self._fleet.began(fault.kind, str(fault))
 
     def _report(self, behind: int) -> None:
         report = self._process.report
         report.behind, report.announced, report.offered = behind, self._models.announced, self._models.offered
-        problem = "; ".join(filter(None, (self._problem, self._models.problem)))
+        problem = "; ".join(filter(None, (self._fleet.problem, self._models.problem)))
         if (report.phase, report.problem) != ("running", problem):
             self._process.phase("running", problem)
         self._process.reporter.beat()

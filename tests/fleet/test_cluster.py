@@ -8,8 +8,10 @@ import pytest
 from nats.aio.client import Client
 
 from pipeline import config
-from pipeline.fleet import names, stream
+from pipeline.config import Settings
+from pipeline.fleet import buckets, models, names, stream
 from pipeline.fleet.faults import FleetFault
+from pipeline.fleet.lease import Holder, Lease
 from pipeline.fleet.link import Link
 from tests.fleet.configured import Job, configure, linked
 from tests.support.nats import NatsServer, free_port, needs_nats
@@ -49,6 +51,9 @@ def test_one_of_three_servers_may_go(tmp_path: Path) -> None:
         reader, writer = (stack.enter_context(linked(settings)) for settings in (pool, node))
         eventually(lambda: succeeds(reader, partial(stream.ensure, settings=pool)))
         eventually(lambda: succeeds(writer, send))
+        replicas = partial(replicas_of, settings=pool)
+        eventually(lambda: succeeds(reader, partial(replicas, count=1)))
+        eventually(lambda: succeeds(reader, partial(replicas, count=3)))
         before = reader.begin(lambda client: stream.look(client, "default"), LIMIT_S).result()
         servers[0].kill()
         eventually(lambda: succeeds(writer, send))
@@ -56,6 +61,13 @@ def test_one_of_three_servers_may_go(tmp_path: Path) -> None:
         after = reader.begin(lambda client: stream.look(client, "default"), LIMIT_S).result()
         assert (after.made, after.first) == (before.made, before.first)
         assert after.last > before.last
+
+
+async def replicas_of(client: Client, settings: Settings, count: int) -> None:
+    """Have both buckets with so many replicas, whether they are there with others or not at all."""
+    for wanted in (models.bucket(settings), Lease("default", "pool", Holder("owner", "life")).bucket):
+        bucket = await buckets.ensure(client, wanted.evolve(replicas=count))
+        assert (await bucket.status()).stream_info.config.num_replicas == count
 
 
 def succeeds(link: Link, job: Job[object]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from nats.aio.client import Client
 
 from pipeline import config
-from pipeline.fleet import lease
+from pipeline.fleet import buckets, lease
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import Holder, Lease
 from pipeline.fleet.link import Link
@@ -67,7 +67,7 @@ def test_what_is_no_lease_ends_like_one(link: Link, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lease, "LASTS_S", 0.5)
 
     async def scribble(client: Client) -> None:
-        bucket = await lease.open_bucket(client, "default", 1)
+        bucket = await buckets.ensure(client, of("b").bucket)
         await bucket.put("pool.one", b"not json")
 
     link.begin(scribble).result()

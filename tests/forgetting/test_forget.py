@@ -57,7 +57,8 @@ def send(client: Client, first: int, count: int) -> None:
     """Send samples of the job among those of ten others."""
     for number in range(first, first + count):
         job = JOB if number % 10 == 0 else f"other-{number % 10}"
-        assert client.ask(sample(job, number, tenant_id="acme", source_id=f"clip {number % 40}"))["ok"]
+        whose = {"tenant_id": "acme", "source_id": f"clip {number % 40}", "node_id": f"n{number % 5}"}
+        assert client.ask(sample(job, number, **whose))["ok"]
 
 
 def forget(sidecar: Sidecar, *arguments: str) -> dict[str, Any]:
@@ -281,8 +282,10 @@ def test_of_a_stopped_sidecar_by_tenant(sidecar: Sidecar, tmp_path: Path) -> Non
     sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 30)
 
 
-@pytest.mark.parametrize(("option", "value", "left"), [("--group", "clip 0", 604), ("--before", "2100-01-01", 0)])
-def test_by_group_and_by_time(sidecar: Sidecar, tmp_path: Path, option: str, value: str, left: int) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "left"), [("--group", "clip 0", 604), ("--node", "n3", 496), ("--before", "2100-01-01", 0)]
+)
+def test_by_group_node_and_time(sidecar: Sidecar, tmp_path: Path, option: str, value: str, left: int) -> None:
     """What fits goes, nothing else."""
     sidecar.wait_for(lambda: len(rows(tmp_path / "archive")) == 620)
     receipt = forget(sidecar, option, value)

@@ -9,13 +9,16 @@ import nats
 
 from pipeline.data import BASE_MODEL
 from pipeline.fleet import names
-from pipeline.fleet.message import unpack, words_of
+from pipeline.fleet.message import pack, unpack, words_of
+from pipeline.model.graph import load_base_model
 from pipeline.runtime import messages
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.rows import RowBatch
 from tests.support.nats import NatsServer
 from tests.support.sidecar import N_FEATURES, QUICK, Sidecar
+from tests.support.stream import numbered, numbers
 
+BASE = load_base_model(BASE_MODEL).digest
 PLENTY = "100000"
 """A quota that is never reached."""
 
@@ -77,3 +80,43 @@ def streamed(server: NatsServer, tenant: str = "default") -> list[RowBatch]:
 
     rows: list[RowBatch] = asked(server, job)
     return rows
+
+
+def rows_from(first: int, count: int) -> RowBatch:
+    """Return numbered samples as rows."""
+    rows = RowBatch(count, 6)
+    for place, number in enumerate(range(first, first + count)):
+        sample = numbered(number)
+        rows.features[place], rows.score[place] = sample["features"], sample["true_score"]
+        rows.group[place], rows.job[place], rows.arrival[place] = number % 23 + 1, number, 1.75e9
+    return rows
+
+
+class Sending:
+    """Publishes numbered samples, in messages of ten, each acknowledged."""
+
+    def __init__(self, server: NatsServer, node: str = "one", tenant: str = "default") -> None:
+        self._server, self._subject = server, names.subject(tenant, node)
+        self.sent = 0
+
+    def send(self, count: int) -> None:
+        """Send further samples."""
+
+        async def job(client: object) -> None:
+            js = client.jetstream()  # type: ignore[attr-defined]
+            for first in range(self.sent + 1, self.sent + count + 1, 10):
+                data = pack(rows_from(first, 10), base=BASE, target="true_score", sent=first - 1)
+                await js.publish(self._subject, data, headers={"Nats-Msg-Id": f"{self._subject}-{first}"})
+
+        asked(self._server, job)
+        self.sent += count
+
+
+def taken(pool: Pool) -> list[int]:
+    """Return which samples are in the pool's ring."""
+    return sorted(numbers(pool.rows()))
+
+
+def ready(pool: Pool) -> None:
+    """Wait until it reads."""
+    pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.stream and pool.position().made)
