@@ -8,8 +8,8 @@ import ssl
 from nats import errors
 from nats.js import errors as js
 
-_NO_ROOM = {10023, 10028, 10047, 10077}
-"""Codes of JetStream: insufficient resources, account's or stream's limits."""
+_NO_ROOM = {10002, 10012, 10023, 10028, 10047, 10049, 10077}
+"""Codes of JetStream: limits of account, server or stream; a consumer or a stream that cannot be written to disk."""
 
 
 class FleetFault(Exception):

@@ -120,7 +120,7 @@ class Admission:
         left, at = self._left.get(message.node, (most, message.at))
         left = min(most, left + self._quota * max(0.0, message.at - at))
         kept = min(count, int(left))
-        self._left[message.node] = left - kept, max(at, message.at)
+        self._left[message.node] = left - kept, message.at  # earlier than `at` where the server's clock was set back
         return kept
 
     def _say_whose(self, sizes: Sequence[tuple[Received, int]], rows: RowBatch) -> None:

@@ -21,7 +21,7 @@ from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
 from pipeline.intake.position import own_position
-from pipeline.intake.reader import OPEN_S, Opened, Reader
+from pipeline.intake.reader import OPEN_S, Looked, Opened, Reader
 from pipeline.intake.received import Received
 from pipeline.intake.seen import SeenKeys
 from pipeline.runtime import regions, restore
@@ -83,7 +83,7 @@ class Intake:
         self._fetched_to = 0
         self._waiting: list[Received] = []
         self._last: Msg | None = None
-        self._looking: Future[int] | None = None
+        self._looking: Future[Looked] | None = None
         self._looked_at = 0.0
         self._fleet = Outage("fleet", process.report)
         report = process.report
@@ -139,8 +139,7 @@ class Intake:
             self._position.made, self._position.read = found.made, 0
         self._published.publish()
         self._fetched_to, self._looked_at = self._position.read, time.monotonic()
-        self._fleet.ended()
-        self._process.phase("accepting")
+        self._tell(None)
         self._process.log.info(
             "reading", stream=self._process.report.stream, after=self._position.read, last=found.last
         )
@@ -155,10 +154,12 @@ class Intake:
         """Renew the lease, and ask how much is unread."""
         if self._looking is not None and self._looking.done():
             looking, self._looking = self._looking, None
-            self._process.report.unread = looking.result() + len(self._waiting)
+            looked = looking.result()
+            self._process.report.unread = looked.unread + len(self._waiting)
+            self._tell(looked.fault)
         if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= RENEW_S:
             self._looked_at = time.monotonic()
-            self._looking = self._link.begin(self._reader.unread())
+            self._looking = self._link.begin(self._reader.look())
 
     def _take_in(self) -> None:
         if self._fetching is None or not self._fetching.done():
@@ -204,8 +205,19 @@ class Intake:
         self._opened = self._opening = self._fetching = self._looking = self._last = None
         self._waiting = []
         self._fleet.failed()
-        self._fleet.began(fault.kind, str(fault))
-        self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:LONGEST])
+        self._tell(fault)
+
+    def _tell(self, fault: FleetFault | None) -> None:
+        """Report what is wrong; None for nothing."""
+        report = self._process.report
+        if fault is None:
+            if report.failing:
+                self._process.log.info("fleet_reached", fleet=report.stream)
+            self._fleet.ended()
+        else:
+            if report.failing != fault.kind:
+                self._process.log.warning("fleet_failed", kind=fault.kind, reason=str(fault)[:LONGEST])
+            self._fleet.began(fault.kind, str(fault))
         self._process.phase("accepting", self._fleet.problem)
 
     def _report(self) -> None:

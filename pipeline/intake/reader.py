@@ -10,6 +10,7 @@ from nats.aio.msg import Msg
 
 from pipeline.config import Settings
 from pipeline.fleet import names, stream
+from pipeline.fleet.faults import FleetFault, fault_of
 from pipeline.fleet.lease import Holder, Lease
 from pipeline.fleet.stream import Found
 from pipeline.intake.pull import Pull
@@ -24,6 +25,13 @@ class Opened(NamedTuple):
 
     found: Found
     pull: Pull
+
+
+class Looked(NamedTuple):
+    """How many messages wait, and why the lease could not be renewed; None where it was."""
+
+    unread: int
+    fault: FleetFault | None
 
 
 class Reader:
@@ -67,16 +75,29 @@ class Reader:
 
         return job
 
-    def unread(self) -> Callable[[Client], Awaitable[int]]:
-        """Ask how many messages wait; hold the lease. FleetFault `lost` where the consumer is gone."""
+    def look(self) -> Callable[[Client], Awaitable[Looked]]:
+        """Ask how many messages wait, and hold the lease, which a server with a full disk cannot do.
+
+        FleetFault `lost` where the consumer is gone, `moved` where another pool has the lease.
+        """
         stream_name = names.stream(self._settings.fleet_tenant)
 
-        async def job(client: Client) -> int:
-            await self._lease.renew(client)
+        async def job(client: Client) -> Looked:
             info = await client.jetstream().consumer_info(stream_name, self._durable)
-            return info.num_pending or 0
+            return Looked(info.num_pending or 0, await self._renewed(client))
 
         return job
+
+    async def _renewed(self, client: Client) -> FleetFault | None:
+        """Renew the lease; return what is in the way. Only another pool ends the reading."""
+        try:
+            await self._lease.renew(client)
+        except Exception as error:
+            fault = fault_of(error)
+            if fault.kind == "moved":
+                raise fault from None
+            return fault
+        return None
 
     def give_back(self) -> Callable[[Client], Awaitable[None]]:
         """Let the next pool of the name begin at once."""

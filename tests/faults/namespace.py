@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -17,13 +18,15 @@ _NSENTER = shutil.which("nsenter") or ""
 _TRY = (_UNSHARE, "-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
 
 
-def _possible() -> bool:
+@cache
+def has_namespace() -> bool:
+    """Whether a file system can be mounted that nobody else sees."""
     if os.geteuid() != 0 or not (_UNSHARE and _NSENTER):
         return False
     return subprocess.run(_TRY, capture_output=True, check=False).returncode == 0
 
 
-needs_namespace = pytest.mark.skipif(not _possible(), reason="needs root and the right to mount in a namespace")
+needs_namespace = pytest.mark.skipif(not has_namespace(), reason="needs root and the right to mount in a namespace")
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """The clock is stepped back and forward under a running sidecar: nothing hangs, nothing is restarted, versions grow."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.faults.stepped_clock import build, needs_compiler
 from tests.support.sidecar import QUICK, running
 from tests.support.stream import Stream
 
-COMPILER = shutil.which("cc")
 DAY_S = 86400
 
 pytestmark = pytest.mark.processes
@@ -18,14 +16,10 @@ pytestmark = pytest.mark.processes
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the library that moves the clock of one process tree."""
-    if COMPILER is None:
-        pytest.skip("needs a C compiler, to step the clock of some processes alone")
-    path = tmp_path_factory.mktemp("clock") / "stepped_clock.so"
-    source = Path(__file__).with_name("stepped_clock.c")
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", str(path), str(source)], check=True)
-    return path
+    return build(tmp_path_factory.mktemp("clock"))
 
 
+@needs_compiler
 def test_a_stepped_clock_neither_stops_nor_hurries(tmp_path: Path, library: Path) -> None:
     """A year forward, two years back, and right again: all processes stay the same and go on publishing."""
     clock = tmp_path / "clock"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.support.nats import free_port, needs_nats
 from tests.support.processes import REPOSITORY
 
 LIMIT_S = 300
+_PS = shutil.which("ps") or "ps"
 
 
 def commands() -> list[str]:
@@ -21,6 +23,12 @@ def commands() -> list[str]:
     page = (REPOSITORY / "docs" / "fleet.md").read_text()
     section = page.split("\n## Ten commands\n")[1].split("\n## ")[0]
     return re.findall(r"^ {4}(\S.*)$", section, re.MULTILINE)
+
+
+def _session(leader: int) -> str:
+    """Return what is at work in a session, with what each process waits for."""
+    command = [_PS, "-ww", "--forest", "-o", "pid,ppid,stat,etime,wchan:24,args", "--sid", str(leader)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @needs_nats
@@ -49,9 +57,16 @@ def test_ten_commands(tmp_path: Path) -> None:
         )  # fmt: skip
     try:
         told, _ = process.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired as expired:
+        told = (expired.stdout or b"").decode(errors="replace")
+        log = (tmp_path / "log").read_text(errors="replace")
+        pytest.fail(f"not done after {LIMIT_S} s\n{told}\n{log[-8000:]}\n{_session(process.pid)}")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
     log = (tmp_path / "log").read_text()
     assert process.returncode == 0, log[-4000:]
     assert re.search(r"^tenant default: [1-9]\d* messages", told, re.MULTILINE), told + log[-4000:]

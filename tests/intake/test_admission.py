@@ -119,6 +119,19 @@ def test_a_node_has_its_quota_by_the_streams_time() -> None:
     assert len(pool.send(random_rows(256, 6, seed=102), at=NOW - 3600)) == 0, "a clock that goes back gives nothing"
 
 
+def test_a_clock_that_was_far_ahead_leaves_the_quota_as_it_is() -> None:
+    """Of the server: nothing waits until that time comes, and no more is let in than was saved."""
+    pool = Pool(quota=20.0)
+    for number, hours in enumerate((0, 5, 0, -5, 0)):
+        at, before = NOW + 3600 * hours, pool.position.senders.get("one")
+        taken = before.taken if before else 0
+        for message in range(12):
+            pool.send(random_rows(256, 6, seed=100 * number + message), at=at)
+        assert pool.position.senders["one"].taken - taken <= 2400
+        assert len(pool.send(random_rows(256, 6, seed=100 * number + 50), at=at + 5)) == 100
+    assert pool.position.senders["one"].taken == 3 * 2400 + 5 * 100, "a step forward is time, a step back is none"
+
+
 def test_what_left_the_stream_unread_is_counted_by_the_senders_own_count() -> None:
     """A node of which nothing is known has lost nothing; one that begins anew neither."""
     pool = Pool()

@@ -1,5 +1,7 @@
 """A real pool that reads a real server's stream."""
 
+import asyncio
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -7,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.checkpoints.names import file_of, published
+from pipeline.config import load
 from pipeline.fleet import names, stream
-from tests.support.fleet import Pool, Sending, asked, ready, taken
+from pipeline.fleet.message import pack
+from pipeline.registry.registry import digest_of
+from tests.support.fleet import BASE, Pool, Sending, asked, has_learned, ready, rows_from, taken
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.processes
@@ -16,7 +22,7 @@ pytestmark = pytest.mark.processes
 
 def has_all(pool: Pool, sending: Sending) -> None:
     """Wait until the trainer has learned from all that was sent, and each is there once."""
-    pool.wait_for(lambda: pool.reported().ingest.accepted >= sending.sent and not pool.reported().trainer.lag)
+    pool.wait_for(lambda: has_learned(pool, sending.sent))
     assert taken(pool) == list(range(1, sending.sent + 1))
 
 
@@ -86,6 +92,67 @@ def test_a_stream_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path, 
         pool.wait_for(lambda: pool.position().made != made)
         sending.send(200)
         has_all(pool, sending)
+
+
+def test_an_older_saved_state_is_gone_on_from(tmp_path: Path, server: NatsServer) -> None:
+    """As a backup brings it back: what was learned since is read again, once, and no version is used twice."""
+    sending = Sending(server)
+    with Pool(tmp_path / "pool", server) as pool:
+        state = pool.checkpoints / "state"
+        pool.launch()
+        ready(pool)
+        sending.send(300)
+        has_all(pool, sending)
+        pool.wait_for(lambda: list(state.glob("state-*.bin")) and pool.reported().exporter.version)
+        shutil.copytree(state, tmp_path / "backup")
+        for _ in range(2):
+            version = pool.reported().exporter.version
+            sending.send(400)
+            has_all(pool, sending)
+            pool.wait_for(lambda least=version: pool.reported().exporter.version > least)  # type: ignore[misc]
+        digests = {version: digest_of(file_of(pool.checkpoints, version)) for version in published(pool.checkpoints)}
+        pool.kill_all()
+        pool.lose_memory()
+        shutil.rmtree(state)
+        shutil.copytree(tmp_path / "backup", state)
+        pool.launch()
+        ready(pool)
+        sending.send(400)
+        has_all(pool, sending)
+        pool.wait_for(lambda: pool.reported().exporter.version > max(digests))
+        kept = set(digests) & set(published(pool.checkpoints))
+        assert all(digest_of(file_of(pool.checkpoints, version)) == digests[version] for version in kept)
+
+
+def test_what_is_stored_twice_is_learned_from_once(tmp_path: Path, server: NatsServer) -> None:
+    """Beyond the server's window for resends: the same samples, in messages of the same and of another name."""
+    window_s = 0.1
+
+    async def make_stream(client: object) -> None:
+        config = stream.config_of(load({"VMAFX_FLEET_URL": server.url}))
+        await client.jetstream().add_stream(config.evolve(duplicate_window=window_s))  # type: ignore[attr-defined]
+
+    async def send(client: object) -> None:
+        js, subject = client.jetstream(), names.subject("default", "one")  # type: ignore[attr-defined]
+        for name in ("a", "a", "b"):
+            data = pack(rows_from(1, 50), base=BASE, target="true_score", sent=0)
+            assert not (await js.publish(subject, data, headers={"Nats-Msg-Id": name})).duplicate
+            await asyncio.sleep(10 * window_s)
+
+    asked(server, make_stream)
+    with Pool(tmp_path / "pool", server) as pool:
+        pool.launch()
+        ready(pool)
+        asked(server, send)
+        pool.wait_for(lambda: pool.position().read == 3 and pool.reported().ingest.resent == 100)
+        assert taken(pool) == list(range(1, 51))
+        assert pool.reported().ingest.lost == 0
+        pid = pool.signal("ingest", signal.SIGKILL)
+        asked(server, send)
+        pool.wait_for_another("ingest", pid)
+        pool.wait_for(lambda: pool.position().read == 6 and has_learned(pool, 50))
+        assert taken(pool) == list(range(1, 51))
+        assert pool.reported().trainer.cursor == 50
 
 
 def test_a_second_pool_of_the_name_ends_and_says_why(tmp_path: Path, server: NatsServer) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import nats
 
 from pipeline.data import BASE_MODEL
-from pipeline.fleet import names
+from pipeline.fleet import models, names
+from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.message import pack, unpack, words_of
 from pipeline.model.graph import load_base_model
 from pipeline.runtime import messages
@@ -63,6 +64,22 @@ def asked(server: NatsServer, job: Any) -> Any:
             await client.close()
 
     return asyncio.run(run())
+
+
+def announced(server: NatsServer, base_sha256: str) -> int:
+    """Return the version of which a pool says that it is its newest; 0 for none."""
+
+    async def job(client: Any) -> int:
+        try:
+            said = (await models.read(client, "default", base_sha256)).said
+        except FleetFault as fault:
+            if fault.kind != "lost":  # there is no bucket yet
+                raise
+            return 0
+        return said.version if said else 0
+
+    version: int = asked(server, job)
+    return version
 
 
 def streamed(server: NatsServer, tenant: str = "default") -> list[RowBatch]:
@@ -120,3 +137,9 @@ def taken(pool: Pool) -> list[int]:
 def ready(pool: Pool) -> None:
     """Wait until it reads."""
     pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.stream and pool.position().made)
+
+
+def has_learned(pool: Pool, count: int) -> bool:
+    """Whether so many samples are in the ring and the trainer has read all that is there. Its own lag may be old."""
+    report = pool.reported()
+    return report.trainer.cursor == report.ingest.accepted >= count

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import pytest
 
@@ -63,8 +63,12 @@ class NatsServer:
         """Start it, and wait until it answers."""
         assert SERVER is not None
         with (self.directory / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen([SERVER, "-c", str(self._file)], stdout=log, stderr=log)
+            self._process = self.launch([SERVER, "-c", str(self._file)], log)
         eventually(self._answers, explain=self.log)
+
+    def launch(self, command: list[str], log: IO[bytes]) -> "subprocess.Popen[bytes]":
+        """Begin its process."""
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
