@@ -294,7 +294,10 @@ class Settings:
         "VMAFX_FLEET_BYTES", "1073741824", _integer(1 << 20, 2**60), "bytes above which the stream drops the oldest"
     )
     pool: str = _setting(
-        "VMAFX_POOL", "", _name, "name of the pool that this is; set by `vmafx-sidecar pool run`; empty: a sidecar"
+        "VMAFX_POOL",
+        "",
+        _name,
+        "name of the pool that this is; set by `vmafx-sidecar pool run --name`; empty: a sidecar",
     )
     replay_capacity: int = _setting(
         "VMAFX_SIDECAR_REPLAY_CAPACITY",

@@ -13,7 +13,12 @@ def pool() -> None:
 
 
 @pool.command(epilog="Example: VMAFX_FLEET_URL=tls://nats:4222 vmafx-sidecar pool run --name main")
-@click.option("--name", default="pool", show_default=True, help="Name of the pool: one of a name is at work at a time.")
+@click.option(
+    "--name",
+    envvar="VMAFX_POOL",
+    default="pool",
+    help="Name of the pool: one of a name is at work at a time.  [default: VMAFX_POOL, else pool]",
+)
 def run(name: str) -> None:
     """Run a pool in the foreground until SIGTERM; settings come from the environment, as those of a sidecar do.
 

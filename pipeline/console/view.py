@@ -93,8 +93,9 @@ def _ingest(health: Health) -> str:
     refused = sum(report.rejected.values())
     fill = min(report.accepted, report.capacity)
     if report.stream:
+        senders = "1 sidecar" if report.senders == 1 else f"{report.senders:,} sidecars"
         return (
-            f"{report.accepted:,} samples of {report.senders:,} sidecars, {report.resent:,} resent, "
+            f"{report.accepted:,} samples of {senders}, {report.resent:,} resent, "
             f"{refused:,} refused, {report.over_quota:,} above the quota, {report.lost:,} lost\n"
             f"{report.unread:,} messages unread, ring {fill:,} of {report.capacity:,}\n{report.stream}"
         )

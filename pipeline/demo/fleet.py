@@ -180,7 +180,7 @@ def play(demo: FleetDemo, judge: Judge, display: FleetDisplay, stop: Stop) -> Pl
 
 def _started(stack: ExitStack, demo: FleetDemo, name: str, settings: Mapping[str, str]) -> Sidecar:
     (demo.directory / name / "models").mkdir(parents=True)
-    arguments = ("pool", "run", "--name", demo.name) if name == POOL else ("run",)
+    arguments = ("pool", "run") if name == POOL else ("run",)
     return stack.enter_context(Sidecar(settings, demo.logs / f"{name}.log", arguments))
 
 

@@ -85,6 +85,6 @@ def doing(health: Health) -> str:
         )
     if ingest.accepted == 0:
         return f"Ready with {trainer.base_model}, waiting for the first sample."
-    if ingest.connections == 0:
+    if ingest.connections == 0 and not ingest.stream:
         return f"All {ingest.accepted:,} samples are trained on; no node is connected."
     return f"All {ingest.accepted:,} samples are trained on; waiting for the next."

@@ -95,7 +95,7 @@ def test_a_fleet_comes_when_it_is_asked_for(tmp_path: Path) -> None:
             assert mounted(name, file) == mounted("fleet-config", file)
     conf = tmp_path / Path(SERVICES["nats"]["command"][-1]).relative_to("/fleet")
     text = conf.read_text()
-    assert 'store_dir: "/data"' in text
+    assert 'store_dir: "/fleet/store"' in text
     assert re.findall(r'cert_file: "(.*?)"', text) == [str(Path(SERVICES["nats"]["command"][-1]).with_name("cert.pem"))]
     line = next(line for line in (DEPLOY / "compose.yaml").read_text().splitlines() if "--profile fleet up" in line)
     url = line.split("VMAFX_FLEET_URL=")[1].split()[0]

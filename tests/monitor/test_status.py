@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.console import view
-from pipeline.monitor import status
+from pipeline.monitor import live, status
 from pipeline.runtime.health import STALE_S, Health, examine
 from pipeline.runtime.reports import UNTRAINED, Board, ExporterReport, IngestReport, TrainerReport, between_lives
 from tests.monitor.conftest import Get
@@ -247,6 +247,19 @@ def test_the_command_tells_the_same_of_the_registry(board: Board) -> None:
     shown = printed(examine(board))
     for said in ("model_v000041 pushed at", "newest in the registry: model_v000040", "down since", "waits since"):
         assert said in shown
+
+
+@pytest.mark.parametrize(
+    ("senders", "said"), [(1, "99 samples of 1 sidecar,"), (1200, "99 samples of 1,200 sidecars,")]
+)
+def test_a_pool_has_sidecars_and_no_node(board: Board, senders: int, said: str) -> None:
+    """The row of ingest counts who sends; that no node is connected is no news of a pool."""
+    trained = TrainerReport(role="trainer", phase="running", cursor=99)
+    publish(board, IngestReport(role="ingest", phase="accepting", stream="a stream", accepted=99, senders=senders))
+    publish(board, trained)
+    health = examine(board)
+    assert said in printed(health)
+    assert live.doing(health) == "All 99 samples are trained on; waiting for the next."
 
 
 def test_a_registry_of_an_earlier_run_is_not(board: Board) -> None:

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy.charts import DEPLOY
 from tests.support.waiting import eventually
@@ -69,6 +71,13 @@ class Container:
         """Tell whether Docker's health check passes."""
         return bool(self.inspect()["State"].get("Health", {}).get("Status") == "healthy")
 
+    def crash(self) -> None:
+        """Kill its first process from outside: a fault to its restart policy, as `docker kill` is not."""
+        try:
+            os.kill(self.inspect()["State"]["Pid"], signal.SIGKILL)
+        except (PermissionError, ProcessLookupError):
+            pytest.skip("the containers' processes are out of this user's reach")
+
     def wait(self) -> int:
         """Wait until it has ended; return its exit code."""
         return int(docker("wait", self.name).stdout)
@@ -79,6 +88,24 @@ def start(image: str, *options: str, command: tuple[str, ...] = ()) -> Container
     done = docker("run", "--detach", *CONFINED, *options, image, *command)
     assert done.returncode == 0, done.stderr
     return Container(done.stdout.strip())
+
+
+def on_one_loopback(*names: str) -> dict[str, Any]:
+    """Return compose.yaml with all services in one network namespace: a loopback, by these names too, and no more.
+
+    Skips where the image of one of `names` is not here and cannot be pulled.
+    """
+    whole: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    services = whole["services"]
+    for name in names:
+        image = services[name]["image"]
+        if docker("image", "inspect", image).returncode != 0 and docker("pull", image).returncode != 0:
+            pytest.skip(f"the image {image} is not here and cannot be pulled")
+    for service in services.values():
+        service.pop("ports", None)
+        service["network_mode"] = "service:sidecar"
+    services["sidecar"] |= {"network_mode": "none", "extra_hosts": [f"{name}:127.0.0.1" for name in names]}
+    return whole
 
 
 class Stack:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.deploy.charts import DEPLOY
-from tests.deploy.containers.docker import Stack, docker
+from tests.deploy.containers.docker import Stack, docker, on_one_loopback
 from tests.support.registries import make_keys
 from tests.support.waiting import eventually
 
@@ -17,16 +17,9 @@ URL = "oci+http://registry:5000/vmaf/models"
 
 @pytest.fixture(scope="module")
 def stack(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Give what runs with the profile: all in one network namespace with nothing but a loopback."""
-    whole = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    server = whole["services"]["registry"]["image"]
-    if docker("image", "inspect", server).returncode != 0 and docker("pull", server).returncode != 0:
-        pytest.skip(f"the image {server} is not here and cannot be pulled")
-    for service in whole["services"].values():
-        service.pop("ports", None)
-        service["network_mode"] = "service:sidecar"
+    """Give what runs with the profile."""
+    whole = on_one_loopback("registry")
     sidecar, node = whole["services"]["sidecar"], whole["services"]["fake-node"]
-    sidecar |= {"network_mode": "none", "extra_hosts": ["registry:127.0.0.1"]}
     sidecar["environment"]["VMAFX_REGISTRY_URL"] = URL
     node["command"] += ["--checkpoint-dir", URL]
     node["volumes"] = [each for each in node["volumes"] if not each.startswith("models:")]
