@@ -19,7 +19,7 @@ _ENOUGH = 1000
 """Rows of a node before anything is said of it."""
 _REMEMBERED = 1000
 """What counts of a node are about its newest rows: twice as many at most."""
-_WORSE, _WORSE_POINTS = 3.0, 2.0
+_WORSE, _WORSE_POINTS = 4.0, 2.0
 """A node does not fit if its mean absolute error is above so many times the median node's, and so many points more,"""
 _LEARNED = 0.75
 """and above this share of the base model's error on its rows."""
