@@ -8,6 +8,8 @@ compares with the median node, so fewer than half of the nodes cannot turn it ag
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,22 +73,21 @@ class NodeTrust:
             return np.ones(len(rows), np.bool_)
         return ~np.isin(rows.node, np.array(list(self.distrusted), np.uint64))
 
-    def state(self) -> dict[str, NDArray[np.float64] | NDArray[np.uint64]]:
-        """Return what `restore` goes on from, as flat arrays by name."""
-        nodes = np.fromiter(self._nodes, np.uint64, len(self._nodes))
-        return {
-            "nodes": nodes,
-            "sums": self._sums[: len(nodes)].ravel().copy(),
-            "distrusted": np.array(sorted(self.distrusted), np.uint64),
-        }
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what `restore` goes on from: flat arrays by name, as long as they can get."""
+        nodes = np.zeros(_MOST_NODES, np.uint64)
+        nodes[: len(self._nodes)] = list(self._nodes)
+        distrusted = np.isin(nodes, np.array(list(self.distrusted), np.uint64))
+        return {"nodes": nodes, "sums": self._sums.ravel().copy(), "distrusted": distrusted.astype(np.uint8)}
 
-    def restore(self, state: dict[str, NDArray[np.float64] | NDArray[np.uint64]]) -> None:
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on from a `state`; one of an earlier release has nothing of it."""
-        nodes = state.get("nodes", np.zeros(0, np.uint64)).tolist()
-        self._nodes = {int(node): place for place, node in enumerate(nodes)}
-        self._sums[:] = 0
-        self._sums[: len(nodes)] = state.get("sums", np.zeros(0)).reshape(-1, 3)
-        self.distrusted = frozenset(map(int, state.get("distrusted", np.zeros(0, np.uint64)).tolist()))
+        if not state:
+            return
+        nodes = state["nodes"][state["nodes"] != 0].tolist()
+        self._nodes = {node: place for place, node in enumerate(nodes)}
+        self._sums[:] = state["sums"].reshape(self._sums.shape)
+        self.distrusted = frozenset(state["nodes"][state["distrusted"] != 0].tolist())
 
     def _place(self, node: int) -> int:
         """Return where a node's sums are; -1 for one that is not named, or one too many."""

@@ -74,6 +74,17 @@ def test_no_more_nodes_are_followed_than_there_is_room_for() -> None:
     assert trust.distrusted == {LIAR}
 
 
+def test_a_state_takes_the_same_room_whatever_was_seen() -> None:
+    """The region that it is published in is made at the start."""
+    trust = NodeTrust()
+    before = {name: part.nbytes for name, part in trust.state().items()}
+    told(trust, dict.fromkeys(HONEST, 1.0) | {LIAR: 20.0})
+    batch = RowBatch(5000, 6)
+    batch.node[:] = np.arange(100, 5100)
+    trust.add(batch, np.ones(5000, np.float32), np.ones(5000, np.float32))
+    assert {name: part.nbytes for name, part in trust.state().items()} == before
+
+
 def rows_of(node: int, scores: Floats, features: Floats) -> RowBatch:
     """Return rows of a node in groups of a hundred."""
     rows = RowBatch(len(scores), 6)
