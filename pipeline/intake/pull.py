@@ -18,8 +18,10 @@ MOST_MESSAGES = 128
 _MOST_BYTES = 32 << 20
 """and bytes of them."""
 _EXPIRES_S = 5.0
-_IS_OVER = {"404", "408", "409"}
-"""What the server says of a request: there is nothing, its time is over, or its limit of bytes is reached."""
+_NOTHING_MORE = {"404", "408"}
+"""What the server says of a request: there is nothing, or its time is over;"""
+_FULL, _DONE = "MaxBytes", "Batch Completed"
+"""its limit of bytes is reached, or all has come. Whatever else it says, the consumer has to be made anew."""
 
 
 class Pull:
@@ -72,7 +74,9 @@ class Pull:
         self._heard.set()
 
     def _take_in_status(self, said: dict[str, str]) -> None:
+        """Take in what the server says of a request; those that it has done with are made up for by the next."""
         status, text = said.get("Status", ""), said.get("Description", "")
-        self._wanted = 0
-        if status not in _IS_OVER or "deleted" in text.lower():
+        if status in _NOTHING_MORE or _FULL in text:
+            self._wanted -= int(said.get("Nats-Pending-Messages", self._wanted))
+        elif _DONE not in text:
             self._fault = FleetFault("lost", f"{status} {text}".strip() or "the consumer is gone")

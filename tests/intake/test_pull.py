@@ -54,7 +54,7 @@ async def taken(pull: Pull, count: int) -> list[int]:
 
 
 def test_more_than_a_request_come_in_order(server: NatsServer) -> None:
-    """What is there, and what comes while it is waited for, one by one."""
+    """What is there, and what comes while it is waited for, one by one; one request is under way, whatever came."""
 
     async def job(client: Client, pull: Pull) -> None:
         count = 2 * MOST_MESSAGES + 7
@@ -63,6 +63,7 @@ def test_more_than_a_request_come_in_order(server: NatsServer) -> None:
         for number in (1000, 1001):
             await send(client, number, 1)
             assert await taken(pull, 1) == [number]
+        assert (await client.jetstream().consumer_info(STREAM, DURABLE)).num_waiting == 1
 
     do(server, job)
 
