@@ -57,14 +57,14 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-# First what computes, with the kernels that every processor has: no result may hang on those of one. The base model is made
-# anew in the second run alone, with the same kernels: it takes minutes, and something else can run beside it.
+# What computes, with the kernels that every processor has: no result may hang on those of one. Then the rest, with this one's.
+COMPUTES := tests/offline tests/trainer tests/correction
 pytest: install
-	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile tests/offline tests/trainer tests/correction \
-	  --deselect tests/offline/test_cli.py::test_base_model_is_what_its_command_makes
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long"
+	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES:%=--ignore=%)
 
-test-long: install  ## tests that take a minute or more each: the fleet's demo, registries that run full or are away
+test-long: install  ## tests of a minute or more each (the base model made anew, the fleet's demo, registries away), and what computes with this processor's kernels
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not long" $(COMPUTES)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long
 
 base-model: install  ## the shipped base model, made again from ../shared/data

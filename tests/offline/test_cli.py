@@ -183,6 +183,7 @@ def test_mistakes_are_one_line(tmp_path: Path, arguments: tuple[str, ...], reaso
     assert not list(tmp_path.glob("out/*.onnx"))
 
 
+@pytest.mark.long
 def test_base_model_is_what_its_command_makes(shared_data: Path, tmp_path: Path) -> None:
     """The command on the card of the shipped model makes one that is as good on the sources left out.
 
