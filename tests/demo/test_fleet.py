@@ -99,6 +99,7 @@ def test_it_succeeds(tmp_path: Path) -> None:
         assert not demo.family()
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_all_of_it(tmp_path: Path) -> None:
     """Stopped in mid-stream it says so, exits with 1 and leaves no process and no file behind."""
     with Running(tmp_path, "--seconds", "600") as demo:

@@ -19,7 +19,7 @@ HOUR_S = 3600
 STEPS = (5, -7, 0)
 """Hours from what it is that a clock is stepped to, one after the other."""
 
-pytestmark = [pytest.mark.processes, needs_nats]
+pytestmark = [pytest.mark.processes, pytest.mark.long, needs_nats]
 
 
 @pytest.fixture

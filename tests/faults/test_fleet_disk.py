@@ -19,7 +19,7 @@ from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.processes, needs_nats]
+pytestmark = [pytest.mark.processes, pytest.mark.long, needs_nats]
 
 SETTINGS = {"VMAFX_FLEET_BYTES": str(4 << 20)}
 BUFFER, RING, BACKLOG = 100_000, 1024, 3000

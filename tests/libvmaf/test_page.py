@@ -23,6 +23,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_the_five_commands_give_a_better_model(tmp_path: Path) -> None:
     """In a directory with the repository's docs in it, on sources that were never sent."""
     try:

@@ -123,6 +123,7 @@ def test_rows_are_kept_where_the_settings_say_so(tmp_path: Path, memory: str) ->
         assert sidecar.fsck() == []
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_of_a_change(tmp_path: Path) -> None:
     """SIGKILL of everything soon after the start with the other base model, again and again."""
     one, other = base_model(tmp_path, 1), base_model(tmp_path, 2)
