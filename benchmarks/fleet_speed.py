@@ -26,7 +26,7 @@ from pipeline.fleet.link import Link
 from pipeline.fleet.message import pack
 from pipeline.ingest.names import Owners
 from pipeline.intake.admission import Admission
-from pipeline.intake.reader import Opened, Reader
+from pipeline.intake.reader import Reader
 from pipeline.intake.seen import SeenKeys
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.ring import Ring
@@ -117,12 +117,12 @@ def _intake(settings: Settings, n_features: int, count: int) -> float:
     while not link.is_up:
         time.sleep(0.001)
     reader = Reader(settings, "bench", "bench")
-    opened: Opened = link.begin(reader.open("", 0), 60.0).result()
+    link.begin(reader.open("", 0), 60.0).result()
     began = time.process_time()
-    fetching = link.begin(reader.fetch(opened, 0))
+    fetching = link.begin(reader.fetch(0))
     while position.read < count:
         received, last = fetching.result()
-        fetching = link.begin(reader.fetch(opened, received[-1].sequence if received else position.read))
+        fetching = link.begin(reader.fetch(received[-1].sequence if received else position.read))
         admission.admit(received, "b")
         if last is not None:
             link.begin(lambda _client, last=last: last.ack())  # type: ignore[misc]

@@ -182,9 +182,7 @@ class Archive:
             report.waiting_bytes, report.buffer_bytes = tail.beyond(self._done), tail.capacity
             report.missed = max(report.missed, tail.position.missed + tail.overrun())
         busy = self._thread.busy_seconds
-        problem = f"{self._job}: waiting for the disk" if busy > SLOW_S else "; ".join(self._problems.values())
+        problems = (f"{self._job}: waiting for the disk",) if busy > SLOW_S else self._problems.values()
         blocked = busy > HUNG_S or not self._problems.keys().isdisjoint({"open", "write"})
         phase = "saving" if self._stopping else "blocked" if blocked else "archiving" if tail else "starting"
-        if (report.phase, report.problem) != (phase, problem):
-            self._process.phase(phase, problem)
-        self._process.reporter.beat()
+        self._process.show(phase, *problems)

@@ -249,14 +249,11 @@ class _Exporter:
             report.offer = outcome.told[:_LONGEST]
             if outcome.name:
                 report.offers[outcome.name] = report.offers.get(outcome.name, 0) + 1
-        problem = "; ".join(filter(None, [*self._problems.values(), self._jobs.problem]))
+        problems = *self._problems.values(), self._jobs.problem
         busy = self._thread.busy_seconds
         if busy > SLOW_S:
-            problem = f"{self._job}: waiting for the disk"
-        phase = "blocked" if self._blocked or busy > HUNG_S else "running"
-        if (report.phase, report.problem) != (phase, problem):
-            self._process.phase(phase, problem)
-        self._process.reporter.beat()
+            problems = (f"{self._job}: waiting for the disk",)
+        self._process.show("blocked" if self._blocked or busy > HUNG_S else "running", *problems)
 
 
 def _in_a_line(errors: Sequence[Exception]) -> str:

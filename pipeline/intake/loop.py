@@ -18,12 +18,13 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.lease import RENEW_S
 from pipeline.fleet.link import Link
 from pipeline.fleet.message import MOST_ROWS
+from pipeline.fleet.stream import Found
 from pipeline.ingest.dedup import name_hashes
 from pipeline.ingest.forgotten import Follower as Forgotten
 from pipeline.ingest.names_region import own_names
 from pipeline.intake.admission import Admission
 from pipeline.intake.position import own_position
-from pipeline.intake.reader import OPEN_S, Looked, Opened, Reader
+from pipeline.intake.reader import OPEN_S, Looked, Reader
 from pipeline.intake.received import Received
 from pipeline.intake.seen import SeenKeys
 from pipeline.runtime import regions, restore
@@ -80,8 +81,8 @@ class Intake:
         self._trainers_bell = regions.bell(settings, process.board, "trainer")
         self._link = Link(settings, f"pool-{settings.pool}", process.bell.ring)
         self._reader = Reader(settings, self._position.owner, secrets.token_hex(8))
-        self._opening: Future[Opened] | None = None
-        self._opened: Opened | None = None
+        self._opening: Future[Found] | None = None
+        self._is_open = False
         self._fetching: Future[tuple[list[Received], Msg | None]] | None = None
         self._fetched_to = 0
         self._waiting: list[Received] = []
@@ -102,11 +103,12 @@ class Intake:
         """Seconds until there is something to do; None: what is under way rings when it is done."""
         if self._waiting:
             return _FULL_S
-        return max(0.0, self._fleet.seconds) if self._opened is None and self._opening is None else None
+        return max(0.0, self._fleet.seconds) if not self._is_open and self._opening is None else None
 
     def turn(self) -> None:
         """Take in what has come, store what there is room for, ask for more, and report."""
         self._forgotten.refresh()
+        self._trainer.refresh()
         self._names.owners.unnamed = self._forgotten.tombstones.names
         try:
             self._open()
@@ -121,12 +123,12 @@ class Intake:
     def close(self) -> None:
         """Let the next one have the lease at once."""
         self._report()
-        if self._opened is not None:
+        if self._is_open:
             self._wait_for(self._link.begin(self._reader.give_back()))
         self._link.close()
 
     def _open(self) -> None:
-        if self._opened is not None:
+        if self._is_open:
             return
         if self._opening is None:
             if self._fleet.seconds <= 0 and self._trainer_is_known:
@@ -135,8 +137,8 @@ class Intake:
         if not self._opening.done():
             return
         opening, self._opening = self._opening, None
-        self._opened = opening.result()
-        found = self._opened.found
+        found = opening.result()
+        self._is_open = True
         if found.made != self._position.made or self._position.read > found.last:
             if self._position.made:
                 self._process.log.warning("stream_is_another", made=found.made, before=self._position.made)
@@ -151,7 +153,6 @@ class Intake:
     @property
     def _trainer_is_known(self) -> bool:
         """Whether the base model is known, without which no sample can be told to fit."""
-        self._trainer.refresh()
         return bool(self._trainer.report.base_digest)
 
     def _look(self) -> None:
@@ -161,7 +162,7 @@ class Intake:
             looked = looking.result()
             self._process.report.unread = looked.unread + len(self._waiting)
             self._tell(looked.fault)
-        if self._opened is not None and self._looking is None and time.monotonic() - self._looked_at >= RENEW_S:
+        if self._is_open and self._looking is None and time.monotonic() - self._looked_at >= RENEW_S:
             self._looked_at = time.monotonic()
             self._looking = self._link.begin(self._reader.look())
 
@@ -177,8 +178,8 @@ class Intake:
 
     def _ask(self) -> None:
         """Fetch the next messages while those before are stored."""
-        if self._opened is not None and self._fetching is None and not self._waiting:
-            self._fetching = self._link.begin(self._reader.fetch(self._opened, self._fetched_to))
+        if self._is_open and self._fetching is None and not self._waiting:
+            self._fetching = self._link.begin(self._reader.fetch(self._fetched_to))
 
     def _store(self) -> None:
         """Put into the ring what the trainer has room for, and acknowledge once all that was fetched is there."""
@@ -199,14 +200,14 @@ class Intake:
     @property
     def _room(self) -> int:
         """Rows that can be stored before one is written over that the trainer has not read."""
-        self._trainer.refresh()
         return self._ring.capacity - max(0, self._ring.head - self._trainer.report.cursor)
 
     def _failed(self, fault: FleetFault) -> None:
         """Begin anew after a while, where the position says; another pool of this name ends this one."""
         if fault.kind == "moved":
             raise Ending(ExitCode.ALREADY_RUNNING, f"VMAFX_POOL: {fault}")
-        self._opened = self._opening = self._fetching = self._looking = self._last = None
+        self._is_open = False
+        self._opening = self._fetching = self._looking = self._last = None
         self._waiting = []
         self._fleet.failed()
         self._tell(fault)
@@ -231,22 +232,19 @@ class Intake:
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
         self._name_distrusted()
-        problem = "; ".join(filter(None, (self._fleet.problem, _unlike(report.distrusted))))
-        if (report.phase, report.problem) != ("accepting", problem):
-            self._process.phase("accepting", problem)
-        self._process.reporter.beat()
+        self._process.show("accepting", self._fleet.problem, _unlike(report.distrusted))
 
     def _name_distrusted(self) -> None:
         """Say by name from which senders the trainer does not learn; it knows hashes."""
-        self._trainer.refresh()
         hashes, report = self._trainer.report.distrusted, self._process.report
         if hashes == self._distrusted:
             return
         self._distrusted = hashes
         senders = sorted(self._position.senders)
-        found = np.isin(name_hashes(senders), np.array(hashes, np.uint64)).tolist()
-        report.distrusted = [sender for sender, is_one in zip(senders, found, strict=True) if is_one]
-        self._process.log.warning("senders_distrusted", nodes=report.distrusted)
+        named = np.array(senders)[np.isin(name_hashes(senders), np.array(hashes, np.uint64))].tolist()
+        if named != report.distrusted:
+            self._process.log.warning("senders_distrusted", nodes=named)
+        report.distrusted = named
 
     def _wait_for(self, future: Future[Any]) -> None:
         until = time.monotonic() + _CLOSE_S

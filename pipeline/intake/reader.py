@@ -20,13 +20,6 @@ OPEN_S = 60.0
 """As long as another pool's lease may have to be waited for, and more."""
 
 
-class Opened(NamedTuple):
-    """A reader of the stream, as that was found."""
-
-    found: Found
-    pull: Pull
-
-
 class Looked(NamedTuple):
     """How many messages wait, and why the lease could not be renewed; None where it was."""
 
@@ -42,35 +35,36 @@ class Reader:
         self._lease = Lease(settings.fleet_tenant, settings.pool, Holder(owner, life), settings.fleet_replicas)
         self._pull: Pull | None = None
 
-    def open(self, made: str, read: int) -> Callable[[Client], Awaitable[Opened]]:
+    def open(self, made: str, read: int) -> Callable[[Client], Awaitable[Found]]:
         """Take the lease and begin behind `read`, in the stream that was made at `made`; from its start in another."""
 
-        async def job(client: Client) -> Opened:
+        async def job(client: Client) -> Found:
             await self._lease.take(client)
             found = await stream.ensure(client, self._settings)
             first = read + 1 if found.made == made and read <= found.last else 1
             await stream.read_from(client, self._settings.fleet_tenant, self._durable, first)
-            return Opened(found, await self._begin(client))
+            await self._begin(client)
+            return found
 
         return job
 
-    async def _begin(self, client: Client) -> Pull:
+    async def _begin(self, client: Client) -> None:
         """Pull from the consumer as it is now, and from none before it."""
         if self._pull is not None:
             await self._pull.end()
         self._pull = Pull(client, names.stream(self._settings.fleet_tenant), self._durable)
         await self._pull.begin()
-        return self._pull
 
     @property
     def _durable(self) -> str:
         return f"pool-{self._settings.pool}"
 
-    def fetch(self, opened: Opened, after: int) -> Callable[[Client], Awaitable[tuple[list[Received], Msg | None]]]:
+    def fetch(self, after: int) -> Callable[[Client], Awaitable[tuple[list[Received], Msg | None]]]:
         """Fetch what comes after a sequence; with the message whose acknowledgement is that of all before it."""
 
         async def job(_client: Client) -> tuple[list[Received], Msg | None]:
-            messages = await opened.pull.next()
+            assert self._pull is not None, "open it first"
+            messages = await self._pull.next()
             return in_order(messages, after), messages[-1] if messages else None
 
         return job

@@ -71,7 +71,6 @@ class _Publisher:
         if self._announcer is not None:
             self._announcer.turn(self._process.report, self._process.board.trainer().base_digest)
         self._show()
-        self._process.reporter.beat()
 
     def _take_in(self) -> None:
         try:
@@ -97,9 +96,7 @@ class _Publisher:
         self._registry.began(kind, reason)
 
     def _show(self) -> None:
-        problem = "; ".join(filter(None, (self._registry.problem, self._announcer.problem if self._announcer else "")))
-        if (self._process.report.phase, self._process.report.problem) != ("running", problem):
-            self._process.phase("running", problem)
+        self._process.show("running", self._registry.problem, self._announcer.problem if self._announcer else "")
 
     def _succeeded(self, seen: Seen) -> None:
         report = self._process.report

@@ -71,6 +71,13 @@ class Process(Generic[R]):
         self.report.phase, self.report.problem = phase, problem
         self.reporter.publish()
 
+    def show(self, phase: str, *problems: str) -> None:
+        """Report a phase, with whatever of `problems` there is, where one of them is new; a beat in any case."""
+        problem = "; ".join(filter(None, problems))
+        if (phase, problem) != (self.report.phase, self.report.problem):
+            self.phase(phase, problem)
+        self.reporter.beat()
+
     @property
     def tick(self) -> float:
         """How long to wait at most, in seconds, so that neither a look at what is owned nor a heartbeat comes late."""

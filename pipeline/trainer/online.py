@@ -128,8 +128,8 @@ class OnlineTraining:
 
     def _observe(self, rows: RowBatch, *, replay: bool) -> None:
         self._test(rows)
-        if self._trust is not None and self._trust.distrusted:
-            rows = rows.select(self._trust.trusted(rows))
+        if self._trust is not None:
+            rows = self._trust.without_distrusted(rows)
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
         if self._holdout.late:
@@ -233,7 +233,7 @@ class OnlineTraining:
     def _wanted(self, rows: RowBatch) -> RowBatch:
         """Return the rows that may be learned from and judged by."""
         rows = without(rows, self._exclusions)
-        return rows if self._trust is None else rows.select(self._trust.trusted(rows))
+        return rows if self._trust is None else self._trust.without_distrusted(rows)
 
     def reset_to(self, vector: Vector, *, forget_samples: bool = False) -> None:
         """Start over from the weights float32[n_parameters]; without any sample of before where these are forgotten."""

@@ -58,7 +58,7 @@ class NodeTrust:
             return False
         nodes, (error, base_error) = nodes[enough], (sums[enough, 1:] / sums[enough, :1]).T
         usual = float(np.partition(error, (len(error) - 1) // 2)[(len(error) - 1) // 2])
-        before = np.isin(nodes, np.array(list(self.distrusted), np.uint64))
+        before = self._are_distrusted(nodes)
         unlike = (error > _WORSE * usual + _WORSE_POINTS) & (error > _LEARNED * base_error)
         after = np.where(before, error > _AGAIN * usual + _AGAIN_POINTS, unlike)
         if 2 * after.sum() >= len(after):
@@ -67,18 +67,22 @@ class NodeTrust:
         self.distrusted = self.distrusted - set(nodes[before].tolist()) | set(nodes[after].tolist())
         return changed
 
-    def trusted(self, rows: RowBatch) -> NDArray[np.bool_]:
-        """Tell for each row whether its node's scores fit, as far as is known, bool[n]."""
+    def without_distrusted(self, rows: RowBatch) -> RowBatch:
+        """Return the rows of nodes whose scores fit, as far as is known: a copy, or `rows` where that is all."""
         if not self.distrusted:
-            return np.ones(len(rows), np.bool_)
-        return ~np.isin(rows.node, np.array(list(self.distrusted), np.uint64))
+            return rows
+        unwanted = self._are_distrusted(rows.node)
+        return rows.select(~unwanted) if unwanted.any() else rows
+
+    def _are_distrusted(self, nodes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        return np.isin(nodes, np.array(list(self.distrusted), np.uint64))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what `restore` goes on from: flat arrays by name, as long as they can get."""
         nodes = np.zeros(_MOST_NODES, np.uint64)
         nodes[: len(self._nodes)] = list(self._nodes)
-        distrusted = np.isin(nodes, np.array(list(self.distrusted), np.uint64))
-        return {"nodes": nodes, "sums": self._sums.ravel().copy(), "distrusted": distrusted.astype(np.uint8)}
+        distrusted = self._are_distrusted(nodes).astype(np.uint8)
+        return {"nodes": nodes, "sums": self._sums.ravel().copy(), "distrusted": distrusted}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on from a `state`; one of an earlier release has nothing of it."""
@@ -91,10 +95,6 @@ class NodeTrust:
 
     def _place(self, node: int) -> int:
         """Return where a node's sums are; -1 for one that is not named, or one too many."""
-        if not node:
-            return -1
-        return (
-            self._nodes.setdefault(node, len(self._nodes))
-            if len(self._nodes) < _MOST_NODES
-            else self._nodes.get(node, -1)
-        )
+        if node and len(self._nodes) < _MOST_NODES:
+            return self._nodes.setdefault(node, len(self._nodes))
+        return self._nodes.get(node, -1)

@@ -168,7 +168,4 @@ class Uplink:
     def _report(self, behind: int) -> None:
         report = self._process.report
         report.behind, report.announced, report.offered = behind, self._models.announced, self._models.offered
-        problem = "; ".join(filter(None, (self._fleet.problem, self._models.problem)))
-        if (report.phase, report.problem) != ("running", problem):
-            self._process.phase("running", problem)
-        self._process.reporter.beat()
+        self._process.show("running", self._fleet.problem, self._models.problem)

@@ -9,8 +9,7 @@ import pytest
 
 from pipeline.fleet.stream import look
 from tests.faults.stepped_clock import SteppedServer, build, needs_compiler, needs_stepped_server
-from tests.intake.test_process import has_all
-from tests.support.fleet import BASE, Pool, Sending, announced, asked, has_learned, member, ready, taken
+from tests.support.fleet import BASE, Pool, Sending, announced, asked, has_learned, killed_behind, member, ready, taken
 from tests.support.nats import NatsServer, needs_nats
 from tests.support.sidecar import Sidecar
 from tests.support.stream import Stream, numbers
@@ -128,12 +127,7 @@ def test_a_clock_beyond_the_streams_days_loses_what_is_unread_and_says_so(
     """Of the server: it drops what is too old by its clock. What was sent then is taken, with its clock right again."""
     sending = Sending(stepped)
     with Pool(tmp_path / "pool", stepped) as pool:
-        pool.launch()
-        ready(pool)
-        sending.send(100)
-        has_all(pool, sending)
-        pool.kill_all()
-        sending.send(300)
+        killed_behind(pool, sending)
         stepped.kill()
         stepped.step((int(pool.settings.fleet_days) + 1) * 24 * HOUR_S)
         stepped.start()

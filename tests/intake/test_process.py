@@ -18,16 +18,22 @@ from pipeline.model.graph import load_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.registry.registry import digest_of
 from pipeline.shm.rows import RowBatch
-from tests.support.fleet import BASE, PLENTY, Pool, Sending, asked, has_learned, ready, rows_from, taken
+from tests.support.fleet import (
+    BASE,
+    PLENTY,
+    Pool,
+    Sending,
+    asked,
+    has_all,
+    has_learned,
+    killed_behind,
+    ready,
+    rows_from,
+    taken,
+)
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.processes
-
-
-def has_all(pool: Pool, sending: Sending) -> None:
-    """Wait until the trainer has learned from all that was sent, and each is there once."""
-    pool.wait_for(lambda: has_learned(pool, sending.sent))
-    assert taken(pool) == list(range(1, sending.sent + 1))
 
 
 def test_each_sample_is_learned_from_once_whoever_is_killed(tmp_path: Path, server: NatsServer) -> None:
@@ -194,12 +200,7 @@ def test_what_the_stream_dropped_is_counted(tmp_path: Path, server: NatsServer) 
     """By the senders' own count."""
     sending = Sending(server)
     with Pool(tmp_path / "pool", server) as pool:
-        pool.launch()
-        ready(pool)
-        sending.send(100)
-        has_all(pool, sending)
-        pool.kill_all()
-        sending.send(300)
+        killed_behind(pool, sending)
 
         async def purge(client: object) -> None:
             js = client.jetstream()  # type: ignore[attr-defined]

@@ -143,3 +143,19 @@ def has_learned(pool: Pool, count: int) -> bool:
     """Whether so many samples are in the ring and the trainer has read all that is there. Its own lag may be old."""
     report = pool.reported()
     return report.trainer.cursor == report.ingest.accepted >= count
+
+
+def has_all(pool: Pool, sending: Sending) -> None:
+    """Wait until the trainer has learned from all that was sent, and each is there once."""
+    pool.wait_for(lambda: has_learned(pool, sending.sent))
+    assert taken(pool) == list(range(1, sending.sent + 1))
+
+
+def killed_behind(pool: Pool, sending: Sending) -> None:
+    """Kill the pool when it has learned from the first hundred samples, and send three hundred more."""
+    pool.launch()
+    ready(pool)
+    sending.send(100)
+    has_all(pool, sending)
+    pool.kill_all()
+    sending.send(300)
