@@ -90,7 +90,7 @@ class Intake:
         self._looking: Future[Looked] | None = None
         self._looked_at = 0.0
         self._fleet = Outage("fleet", process.report)
-        self._distrusted: list[int] = []
+        self._distrusted: list[int] | None = None  # not known: the report goes on from the life before
         report = process.report
         report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
         report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""

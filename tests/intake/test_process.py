@@ -229,32 +229,47 @@ def test_the_hosts_nodes_are_named(tmp_path: Path, server: NatsServer) -> None:
 
 
 def test_a_sender_whose_scores_do_not_fit_is_named(tmp_path: Path, server: NatsServer) -> None:
-    """Three measure what the base model says and ten points more, one makes its scores up: over a restart, too."""
-    base, rng = load_base_model(BASE_MODEL), np.random.default_rng(0)
-    model = OnnxModel(base.serialized)
+    """Three measure what the base model says and ten points more, one makes its scores up: until it does so no more.
 
-    async def send(client: object) -> None:
-        js = client.jetstream()  # type: ignore[attr-defined]
-        for part in range(6):
-            for number, node in enumerate(("one", "two", "three", "liar")):
-                rows = RowBatch(256, 6)
-                rows.features[:] = rng.uniform(0, 1, (256, 6))
-                rows.score[:] = np.clip(model.predict(rows.features) + 10, 0, 100)
-                if node == "liar":
-                    rows.score[:] = rng.uniform(0, 100, 256)
-                rows.group[:] = rows.job[:] = 1000 * part + 100 * number + np.arange(256) // 32
-                rows.arrival[:] = 1.75e9
-                data = pack(rows, base=BASE, target="true_score", sent=256 * part)
-                await js.publish(names.subject("default", node), data)
+    Over restarts of either process; also where the trainer has come to trust it while there was no intake.
+    """
+    model, rng = OnnxModel(load_base_model(BASE_MODEL).serialized), np.random.default_rng(0)
 
-    with Pool(tmp_path / "pool", server, VMAFX_FLEET_QUOTA=PLENTY) as pool:
+    def send(nodes: tuple[str, ...], count: int, *, lying: str = "") -> None:
+        async def job(client: object) -> None:
+            js = client.jetstream()  # type: ignore[attr-defined]
+            for _ in range(count):
+                for node in nodes:
+                    rows = RowBatch(256, 6)
+                    rows.features[:] = rng.uniform(0, 1, (256, 6))
+                    rows.score[:] = np.clip(model.predict(rows.features) + 10, 0, 100)
+                    if node == lying:
+                        rows.score[:] = rng.uniform(0, 100, 256)
+                    rows.group[:] = rows.job[:] = rng.integers(1, 2**60, 8, np.uint64).repeat(32)
+                    rows.arrival[:] = 1.75e9
+                    await js.publish(names.subject("default", node), pack(rows, base=BASE, target="true_score", sent=0))
+
+        asked(server, job)
+
+    ring = {"VMAFX_FLEET_QUOTA": PLENTY, "VMAFX_SIDECAR_REPLAY_CAPACITY": "50000"}
+    with Pool(tmp_path / "pool", server, **ring) as pool:
         pool.launch()
         ready(pool)
-        asked(server, send)
-        pool.wait_for(lambda: pool.reported().ingest.distrusted == ["liar"])
-        assert "not learned from: liar" in pool.reported().ingest.problem
-        pool.wait_for(lambda: pool.reported().trainer.cursor == 6 * 4 * 256)
+        send(("one", "two", "three", "odd"), 6, lying="odd")
+        pool.wait_for(lambda: pool.reported().ingest.distrusted == ["odd"])
+        assert "not learned from: odd" in pool.reported().ingest.problem
+        pool.wait_for(lambda: has_learned(pool, 6 * 4 * 256))
         for role in ("trainer", "ingest"):
             pid = pool.signal(role, signal.SIGKILL)
             pool.wait_for_another(role, pid)
-        pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.distrusted == ["liar"])
+        pool.wait_for(lambda: pool.is_well() and pool.reported().ingest.distrusted == ["odd"])
+        assert pool.command("pause").returncode == 0
+        pool.wait_for(lambda: pool.reported().trainer.phase == "paused")
+        send(("odd",), 60)
+        pool.wait_for(lambda: pool.reported().ingest.accepted == (6 * 4 + 60) * 256)
+        pid = pool.signal("ingest", signal.SIGSTOP)
+        assert pool.command("resume").returncode == 0
+        pool.wait_for(lambda: not pool.reported().trainer.distrusted)
+        pool.signal("ingest", signal.SIGKILL)
+        pool.wait_for_another("ingest", pid)
+        pool.wait_for(lambda: not pool.reported().ingest.distrusted and pool.is_well())
