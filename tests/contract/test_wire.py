@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import DEADLINE_S, Client, Json, line, sample
+from tests.support.client import Client, Json, line, sample
 from tests.support.sidecar import PUBLISHING, SIX, Sidecar, running
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -73,7 +73,6 @@ def test_many_connections_at_once(sidecar: Sidecar) -> None:
 def test_a_client_that_reads_late_loses_nothing(client: Client) -> None:
     """Far more is written than the buffers hold; when the client reads at last, every answer is there, in order."""
     messages = fresh(20_000)
-    client.socket.settimeout(60.0)
     writer = threading.Thread(target=client.write, args=messages)
     writer.start()
     time.sleep(0.5)
@@ -86,7 +85,6 @@ def test_a_client_that_has_written_its_last_gets_all_answers(sidecar: Sidecar) -
     """After closing its writing side a client still reads one answer a message, then the end."""
     messages = fresh(5000)
     with Client(sidecar.socket) as client:
-        client.socket.settimeout(60.0)
 
         def write_and_close() -> None:
             client.write(*messages)
@@ -293,9 +291,7 @@ def test_empty_connections_come_and_go(sidecar: Sidecar, client: Client) -> None
             if index % 3 == 0:
                 visitor.socket.sendall(b'{"job_id": "unfinis')
     (message,) = fresh(1)
-    start = time.monotonic()
     assert_accepted(client.ask(message), message)
-    assert time.monotonic() - start < DEADLINE_S
 
 
 def test_the_step_only_grows(client: Client) -> None:

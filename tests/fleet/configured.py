@@ -13,12 +13,10 @@ from pipeline.cli import cli
 from pipeline.config import Settings
 from pipeline.fleet.link import Link
 from tests.support.nats import NatsServer, free_port
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 T = TypeVar("T")
 Job = Callable[[Client], Awaitable[T]]
-LIMIT_S = 2.0
-"""How long a test waits for an answer that does not come."""
 
 
 def configure(directory: Path, *options: str) -> Result:
@@ -68,4 +66,4 @@ def linked(settings: Settings) -> Iterator[Link]:
 
 def do(link: Link, job: Job[T]) -> T:
     """Have a job done."""
-    return link.begin(job, LIMIT_S).result()
+    return link.begin(job, PATIENCE_S).result()

@@ -12,7 +12,7 @@ from pipeline.fleet import names, stream
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from tests.support.nats import NatsServer
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 
 def settings(server: NatsServer, **others: str) -> Settings:
@@ -47,7 +47,7 @@ def received(link: Link, durable: str, sequence: int, count: int) -> list[bytes]
     async def job(client: Client) -> list[bytes]:
         await stream.read_from(client, "default", durable, sequence)
         reader = await client.jetstream().pull_subscribe_bind(durable, names.stream("default"))
-        return [message.data for message in await reader.fetch(count, timeout=5)]
+        return [message.data for message in await reader.fetch(count, timeout=PATIENCE_S)]
 
     return link.begin(job).result()
 

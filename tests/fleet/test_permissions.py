@@ -19,10 +19,12 @@ from pipeline.fleet.link import Link
 from pipeline.intake.pull import Pull
 from tests.fleet.configured import Fleet, Job, configure, do, linked
 from tests.support.nats import SERVER
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 VALUE = b"sha256:0"
 KEY = f"$KV.{names.bucket('A')}.stable"
+UNANSWERED_S = 0.1
+"""How long an answer is waited for that is not to come."""
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +56,26 @@ def publishing(tenant: str, node: str) -> Job[int]:
     return job
 
 
-def asking(subject: str, payload: bytes = b"") -> Job[bytes]:
-    """Return a request."""
+def asking(subject: str, payload: bytes = b"", limit_s: float = UNANSWERED_S) -> Job[bytes]:
+    """Return a request. A refusal of it has come before the wait for its answer begins."""
 
     async def job(client: Client) -> bytes:
-        return (await client.request(subject, payload, timeout=1)).data
+        inbox = client.new_inbox()
+        answers = await client.subscribe(inbox)
+        await client.publish(subject, payload, reply=inbox)
+        await client.flush()
+        return (await answers.next_msg(timeout=limit_s)).data
 
     return job
 
 
-def watching(subject: str) -> Job[Msg]:
-    """Return a subscription that waits for a message."""
+def watching(subject: str, limit_s: float = UNANSWERED_S) -> Job[Msg]:
+    """Return a subscription that waits for a message. A refusal of it has come before the wait begins."""
 
     async def job(client: Client) -> Msg:
         subscription = await client.subscribe(subject)
-        return await subscription.next_msg(timeout=1)
+        await client.flush()
+        return await subscription.next_msg(timeout=limit_s)
 
     return job
 
@@ -94,10 +101,10 @@ def test_a_node_sends_and_is_acknowledged(fleet: Fleet) -> None:
 
 def test_a_node_reads_which_models_there_are(fleet: Fleet) -> None:
     """By the bucket's direct get, and by a subscription."""
-    get = asking(f"$JS.API.DIRECT.GET.KV_{names.bucket('A')}.{KEY}")
+    get = asking(f"$JS.API.DIRECT.GET.KV_{names.bucket('A')}.{KEY}", limit_s=PATIENCE_S)
     with linked(fleet.settings("A", "n1")) as link, linked(fleet.settings("A")) as pool:
         assert do(link, get) == VALUE
-        came = link.begin(watching(f"$KV.{names.bucket('A')}.>"), 10)
+        came = link.begin(watching(f"$KV.{names.bucket('A')}.>", PATIENCE_S), PATIENCE_S)
         eventually(lambda: (do(pool, lambda client: put(client, names.bucket("A"))), came.done())[1])
         assert came.result().data == VALUE
 
@@ -112,7 +119,7 @@ def test_a_pool_does_its_work(fleet: Fleet) -> None:
         pull = Pull(client, names.stream("A"), "pool")
         await pull.begin()
         messages = await pull.next()
-        await messages[0].ack_sync(timeout=1)
+        await messages[0].ack_sync(timeout=PATIENCE_S)
         lease = Lease("A", "pool", Holder("owner", "life"))
         for step in (lease.take, lease.renew, lease.give_back):
             await step(client)
@@ -130,8 +137,8 @@ def test_a_pool_does_its_work(fleet: Fleet) -> None:
 
 STREAM, BUCKET = names.stream("A"), f"KV_{names.bucket('A')}"
 NOT_FOR_NODES = {
-    "another node's subject": publishing("A", "n2"),
-    "another tenant's subject": publishing("B", "n1"),
+    "another node's subject": asking(names.subject("A", "n2")),
+    "another tenant's subject": asking(names.subject("B", "n1")),
     "the bucket": asking(KEY, b"sha256:evil"),
     "the stream's state": asking(f"$JS.API.STREAM.INFO.{STREAM}"),
     "the samples": asking(f"$JS.API.STREAM.MSG.GET.{STREAM}", b'{"seq": 1}'),
@@ -157,7 +164,7 @@ def test_a_node_may_do_nothing_else(fleet: Fleet, what: str) -> None:
 
 OTHER, OTHER_BUCKET = names.stream("B"), f"KV_{names.bucket('B')}"
 NOT_FOR_POOLS = {
-    "samples of a node": publishing("A", "n1"),
+    "samples of a node": asking(names.subject("A", "n1")),
     "the other tenant's stream": asking(f"$JS.API.STREAM.INFO.{OTHER}"),
     "the other tenant's samples": asking(f"$JS.API.CONSUMER.CREATE.{OTHER}", b"{}"),
     "purging the other tenant's": asking(f"$JS.API.STREAM.PURGE.{OTHER}"),
@@ -235,7 +242,7 @@ def test_without_the_right_key_nobody_comes_in(fleet: Fleet, tmp_path: Path) -> 
         fault = fault_of(fleet.settings("A", "n1", VMAFX_FLEET_KEY=key))
         assert fault.kind == "refused", fault
     theirs = fleet.variables("A", "n2")["VMAFX_FLEET_KEY"]
-    refusal(fleet.settings("A", "n1", VMAFX_FLEET_KEY=theirs), publishing("A", "n1"))
+    refusal(fleet.settings("A", "n1", VMAFX_FLEET_KEY=theirs), asking(names.subject("A", "n1")))
 
 
 def test_a_server_that_the_authority_does_not_vouch_for_is_not_talked_to(fleet: Fleet, tmp_path: Path) -> None:

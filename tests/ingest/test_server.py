@@ -16,7 +16,7 @@ from pipeline.shm.rows import RowBatch
 from tests.support.client import Client, Json, line, sample
 from tests.support.ingest import Ingest, running
 from tests.support.sidecar import N_FEATURES
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import eventually
 
 MIB = 1 << 20
 
@@ -94,7 +94,6 @@ FLOODS = {
 def test_a_flood_does_not_keep_others_waiting(ingest: Ingest, kind: str) -> None:
     """Three clients send without pause; another's lock-step messages are answered all the while, every one."""
     with unharmed(ingest), ExitStack() as floods, ingest.client() as client:
-        client.socket.settimeout(PATIENCE_S)
         sent = [floods.enter_context(flood(ingest, FLOODS[kind], reads=True)) for _ in range(3)]
         eventually(lambda: all(each() for each in sent))
         for i in range(30):
@@ -117,7 +116,6 @@ def test_who_reads_late_gets_every_answer_in_order(ingest: Ingest) -> None:
     """Many more messages than fit any buffer, all answers read afterwards: none missing, none twice."""
     jobs = 30_000
     with unharmed(ingest), ingest.client() as client:
-        client.socket.settimeout(PATIENCE_S)
         writer = threading.Thread(target=client.socket.sendall, args=(messages("late", jobs),))
         writer.start()
         eventually(lambda: ingest.report().connections_waiting == 1)

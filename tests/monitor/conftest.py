@@ -14,6 +14,7 @@ from pipeline.monitor.usage import Usages
 from pipeline.runtime.journal import Journals, open_journals
 from pipeline.runtime.reports import Board
 from tests.support.boards import at_work, settings_of
+from tests.support.waiting import PATIENCE_S
 
 Get = Callable[[str], tuple[int, bytes]]
 
@@ -54,7 +55,7 @@ def get(server: HttpServer) -> Get:
 def fetch(url: str) -> tuple[int, bytes]:
     """Get a URL; return status and body, whatever the status."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  an address of our own
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:  # noqa: S310  an address of our own
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.monitor import server as server_module
 from pipeline.monitor.server import MAX_CONNECTIONS, HttpServer, Response
 from tests.monitor.conftest import Get, fetch
+from tests.support.waiting import PATIENCE_S
 
 
 def _address(server: HttpServer) -> tuple[str, int]:
@@ -22,7 +23,7 @@ def _address(server: HttpServer) -> tuple[str, int]:
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_only_get_is_answered(server: HttpServer, method: str) -> None:
     """Every other method is refused with 405 and told what is allowed."""
-    connection = http.client.HTTPConnection(*_address(server), timeout=5)
+    connection = http.client.HTTPConnection(*_address(server), timeout=PATIENCE_S)
     connection.request(method, "/status")
     answer = connection.getresponse()
     assert answer.status == 405
@@ -40,7 +41,7 @@ def test_unknown_paths_are_not_found(get: Get, path: str) -> None:
 
 def test_answers_cannot_be_framed_cached_or_scripted(server: HttpServer) -> None:
     """Every answer forbids foreign scripts, frames, caching and content sniffing."""
-    connection = http.client.HTTPConnection(*_address(server), timeout=5)
+    connection = http.client.HTTPConnection(*_address(server), timeout=PATIENCE_S)
     connection.request("GET", "/")
     headers = connection.getresponse().headers
     assert "default-src 'none'" in headers["Content-Security-Policy"]
@@ -84,7 +85,7 @@ def _status_for(host: str, hosts: tuple[str, ...]) -> int:
     server = HttpServer(("127.0.0.1", 0), {"/": lambda _: Response(b"counters", "text/plain")}, hosts)
     server.start()
     try:
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=PATIENCE_S)
         connection.request("GET", "/", headers={"Host": host})
         answer = connection.getresponse()
         assert (b"counters" in answer.read()) == (answer.status == 200)
@@ -144,7 +145,7 @@ def test_a_dawdling_request_meets_its_deadline(server: HttpServer, monkeypatch: 
 )
 def test_garbage_costs_only_itself(server: HttpServer, get: Get, request_line: bytes) -> None:
     """Whatever a client sends in place of a request, the next client is served."""
-    with socket.create_connection(_address(server), timeout=5) as connection:
+    with socket.create_connection(_address(server), timeout=PATIENCE_S) as connection:
         connection.sendall(request_line)
     assert get("/status")[0] == 200
 

@@ -17,13 +17,14 @@ from pipeline.data import BASE_MODEL
 from tests.support.registries import DockerRegistry, newest_in
 from tests.support.sidecar import QUICK, Sidecar, running
 from tests.support.stream import Stream
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.processes
 
 
 def status_of(sidecar: Sidecar) -> dict[str, object]:
     """Return what the operator is told."""
-    with urllib.request.urlopen(f"{sidecar.url()}/status", timeout=5) as answer:  # noqa: S310  # of our own
+    with urllib.request.urlopen(f"{sidecar.url()}/status", timeout=PATIENCE_S) as answer:  # noqa: S310  # of our own
         found: dict[str, object] = json.loads(answer.read())
     return found
 
@@ -105,7 +106,7 @@ def test_without_a_registry_there_is_no_publisher(tmp_path: Path) -> None:
     with running(tmp_path, **QUICK) as sidecar:
         assert "publisher" not in sidecar.reported().roles
         assert "registry" not in status_of(sidecar)
-        with urllib.request.urlopen(f"{sidecar.url()}/metrics", timeout=5) as answer:  # noqa: S310  # of our own
+        with urllib.request.urlopen(f"{sidecar.url()}/metrics", timeout=PATIENCE_S) as answer:  # noqa: S310  # of our own
             assert b"\nvmafx_sidecar_registry" not in answer.read()
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.waiting import PATIENCE_S
+
 Json = dict[str, Any]
-DEADLINE_S = 2.0
 
 
 class Client:
@@ -15,7 +16,7 @@ class Client:
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(DEADLINE_S)
+        self.socket.settimeout(PATIENCE_S)
         try:
             self.socket.connect(str(path))
         except OSError:

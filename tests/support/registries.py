@@ -24,7 +24,7 @@ from pipeline.artifacts.published import version_of
 from pipeline.artifacts.reference import LATEST_STABLE, Reference
 from pipeline.artifacts.store import open_store
 from pipeline.artifacts.transfer import manifest_of, pull
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 REGISTRY = shutil.which("docker-registry")
 BUCKET = "models"
@@ -102,7 +102,7 @@ class Server(ABC):
 
     def _answers(self) -> bool:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.path()}", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.path()}", timeout=PATIENCE_S).close()
         except urllib.error.HTTPError as error:
             error.close()
         return True
