@@ -59,6 +59,8 @@ types: install
 
 # What computes, with the kernels that every processor has: no result may hang on those of one. Then the rest, with this one's.
 COMPUTES := tests/offline tests/trainer tests/correction
+# One thread each, as in the processes of a sidecar: several workers run at a time.
+pytest test-long: export OMP_NUM_THREADS := 1
 pytest: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES:%=--ignore=%)

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from pipeline.archive import names, position, table
 from pipeline.archive.batch import Batch
@@ -15,6 +14,7 @@ from pipeline.archive.names import Part
 from pipeline.archive.position import Position
 from pipeline.runtime.durable import remove_leftovers, sync_directory, write_durably
 from pipeline.runtime.locks import Claim
+from pipeline.runtime.logs import Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Store:
     `days` and `size` bound what is kept; 0: not bounded.
     """
 
-    def __init__(self, root: Path, days: int, size: int, log: FilteringBoundLogger) -> None:
+    def __init__(self, root: Path, days: int, size: int, log: Logger) -> None:
         self._root, self._days, self._size = root, days, size
         self._log = log
         self._claim = Claim(root, ".archive.lock", "VMAFX_SIDECAR_ARCHIVE_DIR")

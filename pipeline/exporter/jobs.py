@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from structlog.typing import FilteringBoundLogger
-
 from pipeline.artifacts.offer import Slot
 from pipeline.checkpoints.checkpoint import Checkpoint, Verdict
 from pipeline.checkpoints.reconcile import NOT_KNOWN_TO_BE_BAD, PROVEN, Overview
@@ -27,6 +25,7 @@ from pipeline.model.features import Features
 from pipeline.model.graph import BaseModel
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime.control import Control, Orders
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.runtime.reports import Board
 from pipeline.runtime.restore import Saved
@@ -39,7 +38,7 @@ class NotReady(Exception):
 class Jobs:
     """Everything that one exporter does to its directory."""
 
-    def __init__(self, settings: Settings, board: Board, log: FilteringBoundLogger, saved: Saved) -> None:
+    def __init__(self, settings: Settings, board: Board, log: Logger, saved: Saved) -> None:
         self._fixture = Fixture.of(settings)
         self._sources = Sources(settings)
         announced = PROVEN if self._fixture else NOT_KNOWN_TO_BE_BAD

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from structlog.typing import FilteringBoundLogger
 
 from pipeline.artifacts import offer
 from pipeline.artifacts.faults import RegistryFault
@@ -25,6 +24,7 @@ from pipeline.model.graph import BaseModel, parse_base_model
 from pipeline.model.runtime import OnnxModel
 from pipeline.runtime import control
 from pipeline.runtime.control import Control, Order, Reset
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.messages import TrainerSnapshot
 from pipeline.shm.rows import RowBatch
 
@@ -61,7 +61,7 @@ class Offers:
     `outcomes` has what became of them, until another thread takes that away.
     """
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: Logger) -> None:
         self._settings, self._directory, self._log = settings, settings.state_dir, log
         self.outcomes: deque[Outcome] = deque()
 

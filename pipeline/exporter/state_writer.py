@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
 from pipeline.exporter.sources import Sources
 from pipeline.runtime import saved_state, state_file
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import ROLES, Board
 from pipeline.runtime.restore import Saved
 from pipeline.runtime.saved_state import SavedState
@@ -20,9 +20,7 @@ from pipeline.shm.mailbox import Torn
 class StateWriter:
     """Writes state files into the settings' state directory, and sets aside those that cannot be used."""
 
-    def __init__(
-        self, settings: Settings, sources: Sources, board: Board, log: FilteringBoundLogger, saved: Saved
-    ) -> None:
+    def __init__(self, settings: Settings, sources: Sources, board: Board, log: Logger, saved: Saved) -> None:
         self._directory = settings.state_dir
         self._n_features = settings.n_features
         self._sources, self._board, self._log = sources, board, log

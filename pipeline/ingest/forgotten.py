@@ -9,11 +9,11 @@ from typing import Annotated
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from structlog.typing import FilteringBoundLogger
 
 from pipeline.config import Settings
 from pipeline.runtime import control, regions
 from pipeline.runtime.control import Control, ControlError, Forgotten, Published
+from pipeline.runtime.logs import Logger
 from pipeline.shm.rows import RowBatch
 
 
@@ -113,7 +113,7 @@ class Follower:
     worth more than the chance that a forgotten one arrives just then.
     """
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: Logger) -> None:
         self._mailbox = regions.MailboxFollower(settings, control.REGION)
         self._log = log
         self.tombstones = Tombstones()

@@ -17,10 +17,9 @@ from pipeline.monitor.history import History, HistoryError
 from pipeline.runtime.reports import Board, ExporterReport, Follower
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
-
     from pipeline.config import Settings
     from pipeline.monitor.record import Record
+    from pipeline.runtime.logs import Logger
 
 _NEWEST = 50
 
@@ -31,7 +30,7 @@ class Archive:
     `problem` says what prevents that; empty if nothing does.
     """
 
-    def __init__(self, settings: Settings, record: Record, board: Board, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, record: Record, board: Board, log: Logger) -> None:
         self._directory = settings.checkpoint_dir
         self._path = settings.state_dir / history.NAME
         self._record = record

@@ -23,7 +23,7 @@ from pipeline.runtime.reports import (
 )
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from pipeline.runtime.logs import Logger
 
 _WATCHED: dict[str, type[Report]] = {
     "ingest": IngestReport,
@@ -54,7 +54,7 @@ class Watchdog:
         self,
         board: Board,
         hang_s: float,
-        log: FilteringBoundLogger,
+        log: Logger,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._board = board

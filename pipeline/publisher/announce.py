@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from structlog.typing import FilteringBoundLogger
-
 from pipeline.artifacts.artifact import BASE_SHA256, CREATED, MODEL_SHA256, WITHDRAWN, WITHDRAWN_TYPE
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.published import version_of
@@ -21,6 +19,7 @@ from pipeline.artifacts.transfer import manifest_of
 from pipeline.config import Settings
 from pipeline.runtime.disk_jobs import BackOff, JobThread
 from pipeline.runtime.extras import lacking
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import PublisherReport
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ _PATIENCE_S, _LOOK_S = 6.0, 0.05
 class Announcer:
     """Announces after each pass of the publisher, and again until that has worked. `problem`: what is wrong with it."""
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger, when_done: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, log: Logger, when_done: Callable[[], None]) -> None:
         self._settings, self._log = settings, log
         self._thread: JobThread[str] = JobThread(when_done)
         self._back_off = BackOff()

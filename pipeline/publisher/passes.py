@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from structlog.typing import FilteringBoundLogger
-
 from pipeline.artifacts import base, offer
 from pipeline.artifacts.faults import RegistryFault
 from pipeline.artifacts.reference import Reference
@@ -16,6 +14,7 @@ from pipeline.artifacts.store import Store, open_store
 from pipeline.checkpoints import pointers
 from pipeline.config import Settings
 from pipeline.publisher.push import Outcome, Pusher
+from pipeline.runtime.logs import Logger
 
 _INTERVAL_S = 60.0
 
@@ -37,7 +36,7 @@ class Seen:
 class Passes:
     """Everything that one publisher does. `waits`: when a pass had failed, the directory had a version to be pushed."""
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: Logger) -> None:
         self._settings, self._log = settings, log
         self._store: Store | None = None
         self._pusher: Pusher | None = None

@@ -11,13 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol
 
-from structlog.typing import FilteringBoundLogger
-
 from pipeline import config
 from pipeline.config import ConfigError, Settings
 from pipeline.runtime import logs, regions, restore
 from pipeline.runtime.journal import open_journals
 from pipeline.runtime.lifecycle import Ending, ExitCode, StopFlag, crash_backoff
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import Board, R, Reporter
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
@@ -53,7 +52,7 @@ class Process(Generic[R]):
     stop: StopFlag
     board: Board
     reporter: Reporter[R]
-    log: FilteringBoundLogger
+    log: Logger
     saved: restore.Saved
     bell: Bell
     _owned: list[Named] = field(default_factory=list)

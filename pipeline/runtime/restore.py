@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from structlog.typing import FilteringBoundLogger
-
 from pipeline.config import Settings
 from pipeline.runtime import saved_state
+from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import Board, restored
 from pipeline.runtime.saved_state import SavedState
 from pipeline.runtime.state_file import Rejected, StateFileError
@@ -28,7 +27,7 @@ class Saved:
     So a process whose regions are there does not wait for a disk. A read that fails is tried again for some seconds.
     """
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(self, settings: Settings, log: Logger) -> None:
         self._directory, self._n_features = settings.state_dir, settings.n_features
         self._log = log
         self._found: tuple[SavedState | None, list[Rejected]] | None = None

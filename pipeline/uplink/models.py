@@ -11,7 +11,6 @@ from concurrent.futures import Future
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from structlog.typing import FilteringBoundLogger
 
 from pipeline.artifacts import offer
 from pipeline.artifacts.faults import RegistryFault
@@ -24,6 +23,7 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from pipeline.fleet.models import Announcement, Entry
 from pipeline.runtime.disk_jobs import BackOff, JobThread
+from pipeline.runtime.logs import Logger
 
 _INTERVAL_S = 60.0
 """How often what the pool says is read where nothing was heard."""
@@ -45,7 +45,7 @@ class ModelFollower:
         self,
         settings: Settings,
         link: Link,
-        log: FilteringBoundLogger,
+        log: Logger,
         when_done: Callable[[], None] = lambda: None,
         offered: str = "",
         failures: dict[str, int] | None = None,
