@@ -498,7 +498,8 @@ class Settings:
     def instance_name(self) -> str:
         """Name that the shared-memory regions of this sidecar share."""
         if self.pool and not self.instance:
-            return f"pool-{self.pool}"
+            tenant = hashlib.sha256(self.fleet_tenant.encode()).hexdigest()[:8]
+            return f"pool-{self.pool}" + (f"-{tenant}" if self.fleet_tenant != "default" else "")
         return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
 
     @property

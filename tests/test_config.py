@@ -108,6 +108,13 @@ def test_two_sockets_have_two_instances() -> None:
     assert load({"VMAFX_SIDECAR_INSTANCE": "mine"}).instance_name == "mine"
 
 
+def test_pools_of_two_tenants_have_two_instances() -> None:
+    """On one machine, with one name: what one has learned from its tenant's samples is none of the other's."""
+    names = [load({"VMAFX_POOL": "main", "VMAFX_FLEET_TENANT": tenant}).instance_name for tenant in ("", "A", "B")]
+    assert names[0] == "pool-main"
+    assert len({*names}) == 3
+
+
 def test_a_misspelt_variable_is_noticed() -> None:
     """A warning, not an error: a newer chart may set what this version does not know."""
     assert config.unknown({"VMAFX_SIDECAR_LERNRATE": "1", "VMAFX_OTHER": "1"}) == ["VMAFX_SIDECAR_LERNRATE"]

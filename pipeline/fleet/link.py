@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-import nats
 from nats.aio.client import Client
 
 from pipeline.config import Settings
@@ -37,6 +36,21 @@ def ask(settings: Settings, name: str, job: Callable[[Client], Awaitable[T]]) ->
         return link.begin(job).result()
     finally:
         link.close()
+
+
+class _Client(Client):
+    """The client of NATS. What it cannot read of a message's header it leaves out.
+
+    As it is, it stops reading at a header of a few bytes, which any sender can send and the server stores: whoever
+    reads the stream would meet it again and again, and never come further (nats-py 2.15).
+    """
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            found: dict[str, str] | None = await super()._process_headers(headers)
+        except (IndexError, ValueError):
+            return None
+        return found
 
 
 class Link:
@@ -128,7 +142,8 @@ class Link:
         if settings.fleet_key is not None:
             keys.public(settings.fleet_key)
         encrypted = any(server.startswith("tls://") for server in settings.fleet)
-        return await nats.connect(
+        client = _Client()
+        await client.connect(
             list(settings.fleet),
             name=f"vmafx-sidecar {self._name}",
             allow_reconnect=False,
@@ -141,6 +156,7 @@ class Link:
             tls=ssl.create_default_context(cafile=settings.fleet_ca) if encrypted else None,
             nkeys_seed=str(settings.fleet_key) if settings.fleet_key else None,
         )
+        return client
 
     def _is_told(self, fault: FleetFault) -> None:
         """Keep what the server says apart from answers. What a key may not do, it does not answer but says here."""
