@@ -8,12 +8,14 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TypeVar
 
 from nats.aio.client import Client
 
 from pipeline.config import Settings
 from pipeline.fleet import keys, names
+from pipeline.fleet.client import FleetClient
 from pipeline.fleet.faults import FleetFault, fault_of
 
 T = TypeVar("T")
@@ -36,21 +38,6 @@ def ask(settings: Settings, name: str, job: Callable[[Client], Awaitable[T]]) ->
         return link.begin(job).result()
     finally:
         link.close()
-
-
-class _Client(Client):
-    """The client of NATS. What it cannot read of a message's header it leaves out.
-
-    As it is, it stops reading at a header of a few bytes, which any sender can send and the server stores: whoever
-    reads the stream would meet it again and again, and never come further (nats-py 2.15).
-    """
-
-    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
-        try:
-            found: dict[str, str] | None = await super()._process_headers(headers)
-        except (IndexError, ValueError):
-            return None
-        return found
 
 
 class Link:
@@ -141,8 +128,8 @@ class Link:
 
         if settings.fleet_key is not None:
             keys.public(settings.fleet_key)
-        encrypted = any(server.startswith("tls://") for server in settings.fleet)
-        client = _Client()
+        may_encrypt = settings.fleet_ca or any(server.startswith("tls://") for server in settings.fleet)
+        client = FleetClient()
         await client.connect(
             list(settings.fleet),
             name=f"vmafx-sidecar {self._name}",
@@ -153,7 +140,7 @@ class Link:
             closed_cb=is_closed,
             error_cb=is_told,
             inbox_prefix=names.pool_inbox(settings.pool) if settings.pool else names.inbox(settings.fleet_name),
-            tls=ssl.create_default_context(cafile=settings.fleet_ca) if encrypted else None,
+            tls=_trusting(settings.fleet_ca) if may_encrypt else None,
             nkeys_seed=str(settings.fleet_key) if settings.fleet_key else None,
         )
         return client
@@ -172,3 +159,11 @@ class Link:
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    """Return how servers are checked: by the certificates in a file, or those of the system. Raises FleetFault."""
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise FleetFault("local", f"{authority}: expected a certificate (PEM): {error.strerror}") from None

@@ -124,7 +124,7 @@ class Admission:
         return kept
 
     def _most(self, seconds: float) -> int:
-        """Return how many samples a sender may send within a time; what it says that it has sent is not believed beyond."""
+        """Return how many samples a sender may send within a time: beyond it is not believed that they were sent."""
         return int(max(_LEAST, self._quota * _SAVED_S) + self._quota * max(0.0, seconds))
 
     def _say_whose(self, sizes: Sequence[tuple[Received, int]], rows: RowBatch) -> None:
