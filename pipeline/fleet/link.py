@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 ANSWER_S = 10.0
 """How long an answer may take, in seconds."""
 _DIAL_S = 5
+_CLOSE_S = 1.0
+"""How long the end of a connection may take: a server that is halted never answers the end of TLS."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
 _PING_S, _PINGS = 10, 2
 
@@ -155,7 +158,8 @@ class Link:
     async def _close(self) -> None:
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         if self._client is not None:
-            await self._client.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._client.close(), _CLOSE_S)
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
