@@ -27,7 +27,7 @@ class FleetClient(Client):
         wants_tls = self._current_server is not None and self._current_server.uri.scheme == "tls"
         if initial_connection and wants_tls and not info.get("tls_required"):
             if self._transport is not None:
-                self._transport.close()
+                self._transport.close()  # type: ignore[no-untyped-call]
             raise NotEncrypted
         await super()._process_info(info, initial_connection)
 
