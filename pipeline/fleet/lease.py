@@ -56,7 +56,7 @@ class Lease:
             await asyncio.sleep(_LOOK_S)
 
     async def renew(self, client: Client) -> None:
-        """Say that it is still held; a bucket that was removed is made again. Raises FleetFault `moved` where it is not."""
+        """Say that it is still held; a removed bucket is made again. Raises FleetFault `moved` where it is not held."""
         bucket = await buckets.ensure(client, self.bucket)
         revision, holder = await self._look(bucket)
         if holder is not None and holder != self._holder:
