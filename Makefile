@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # Most tests wait for processes rather than for the processor.
-PYTEST_WORKERS ?= 4
+PYTEST_WORKERS ?= 6
 
 .PHONY: help install run live fleet test test-long lint types pytest base-model bench bench-learning bench-fleet gpu-check soak soak-fleet outage fuzz mutate image image-slim compose-test helm-test clean
 
