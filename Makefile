@@ -78,7 +78,7 @@ bench: install  ## every question of speed, against limits and alternatives; ren
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
-bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: twenty minutes
+bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: an hour on two cores
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.learning
 
