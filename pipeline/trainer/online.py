@@ -31,6 +31,8 @@ from pipeline.trainer.trust import NodeTrust
 _WINDOW = 4096
 _CHOOSE_EVERY = 500
 """New rows from one choice between learners to the next; where many rows are held out, a tenth of so many."""
+_LATE_SHARE = 16
+"""Memory is gone through for groups that are held out late at most once in this share of the ring's rows."""
 
 
 class OnlineTraining:
@@ -83,6 +85,8 @@ class OnlineTraining:
         self._trust = trust
         self._rollback_policy = RollbackPolicy()
         self._exclusions: tuple[Exclusion, ...] = ()
+        self._late: set[int] = set()
+        self._late_from = 0
         self._references: dict[str, Vector] = {"base": base.vector()}
         self._held_out_figures: dict[str, dict[str, float]] = {}
         self._last = StepResult(math.nan, math.nan, applied=False)
@@ -132,8 +136,9 @@ class OnlineTraining:
             return
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
-        if self._holdout.late:
-            self._replay_no_more(self._holdout.late)
+        self._late.update(self._holdout.late)
+        if self._late and self.cursor >= self._late_from:
+            self._replay_no_more()
         if not len(fresh):
             return
         self.learner.calibrate(fresh.features)
@@ -167,11 +172,16 @@ class OnlineTraining:
             self._doubt.begin(int(rows.sequence[-1]) + 1, self._prequential.newest_errors("ema", _WINDOW))
         return rows if self._trust is None else self._trust.without_distrusted(rows)
 
-    def _replay_no_more(self, groups: Sequence[int]) -> None:
-        """Take groups out of what is trained on again: they are held out from now on."""
-        unwanted = np.array(groups, np.uint64)
+    def _replay_no_more(self) -> None:
+        """Take groups out of what is trained on again that are held out from now on.
+
+        All memory is gone through for it, so those that come soon after wait for each other: else a sender that says
+        so of one group after the other would have a trainer do nothing else.
+        """
         stored = self._reservoir.snapshot()
-        _keep(self._reservoir, stored.select(~np.isin(stored.group, unwanted)))
+        _keep(self._reservoir, stored.select(~np.isin(stored.group, np.array(list(self._late), np.uint64))))
+        self._late.clear()
+        self._late_from = self.cursor + self._ring.capacity // _LATE_SHARE
         self._remember_ring()
 
     def _look_for_change(self) -> None:

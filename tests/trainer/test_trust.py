@@ -158,3 +158,30 @@ def test_features_that_overflow_are_the_largest_error() -> None:
     assert trust.distrusted == {LIAR}
     assert not trust.make_sense(np.array([np.nan, np.inf, -201], np.float32)).any()
     assert NodeTrust(is_trained=False).make_sense(np.array([1e6, -1e6], np.float32)).all()
+
+
+def test_groups_that_are_held_out_late_leave_memory_together() -> None:
+    """The first at once, those after it when a part of the ring has come: memory is not gone through for each."""
+    frames, target = corpus(), corpus().target("vmaf_phone")
+    ring, reservoir, holdout = private_ring(capacity=1600), private_reservoir(), private_reservoir()
+    training = OnlineTraining(base_model(), Recipe(), ring, reservoir, holdout, trust=NodeTrust())
+    taken = 0
+
+    def send(first: int, count: int, flags: int = 0) -> set[int]:
+        """Have rows learned from; return the groups that are trained on."""
+        nonlocal taken
+        rows = rows_of(1, target[:count], frames.features[:count])
+        rows.group[:], rows.flags[:], rows.key[:] = 8 * np.arange(first, first + count) + 1, flags, taken + 1
+        taken += count
+        ring.extend(rows)
+        training.advance(count)
+        return set((reservoir.snapshot().group // 8).tolist())
+
+    learned_from = sorted(send(100, 60))
+    first, *others = learned_from[-4:]
+    assert first not in send(first, 1, HELD_OUT)
+    for group in others:
+        assert group in send(group, 1, HELD_OUT)
+    left = send(300, 100)
+    assert not left & {first, *others}
+    assert left >= set(learned_from[:-4])
