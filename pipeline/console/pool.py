@@ -30,7 +30,8 @@ def _named(_context: click.Context, _parameter: click.Parameter, name: str) -> s
 def run(name: str) -> None:
     """Run a pool in the foreground until SIGTERM; settings come from the environment, as those of a sidecar do.
 
-    It has no socket. Other commands find it where VMAFX_POOL is its name. Exit codes are those of `vmafx-sidecar run`;
+    It has no socket. Other commands find it where VMAFX_POOL is its name and VMAFX_FLEET_TENANT its tenant. Exit codes
+    are those of `vmafx-sidecar run`;
     73: another pool of this name is at work, on whatever machine.
     """
     from pipeline.console.run import run_here
