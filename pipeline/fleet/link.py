@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ _CLOSE_S = 1.0
 """How long the end of a connection may take: a server that is halted never answers the end of TLS."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
 _PING_S, _PINGS = 10, 2
+_ANOTHER_MAY_ANSWER = {"down", "slow"}
+"""Faults of one server of several."""
 
 # asyncio warns at the end of each encrypted connection of this client, of nothing that matters.
 logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in str(record.msg))
@@ -51,6 +54,7 @@ class Link:
 
     def __init__(self, settings: Settings, name: str, when_done: Callable[[], None] = lambda: None) -> None:
         self._settings, self._name, self._when_done = settings, name, when_done
+        self._servers = random.sample(settings.fleet, len(settings.fleet))
         self._client: Client | None = None
         self._fault: FleetFault | None = FleetFault("down", "not connected yet")
         self._refusal: FleetFault | None = None
@@ -72,7 +76,7 @@ class Link:
         return self._client is not None
 
     def wait(self, limit_s: float) -> None:
-        """Wait until there is a connection. Raises FleetFault at the first reason why there is none."""
+        """Wait until there is a connection. Raises FleetFault once it is known why none of the servers gives one."""
         if not self._tried.wait(limit_s) or self._client is None:
             raise self._fault or FleetFault("slow", f"no answer within {limit_s:g} s")
 
@@ -102,16 +106,18 @@ class Link:
             raise fault from None
 
     async def _stay_connected(self) -> None:
-        pause = _FIRST_PAUSE_S
+        pause, failed = _FIRST_PAUSE_S, 0
         while True:
             closed = asyncio.Event()
             try:
                 self._client = await self._connect(closed)
             except Exception as error:
-                self._fault = fault_of(error)
-                self._tried.set()
+                self._fault, failed = fault_of(error), failed + 1
+                self._servers.append(self._servers.pop(0))
+                if failed >= len(self._servers) or self._fault.kind not in _ANOTHER_MAY_ANSWER:
+                    self._tried.set()
             else:
-                self._fault, pause = None, _FIRST_PAUSE_S
+                self._fault, pause, failed = None, _FIRST_PAUSE_S, 0
                 self._tried.set()
                 self._when_done()
                 await closed.wait()
@@ -134,7 +140,8 @@ class Link:
         may_encrypt = settings.fleet_ca or any(server.startswith("tls://") for server in settings.fleet)
         client = FleetClient()
         await client.connect(
-            list(settings.fleet),
+            self._servers,
+            dont_randomize=True,
             name=f"vmafx-sidecar {self._name}",
             allow_reconnect=False,
             connect_timeout=_DIAL_S,

@@ -1,6 +1,8 @@
 """The connection and the stream, with a real server."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from nats.aio.client import Client
 
 from pipeline import config
 from pipeline.config import Settings
+from pipeline.fleet import link as link_module
 from pipeline.fleet import names, stream
 from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link, ask
@@ -140,3 +143,15 @@ def test_a_key_or_certificate_that_cannot_be_used_is_named(
         path.mkdir()
     fault = fault_with(server, **{name: str(path)})
     assert (fault.kind, str(path) in str(fault)) == ("local", True), fault
+
+
+def test_a_server_that_is_halted_keeps_nobody_from_the_others(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a command that asks once: whichever it dials first."""
+    monkeypatch.setattr(link_module, "_DIAL_S", 0.5)
+    with NatsServer(tmp_path / "halted") as halted:
+        os.kill(halted.process.pid, signal.SIGSTOP)
+        both = settings(server, VMAFX_FLEET_URL=f"{halted.url},{server.url}")
+        for _ in range(6):
+            ask(both, "one", lambda client: client.flush())
