@@ -23,11 +23,18 @@ class FleetClient(Client):
     reader of the stream would come to it again and again, and never further.
     """
 
+    async def connect(self, *given: Any, **options: Any) -> None:
+        """Connect as the client does; what was dialled in vain does not stay open."""
+        try:
+            await super().connect(*given, **options)
+        except BaseException:
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call]
+            raise
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         wants_tls = self._current_server is not None and self._current_server.uri.scheme == "tls"
         if initial_connection and wants_tls and not info.get("tls_required"):
-            if self._transport is not None:
-                self._transport.close()  # type: ignore[no-untyped-call]
             raise NotEncrypted
         await super()._process_info(info, initial_connection)
 
