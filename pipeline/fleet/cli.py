@@ -108,7 +108,7 @@ def forget(
         click.echo(msgspec.json.format(msgspec.json.encode(receipt), indent=2))
         return
     for node, count in removed.items():
-        click.echo(f"{name}/{node}: {count} messages {'would be removed' if dry_run else 'removed'}")
+        click.echo(f"{name}/{_shown(node)}: {count} messages {'would be removed' if dry_run else 'removed'}")
     click.echo(KEPT)
 
 
@@ -178,8 +178,13 @@ def _show(found: Holdings) -> None:
     for head, rows in tables:
         table = Table(*head, box=None, pad_edge=False)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(_shown, row))
         Console(width=None, soft_wrap=True, highlight=False, markup=False).print(table)
+
+
+def _shown(text: str) -> str:
+    """Return what others wrote so that a terminal shows it, and does nothing else."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _age(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 
 class NotEncrypted(errors.Error):
@@ -16,11 +17,11 @@ class NotEncrypted(errors.Error):
 
 
 class FleetClient(Client):
-    """Talks to a server `tls://` by TLS or not at all, and reads on behind a header that is none.
+    """Talks to a server `tls://` by TLS or not at all, and reads on behind a header or a subject that is none.
 
     The client asks for TLS only where the server says that it wants it, so anybody on the way could have it talk in
-    the clear. And it stops reading at a header of a few bytes, which any sender can send and the server stores: a
-    reader of the stream would come to it again and again, and never further.
+    the clear. And it stops reading at a header of a few bytes, or a subject that is no text, which any sender can send
+    and the server stores: a reader of the stream would come to it again and again, and never further.
     """
 
     async def connect(self, *given: Any, **options: Any) -> None:
@@ -44,3 +45,9 @@ class FleetClient(Client):
         except (IndexError, ValueError):
             return None
         return found
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg | None:
+        built: Msg | None = super()._build_message(sid, subject.decode(errors="replace").encode(), reply, data, headers)
+        return built

@@ -7,11 +7,13 @@ those that the server let it speak for, and a row's key is made here.
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.fleet import names
 from pipeline.fleet.message import Refused, unpack, words_of
 from pipeline.ingest.dedup import SampleKeys
 from pipeline.ingest.forgotten import Tombstones
@@ -25,12 +27,16 @@ from pipeline.shm.rows import HELD_OUT, RowBatch
 _SAVED_S = 120.0
 """A sender's quota that was not used is kept for so many seconds: twice what a sidecar keeps."""
 _LEAST = 512.0
+_MOST_NAMED = 1000
 _ANOTHER_NODE = np.uint64(0x9E3779B97F4A7C15)
 """An odd number: keys of the same sample from two nodes differ, so that neither can keep the other's out."""
 
 
 class Admission:
-    """Puts the rows of messages into `ring`, each once, and counts in `position` what has become of them."""
+    """Puts the rows of messages into `ring`, each once, and counts in `position` what has become of them.
+
+    `unused` says by sender why what it has sent was left out, last; whoever reads it empties it.
+    """
 
     def __init__(
         self,
@@ -48,15 +54,17 @@ class Admission:
         self._tenant, self._target, self._quota = tenant, target, quota
         self._tombstones = tombstones or Tombstones()
         self._keys = SampleKeys(1 + ring.n_features)
-        self._left: dict[str, tuple[float, float]] = {}
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self.resent = self.forgotten = 0
         self.rejected: dict[str, int] = {}
+        self.unused: dict[str, str] = {}
 
     def admit(self, messages: Sequence[Received], base: str) -> RowBatch:
         """Take messages of senders whose base model has this digest; return the rows that are new, now in the ring."""
         parts = [(message, words) for message in messages if (words := self._read(message, base)) is not None]
         if messages:
             self._position.read = messages[-1].sequence
+            self._forget_rested(messages[-1].at)
         if not parts:
             return RowBatch(0, self._ring.n_features)
         sizes = [(message, len(words)) for message, words in parts]
@@ -81,6 +89,9 @@ class Admission:
 
     def _read(self, message: Received, base: str) -> NDArray[np.float32] | None:
         """Return the rows of a message, float32[n, row_words]; None where it is of no use here, which is counted."""
+        if not names.is_name(message.node):  # a server without accounts takes any bytes for one
+            self._count("not_a_node", 1)
+            return None
         sender = self._position.senders.setdefault(message.node, Sender())
         since, sender.at = sender.at, message.at
         try:
@@ -91,7 +102,7 @@ class Admission:
                 raise Refused("other_target", f"scores of {sent.target}, this pool learns {self._target}")
             words = words_of(sent, self._ring.n_features)
         except Refused as refused:
-            self._refuse(sender, refused.reason, 1)
+            self._refuse(message.node, refused, 1)
             return None
         if 0 < sender.sent < sent.sent:
             sender.lost += min(sent.sent - sender.sent, self._most(message.at - since))
@@ -106,10 +117,11 @@ class Admission:
             start = places.stop
             good = size if all_usable else int(usable[places].sum())
             if good < size:
-                self._refuse(sender, "not_a_sample", size - good)
+                self._refuse(message.node, Refused("not_a_sample", "rows that are no samples"), size - good)
             kept = self._within_quota(message, good)
             if kept < good:
                 sender.over_quota += good - kept
+                self._name(message.node, f"more than {self._quota:g} a second")
                 usable[places][np.flatnonzero(usable[places])[kept:]] = False
             sender.taken += kept
         return usable
@@ -117,11 +129,19 @@ class Admission:
     def _within_quota(self, message: Received, count: int) -> int:
         """Return how many are not too much, by the time of the stream: to have waited there is no fault."""
         most = self._most(0)
-        left, at = self._left.get(message.node, (most, message.at))
+        left, at = self._left.pop(message.node, (most, message.at))
         left = min(most, left + self._quota * max(0.0, message.at - at))
         kept = min(count, int(left))
         self._left[message.node] = left - kept, message.at  # earlier than `at` where the server's clock was set back
         return kept
+
+    def _forget_rested(self, now: float) -> None:
+        """Forget the quota of who was silent until it was whole again: as whole as that of who is not known."""
+        while self._left:
+            node, (left, at) = next(iter(self._left.items()))
+            if left + self._quota * (now - at) < self._most(0):
+                return
+            del self._left[node]
 
     def _most(self, seconds: float) -> int:
         """Return how many samples a sender may send within a time: beyond it is not believed that they were sent."""
@@ -136,8 +156,16 @@ class Admission:
         np.minimum(rows.arrival, time.time(), out=rows.arrival)
         rows.key[:] = self._keys.keys(rows.content, rows.job) + rows.node * _ANOTHER_NODE
 
-    def _refuse(self, sender: Sender, reason: str, count: int) -> None:
-        sender.refused += count
+    def _refuse(self, node: str, refused: Refused, count: int) -> None:
+        self._position.senders[node].refused += count
+        self._count(refused.reason, count)
+        self._name(node, str(refused))
+
+    def _name(self, node: str, why: str) -> None:
+        if node in self.unused or len(self.unused) < _MOST_NAMED:
+            self.unused[node] = why
+
+    def _count(self, reason: str, count: int) -> None:
         self.rejected[reason] = self.rejected.get(reason, 0) + count
 
 

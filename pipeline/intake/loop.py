@@ -38,6 +38,9 @@ _FULL_S = 0.02
 _CLOSE_S = 2.0
 _NAMED = 5
 """Senders that a problem names at most."""
+_LONGEST_WHY = 80
+_NAME_S = 60.0
+"""How often those are named anew of which samples are left out: each of them sends in this time."""
 
 
 def serve(process: Process[IngestReport]) -> None:
@@ -91,6 +94,7 @@ class Intake:
         self._looked_at = 0.0
         self._fleet = Outage("fleet", process.report)
         self._distrusted: list[int] | None = None  # not known: the report goes on from the life before
+        self._unused, self._named_at = "", 0.0
         report = process.report
         report.stream = f"{','.join(settings.fleet)} {names.stream(settings.fleet_tenant)}"
         report.n_features, report.capacity, report.socket = settings.n_features, self._ring.capacity, ""
@@ -232,7 +236,16 @@ class Intake:
         for reason, count in admission.rejected.items():
             report.rejected[reason] = self._rejected_before.get(reason, 0) + count
         self._name_distrusted()
-        self._process.show("accepting", self._fleet.problem, _unlike(report.distrusted))
+        self._name_unused()
+        self._process.show("accepting", self._fleet.problem, _unlike(report.distrusted), self._unused)
+
+    def _name_unused(self) -> None:
+        """Say by name whose samples are left out, and why: the first at once, others with all after a while."""
+        unused, now = self._admission.unused, time.monotonic()
+        if not (unused or self._unused) or (self._unused and now < self._named_at + _NAME_S):
+            return
+        self._unused, self._named_at = _left_out(unused), now
+        unused.clear()
 
     def _name_distrusted(self) -> None:
         """Say by name from which senders the trainer does not learn; it knows hashes."""
@@ -256,5 +269,17 @@ def _unlike(distrusted: list[str]) -> str:
     """Return the problem of senders from which nothing is learned, in a line; empty for none."""
     if not distrusted:
         return ""
-    more = f" and {len(distrusted) - _NAMED} more" if len(distrusted) > _NAMED else ""
-    return f"scores that do not fit the others', not learned from: {', '.join(distrusted[:_NAMED])}{more}"
+    return f"scores that do not fit the others', not learned from: {_first(distrusted)}"
+
+
+def _left_out(unused: dict[str, str]) -> str:
+    """Return the problem of senders whose samples are left out, in a line; empty for none. They may say anything."""
+    if not unused:
+        return ""
+    said = (f"{node} ({ascii(why)[1:-1][:_LONGEST_WHY]})" for node, why in sorted(unused.items()))
+    return f"samples that are not taken: {_first(list(said))}"
+
+
+def _first(named: list[str]) -> str:
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return f"{', '.join(named[:_NAMED])}{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from heapq import nsmallest
 
 import msgspec
 
@@ -27,8 +28,8 @@ class PublishedPosition:
     def publish(self) -> None:
         """Publish the position as it is now."""
         senders = self.position.senders
-        while len(senders) > SENDERS:
-            self.position.drop(min(senders, key=lambda node: senders[node].at))
+        for node in nsmallest(len(senders) - SENDERS, senders, key=lambda node: senders[node].at):
+            self.position.drop(node)
         self._mailbox.publish(messages.encode(self.position))
 
 

@@ -108,6 +108,47 @@ def test_messages_that_do_not_fit_are_counted_and_passed_over() -> None:
     assert pool.position.read == 5
 
 
+@pytest.mark.parametrize("node", ["", "x" * 65, "\x1b[31m", "\ufffd", "a b"])
+def test_what_comes_from_nobody_who_could_be_a_node_is_passed_over(node: str) -> None:
+    """A server without accounts takes any bytes for a name: none is listed, and none fills the list's region."""
+    pool = Pool()
+    assert len(pool.send(random_rows(2, 6), node=node)) == 0
+    assert (pool.position.read, pool.position.senders) == (1, {})
+    assert pool.admission.rejected == {"not_a_node": 1}
+
+
+def test_whose_samples_are_left_out_is_said_with_the_reason() -> None:
+    """By the name that the server let it speak for; who sends what is taken is not named."""
+    pool, rows = Pool(), random_rows(2, 6)
+    unused = pool.admission.unused
+    pool.send(rows, node="good")
+    pool.send(rows, node="based", base="other")
+    pool.send(random_rows(2, 7), node="wide")
+    rows.score[0] = -1
+    pool.send(rows, node="odd")
+    for number in range(10):
+        pool.send(random_rows(256, 6, seed=number), node="fast")
+    assert unused == {
+        "based": "of base model other, this pool trains b",
+        "wide": "samples of 7 features, expected 6",
+        "odd": "rows that are no samples",
+        "fast": "more than 20 a second",
+    }
+
+
+def test_names_that_come_once_take_no_memory_for_good() -> None:
+    """On a server without accounts anybody can be any number of nodes."""
+    pool, rows = Pool(quota=20.0), random_rows(1, 6)
+    for number in range(300):
+        pool.send(rows, node=f"n{number}", at=NOW + number)
+        pool.send(rows, node=f"refused{number}", base="other", at=NOW + number)
+    assert len(pool.admission._left) <= 2
+    for number in range(10):
+        pool.send(random_rows(256, 6, seed=number), node="busy", at=NOW + 300)
+    pool.send(rows, node="last", at=NOW + 310)
+    assert len(pool.send(random_rows(256, 6, seed=99), node="busy", at=NOW + 310)) == 200, "its quota is remembered"
+
+
 def test_a_node_has_its_quota_by_the_streams_time() -> None:
     """What waited in the stream while the pool was away is not too much; another node's is its own."""
     pool = Pool(quota=20.0)

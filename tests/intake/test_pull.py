@@ -125,3 +125,19 @@ def test_a_header_that_is_none_keeps_no_message_back(server: NatsServer, header:
         assert await taken(pull, 2) == [7, 8]
 
     do(server, job)
+
+
+@pytest.mark.parametrize("node", [b"\xff\xfe", b"\x1b[31m", b"x" * 3000])
+def test_a_subject_that_is_no_text_keeps_no_message_back(server: NatsServer, node: bytes) -> None:
+    """A server without accounts takes whatever bytes a sender says is its name."""
+
+    async def job(client: Client, pull: Pull) -> None:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as sender:
+            sender.recv(4096)
+            sender.sendall(b'CONNECT {"verbose":false}\r\n')
+            sender.sendall(b"PUB %s%s 1\r\n7\r\nPING\r\n" % (names.subject("default", "").encode(), node))
+            assert sender.recv(4096) == b"PONG\r\n"
+        await send(client, 8, 1)
+        assert await taken(pull, 2) == [7, 8]
+
+    do(server, job)
