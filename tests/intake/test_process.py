@@ -216,8 +216,13 @@ def test_what_the_stream_dropped_is_counted(tmp_path: Path, server: NatsServer) 
 
 
 def test_the_hosts_nodes_are_named(tmp_path: Path, server: NatsServer) -> None:
-    """A row is of the node on whose subject it came."""
+    """A row is of the node on whose subject it came; whose samples do not fit the pool, and why, is its problem."""
     one, two = Sending(server, "one"), Sending(server, "two")
+
+    async def misfit(client: object) -> None:
+        data = pack(rows_from(900, 5), base="0" * 64, target="true_score", sent=0)
+        await client.jetstream().publish(names.subject("default", "three"), data)  # type: ignore[attr-defined]
+
     with Pool(tmp_path / "pool", server) as pool:
         pool.launch()
         ready(pool)
@@ -226,6 +231,9 @@ def test_the_hosts_nodes_are_named(tmp_path: Path, server: NatsServer) -> None:
         pool.wait_for(lambda: pool.reported().ingest.accepted == 80)
         assert {node: sender.taken for node, sender in pool.position().senders.items()} == {"one": 50, "two": 30}
         assert sorted(np.unique(pool.rows().node, return_counts=True)[1].tolist()) == [30, 50]
+        asked(server, misfit)
+        pool.wait_for(lambda: "three (of base model 000000000000, this pool" in pool.reported().ingest.problem)
+        assert pool.reported().healthy
 
 
 def test_a_sender_whose_scores_do_not_fit_is_named(tmp_path: Path, server: NatsServer) -> None:
