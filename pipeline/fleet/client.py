@@ -29,9 +29,14 @@ class FleetClient(Client):
         try:
             await super().connect(*given, **options)
         except BaseException:
-            if self._transport is not None:
-                self._transport.close()  # type: ignore[no-untyped-call]
+            self.abort()
             raise
+
+    def abort(self) -> None:
+        """Close the socket without waiting for the other side, whose answer the end of TLS wants."""
+        socket = getattr(self._transport, "_bare_io_writer", None)
+        if socket is not None:
+            socket.transport.abort()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         wants_tls = self._current_server is not None and self._current_server.uri.scheme == "tls"

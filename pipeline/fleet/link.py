@@ -55,7 +55,7 @@ class Link:
     def __init__(self, settings: Settings, name: str, when_done: Callable[[], None] = lambda: None) -> None:
         self._settings, self._name, self._when_done = settings, name, when_done
         self._servers = random.sample(settings.fleet, len(settings.fleet))
-        self._client: Client | None = None
+        self._client: FleetClient | None = None
         self._fault: FleetFault | None = FleetFault("down", "not connected yet")
         self._refusal: FleetFault | None = None
         self._tried = threading.Event()
@@ -126,7 +126,7 @@ class Link:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
-    async def _connect(self, closed: asyncio.Event) -> Client:
+    async def _connect(self, closed: asyncio.Event) -> FleetClient:
         settings = self._settings
 
         async def is_closed() -> None:
@@ -164,9 +164,10 @@ class Link:
 
     async def _close(self) -> None:
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
-        if self._client is not None:
+        if (client := self._client) is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._client.close(), _CLOSE_S)
+                await asyncio.wait_for(client.close(), _CLOSE_S)
+            client.abort()
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)

@@ -1,8 +1,10 @@
 """Who may do what: the configuration that the command writes, asked of a real server over TLS."""
 
+import gc
 import os
 import secrets
 import signal
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -320,9 +322,14 @@ def test_what_is_new_needs_another_start(own: Fleet) -> None:
 def test_a_connection_to_a_halted_server_can_be_given_up(own: Fleet) -> None:
     """It does not answer the end of TLS either; who waited for that was killed in the end."""
     link = Link(own.settings("A", "n1"), "n1")
-    eventually(lambda: link.is_up)
+    link.wait(PATIENCE_S)
     os.kill(own.server.process.pid, signal.SIGSTOP)
     try:
         link.close()
     finally:
         os.kill(own.server.process.pid, signal.SIGCONT)
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        del link
+        gc.collect()
+    assert [str(warning.message) for warning in unclosed if "transport" in str(warning.message)] == []
