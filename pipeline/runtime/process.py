@@ -15,14 +15,12 @@ from pipeline import config
 from pipeline.config import ConfigError, Settings
 from pipeline.runtime import logs, regions, restore
 from pipeline.runtime.journal import open_journals
-from pipeline.runtime.lifecycle import Ending, ExitCode, StopFlag, crash_backoff
+from pipeline.runtime.lifecycle import PREDECESSOR_WAIT_S, Ending, ExitCode, StopFlag, crash_backoff
 from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import Board, R, Reporter
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
 
-# How long a starting process waits for a predecessor that is still on its way out, in seconds.
-_PREDECESSOR_WAIT_S = 10.0
 # How often a process that has nothing to do reports, in seconds.
 _TICK_S = 1.0
 
@@ -182,13 +180,9 @@ def _wait_while_still(settings: Settings, stop: StopFlag) -> None:
 
 def _claim(settings: Settings, role: str) -> int:
     """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
-    until = time.monotonic() + _PREDECESSOR_WAIT_S
-    while True:
-        try:
-            return take_lock(regions.role_lock(settings.instance_name, role))
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise Ending(
-                    ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
-                ) from None
-            time.sleep(0.05)
+    try:
+        return take_lock(regions.role_lock(settings.instance_name, role), PREDECESSOR_WAIT_S)
+    except BlockingIOError:
+        raise Ending(
+            ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
+        ) from None

@@ -1,13 +1,17 @@
 """Stop and start again: with everything as it was, with shared memory lost, with another size."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.checkpoints.names import published
 from pipeline.runtime import regions
 from pipeline.runtime.health import Health
+from pipeline.shm.segment import SHM_DIR
 from tests.support.client import sample
 from tests.support.sidecar import QUICK, Sidecar, running
 from tests.support.stream import Stream, numbered, numbers
@@ -78,6 +82,21 @@ def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
         assert sidecar.reported().trainer.step >= before.trainer.step
         assert stream.missing(sidecar.rows()) == []
         assert sidecar.fsck() == []
+
+
+def test_a_start_at_once_after_the_supervisor_was_killed(tmp_path: Path) -> None:
+    """Its ingest listens until it has noticed: the next sidecar waits for that, rather than call it another one."""
+    with running(tmp_path, **LARGE) as sidecar:
+        streamed(sidecar, 100)
+        before, left = len(sidecar.rows()), sidecar.signal("ingest", signal.SIGSTOP)
+        sidecar.process.kill()
+        sidecar.process.wait()
+        sidecar.launch()
+        lock = f"{SHM_DIR}/{regions.role_lock(sidecar.instance, "ingest")}.lock"
+        sidecar.wait_for(lambda: lock in {file.path for file in psutil.Process(sidecar.process.pid).open_files()})
+        os.kill(left, signal.SIGCONT)
+        sidecar.wait_for_another("ingest", left)
+        assert len(sidecar.rows()) == before
 
 
 def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:
