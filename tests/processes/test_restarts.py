@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import signal
+import socket
 from pathlib import Path
 
 import psutil
@@ -11,7 +11,7 @@ import pytest
 from pipeline.checkpoints.names import published
 from pipeline.runtime import regions
 from pipeline.runtime.health import Health
-from pipeline.shm.segment import SHM_DIR
+from pipeline.shm.segment import SHM_DIR, take_lock
 from tests.support.client import sample
 from tests.support.sidecar import QUICK, Sidecar, running
 from tests.support.stream import Stream, numbered, numbers
@@ -86,17 +86,18 @@ def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
 
 def test_a_start_at_once_after_the_supervisor_was_killed(tmp_path: Path) -> None:
     """Its ingest listens until it has noticed: the next sidecar waits for that, rather than call it another one."""
-    with running(tmp_path, **LARGE) as sidecar:
-        streamed(sidecar, 100)
-        before, left = len(sidecar.rows()), sidecar.signal("ingest", signal.SIGSTOP)
-        sidecar.process.kill()
-        sidecar.process.wait()
+    with Sidecar(tmp_path, **QUICK) as sidecar, socket.socket(socket.AF_UNIX) as left:
+        role = regions.role_lock(sidecar.instance, "ingest")
+        lock = take_lock(role)
+        left.bind(str(sidecar.socket))
+        left.listen()
         sidecar.launch()
-        lock = f"{SHM_DIR}/{regions.role_lock(sidecar.instance, "ingest")}.lock"
-        sidecar.wait_for(lambda: lock in {file.path for file in psutil.Process(sidecar.process.pid).open_files()})
-        os.kill(left, signal.SIGCONT)
-        sidecar.wait_for_another("ingest", left)
-        assert len(sidecar.rows()) == before
+        waited_for = str(SHM_DIR / f"{role}.lock")
+        sidecar.wait_for(lambda: waited_for in {file.path for file in psutil.Process(sidecar.process.pid).open_files()})
+        left.close()
+        os.close(lock)
+        sidecar.wait_for(sidecar.is_well)
+        assert sidecar.stop() == 0, sidecar.log()
 
 
 def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:
