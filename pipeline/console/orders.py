@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from pipeline.config import Settings
+from pipeline.console import parameters
 from pipeline.console.mistakes import in_one_line
 from pipeline.console.target import NoSidecar, find_instance, settings_of, socket_option
 from pipeline.runtime import control as orders
@@ -20,7 +21,7 @@ from pipeline.runtime.control import Control, ControlError, Order, Quarantine, R
 from pipeline.runtime.durable import write_durably
 from pipeline.shm.segment import SegmentError
 
-_reason = click.option("--reason", default="", help="Why; kept in the history.")
+_reason = click.option("--reason", default="", callback=parameters.text, help="Why; kept in the history.")
 
 
 def settings_for(socket: Path | None, directory: Path | None = None) -> Settings:
@@ -105,9 +106,11 @@ class _Time(click.ParamType):  # type: ignore[type-arg]  # it has none before cl
 @click.command(epilog="Example: vmafx-sidecar quarantine --node encoder-7 --since 2026-05-28T12:00:00Z")
 @socket_option
 @click.option(
-    "--group", help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits."
+    "--group",
+    callback=parameters.text,
+    help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits.",
 )
-@click.option("--node", help="Samples of this node_id.")
+@click.option("--node", callback=parameters.text, help="Samples of this node_id.")
 @click.option("--since", type=_Time(), help="Samples that arrived at this time or later.")
 @click.option("--until", type=_Time(), help="Samples that arrived before this time.")
 @click.option("--lift", type=int, metavar="NUMBER", help="End the quarantine with this number.")
