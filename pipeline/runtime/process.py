@@ -21,6 +21,8 @@ from pipeline.runtime.reports import Board, R, Reporter
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
 
+# So many characters of a problem fit into a report; an operator's reason, or an error's text, may have any number.
+_LONGEST = 2000
 # How often a process that has nothing to do reports, in seconds.
 _TICK_S = 1.0
 
@@ -63,6 +65,7 @@ class Process(Generic[R]):
 
     def phase(self, phase: str, problem: str = "") -> None:
         """Report a phase, with what is wrong, at once; log it where it is new."""
+        problem = problem[:_LONGEST]
         if (phase, problem) != (self.report.phase, self.report.problem):
             self.log.info("phase", phase=phase, **({"problem": problem} if problem else {}))
         self.report.phase, self.report.problem = phase, problem
@@ -70,7 +73,7 @@ class Process(Generic[R]):
 
     def show(self, phase: str, *problems: str) -> None:
         """Report a phase, with whatever of `problems` there is, where one of them is new; a beat in any case."""
-        problem = "; ".join(filter(None, problems))
+        problem = "; ".join(filter(None, problems))[:_LONGEST]
         if (phase, problem) != (self.report.phase, self.report.problem):
             self.phase(phase, problem)
         self.reporter.beat()
@@ -154,7 +157,7 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
             process.phase("stopped")  # a process that is told to end need not have started
             return ExitCode.OK
         process.log.error("ending", reason=str(error), code=int(code))
-        process.report.phase, process.report.problem = "failed", str(error)
+        process.report.phase, process.report.problem = "failed", str(error)[:_LONGEST]
         process.reporter.publish()
         return code
     except Lost as error:
