@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PIP_FLAGS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # Most tests wait for processes rather than for the processor.
-PYTEST_WORKERS ?= 4
+PYTEST_WORKERS ?= 6
 
 .PHONY: help install run live fleet test test-long lint types pytest base-model bench bench-learning bench-fleet gpu-check soak soak-fleet outage fuzz mutate image image-slim compose-test helm-test clean
 
@@ -78,7 +78,7 @@ bench: install  ## every question of speed, against limits and alternatives; ren
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
 
-bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: twenty minutes
+bench-learning: install  ## what the recipe learns, beside others, from ../shared/data; renews docs/learning-results.md: an hour on two cores
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.learning
 

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.learning
 
 Prints its tables, writes them into docs/learning-results.md between the marks, and the curves to docs/img/learning.png.
-Takes about twenty minutes on two cores; needs ../shared and the extra `bench`.
+Takes about an hour on two cores; needs ../shared and the extra `bench`.
 """
 
 from __future__ import annotations

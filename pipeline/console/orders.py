@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -89,20 +88,6 @@ def unfreeze(socket: Path | None, reason: str) -> None:
     click.echo("unfrozen")
 
 
-class _Time(click.ParamType):  # type: ignore[type-arg]  # it has none before click 8.2
-    """A time as RFC 3339, in the local zone where it names none."""
-
-    name = "time"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return datetime.fromisoformat(value).astimezone().timestamp()
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r}: expected a time such as 2026-05-28T12:34:56Z", param, ctx)
-
-
 @click.command(epilog="Example: vmafx-sidecar quarantine --node encoder-7 --since 2026-05-28T12:00:00Z")
 @socket_option
 @click.option(
@@ -111,8 +96,13 @@ class _Time(click.ParamType):  # type: ignore[type-arg]  # it has none before cl
     help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits.",
 )
 @click.option("--node", callback=parameters.text, help="Samples of this node_id.")
-@click.option("--since", type=_Time(), help="Samples that arrived at this time or later.")
-@click.option("--until", type=_Time(), help="Samples that arrived before this time.")
+@click.option(
+    "--since",
+    callback=parameters.moment,
+    metavar="TIME",
+    help="Samples from this time on; UTC where it names no zone.",
+)
+@click.option("--until", callback=parameters.moment, metavar="TIME", help="Samples that arrived before this time.")
 @click.option("--lift", type=int, metavar="NUMBER", help="End the quarantine with this number.")
 @_reason
 def quarantine(

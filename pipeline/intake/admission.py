@@ -139,5 +139,6 @@ class Admission:
 
 def _usable(rows: RowBatch) -> NDArray[np.bool_]:
     """Tell which rows are samples at all: finite features, a score on the scale, a time, bool[n]."""
-    usable: NDArray[np.bool_] = np.isfinite(rows.features).all(1) & (rows.score >= 0) & (rows.score <= 100)
-    return usable & np.isfinite(rows.arrival)
+    usable: NDArray[np.bool_] = (rows.score >= 0) & (rows.score <= 100) & np.isfinite(rows.arrival)
+    finite = np.isfinite(rows.features)
+    return usable if finite.all() else usable & finite.all(1)

@@ -15,7 +15,7 @@ from pipeline.fleet.faults import FleetFault
 
 MOST_MESSAGES = 128
 """Messages that are under way at a time,"""
-_MOST_BYTES = 32 << 20
+_MOST_BYTES = 4 << 20
 """and bytes of them."""
 _EXPIRES_S = 5.0
 _NOTHING_MORE = {"404", "408"}

@@ -26,6 +26,7 @@ class SeenKeys:
 
     def admit(self, keys: Keys) -> NDArray[np.bool_]:
         """Remember `keys`, uint64[n]; tell which are new, bool[n]: of equal ones the first."""
+        keys = np.maximum(keys, np.uint64(1))  # 0 is a cell that is free
         blocks = [self._admit(keys[start : start + self._window]) for start in range(0, len(keys), self._window)]
         return np.concatenate(blocks) if blocks else np.zeros(0, np.bool_)
 
@@ -44,7 +45,6 @@ class _Table:
     def __init__(self, window: int) -> None:
         bits = max(4, int(4 * window - 1).bit_length())
         self._cells = np.zeros(1 << bits, np.uint64)
-        self._claims = np.zeros(1 << bits, np.int32)
         self._shift, self._mask = np.uint64(64 - bits), (1 << bits) - 1
         self.count = 0
 
@@ -56,7 +56,7 @@ class _Table:
     def has(self, keys: Keys) -> NDArray[np.bool_]:
         """Tell which keys are there, bool[n]."""
         found = np.zeros(len(keys), np.bool_)
-        left, keys, places = np.arange(len(keys)), _no_zero(keys), self._first_places(keys)
+        left, places = np.arange(len(keys)), self._first_places(keys)
         while len(left):
             there = self._cells[places]
             found[left] = is_it = there == keys
@@ -67,14 +67,14 @@ class _Table:
     def add(self, keys: Keys) -> NDArray[np.bool_]:
         """Add keys; tell which were not there, bool[n]: of equal ones the first."""
         new = np.zeros(len(keys), np.bool_)
-        left, keys, places = np.arange(len(keys), dtype=np.int32), _no_zero(keys), self._first_places(keys)
+        left, places = np.arange(len(keys), dtype=np.uint64), self._first_places(keys)
         while len(left):
-            free = self._cells[places] == 0
-            wanted, claimants = places[free], left[free]
-            self._claims[wanted[::-1]] = claimants[::-1]
-            first = self._claims[wanted] == claimants
-            new[claimants[first]] = True
-            self._cells[wanted[first]] = keys[free][first]
+            free = np.flatnonzero(self._cells[places] == 0)
+            wanted, claims = places[free], left[free]
+            self._cells[wanted[::-1]] = claims[::-1]  # of those that want the same cell, the first has it
+            won = self._cells[wanted] == claims
+            new[claims[won]] = True
+            self._cells[wanted[won]] = keys[free[won]]
             other = np.flatnonzero(self._cells[places] != keys)
             left, keys, places = left[other], keys[other], self._next(places[other], keys[other])
         self.count += int(new.sum())
@@ -86,7 +86,3 @@ class _Table:
 
     def _next(self, places: Places, keys: Keys) -> Places:
         return (places + (keys | np.uint64(1)).view(np.int64)) & self._mask
-
-
-def _no_zero(keys: Keys) -> Keys:
-    return np.maximum(keys, np.uint64(1))

@@ -184,7 +184,6 @@ def test_the_archive_is_halted(tmp_path: Path) -> None:
     found = numbers(archive)
     assert len(found) == len(set(found))
     assert reached.missed == len(stream.answered) - len(found) > 0
-    assert stream.worst_s < 2.0
     assert "missed" in named
 
 

@@ -37,5 +37,4 @@ def test_a_stepped_clock_neither_stops_nor_hurries(tmp_path: Path, library: Path
         arrivals = sidecar.rows().arrival
         assert arrivals.max() - arrivals.min() > 1000 * DAY_S, "the clock was never stepped"
         assert {role: state.pid for role, state in sidecar.reported().roles.items()} == pids
-        assert stream.worst_s < 2.0
         assert sidecar.fsck() == []

@@ -45,7 +45,6 @@ class Stream:
         self._next = first
         self.answered: list[int] = []
         self.steps: list[int] = []
-        self.worst_s = 0.0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -70,13 +69,11 @@ class Stream:
 
     def _send(self, client: Client) -> None:
         batch = range(self._next, self._next + _BATCH)
-        began = time.monotonic()
         samples = [numbered(number) for number in batch]
         for sample in samples:
             sample["true_score"] = self._scores(sample["true_score"])
         answers = client.ask_all(samples)
         assert all(answer["ok"] for answer in answers), answers
-        self.worst_s = max(self.worst_s, time.monotonic() - began)
         self.answered += batch
         self.steps += [answer["step"] for answer in answers]
         self._next = batch.stop
