@@ -160,11 +160,15 @@ def _token(text: str) -> str:
 
 def _fleet(text: str) -> tuple[str, ...]:
     servers = tuple(part.strip() for part in text.split(",") if part.strip())
-    for server in servers:
-        scheme, _, host = server.partition("://")
-        if scheme not in {"nats", "tls"} or not host or "@" in host or "/" in host:
-            raise _Expected("nats://HOST:PORT or tls://HOST:PORT, more of them separated by commas")
+    if not all(map(_is_server, servers)):
+        raise _Expected("nats://HOST:PORT or tls://HOST:PORT, more of them separated by commas")
     return servers
+
+
+def _is_server(text: str) -> bool:
+    """Whether a text is the address of a NATS server, and nothing besides."""
+    found = re.fullmatch(r"(?:nats|tls)://(?:[\w.-]+|\[[\dA-Fa-f:.]+\])(?::(\d+))?", text, re.ASCII)
+    return found is not None and 0 < int(found[1] or 1) < 65536
 
 
 def _uids(text: str) -> tuple[int, ...]:
@@ -509,7 +513,8 @@ class Settings:
     def instance_name(self) -> str:
         """Name that the shared-memory regions of this sidecar share."""
         if self.pool and not self.instance:
-            return f"pool-{self.pool}"
+            tenant = hashlib.sha256(self.fleet_tenant.encode()).hexdigest()[:8]
+            return f"pool-{self.pool}" + (f"-{tenant}" if self.fleet_tenant != "default" else "")
         return self.instance or hashlib.sha256(os.fsencode(self.socket)).hexdigest()[:12]
 
     @property

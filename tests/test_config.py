@@ -109,6 +109,13 @@ def test_two_sockets_have_two_instances() -> None:
     assert load({"VMAFX_SIDECAR_INSTANCE": "mine"}).instance_name == "mine"
 
 
+def test_pools_of_two_tenants_have_two_instances() -> None:
+    """On one machine, with one name: what one has learned from its tenant's samples is none of the other's."""
+    names = [load({"VMAFX_POOL": "main", "VMAFX_FLEET_TENANT": tenant}).instance_name for tenant in ("", "A", "B")]
+    assert names[0] == "pool-main"
+    assert len({*names}) == 3
+
+
 def test_a_misspelt_variable_is_noticed() -> None:
     """A warning, not an error: a newer chart may set what this version does not know."""
     assert config.unknown({"VMAFX_SIDECAR_LERNRATE": "1", "VMAFX_OTHER": "1"}) == ["VMAFX_SIDECAR_LERNRATE"]
@@ -164,10 +171,22 @@ def test_a_pool_has_room_for_more_where_nothing_else_is_set() -> None:
     assert config.load({}).replay_capacity == 10_000
 
 
-@pytest.mark.parametrize("url", ["http://host", "nats://", "host:4222", "nats://user:secret@host", "nats://host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host", "nats://", "host:4222", "nats://user:secret@host", "nats://host/x", "tls://host:4222?token=secret",
+        "tls://host:", "tls://host:99999", "tls://host:0", "tls://host:port", "tls://[::1", "tls://::1", "tls://a host",
+    ],
+)  # fmt: skip
 def test_servers_of_a_fleet_are_addresses_without_secrets(url: str) -> None:
     """A key lies in a file."""
     with pytest.raises(config.ConfigError) as raised:
         config.load({"VMAFX_FLEET_URL": f"nats://one:4222,{url}"})
     assert "expected nats://HOST:PORT" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_fleet_may_have_several_servers_by_name_or_address() -> None:
+    """With a port or without."""
+    urls = ("tls://one.example:4222", "nats://10.0.0.1", "tls://[fd00::1]:4222", "tls://a_b-c")
+    assert config.load({"VMAFX_FLEET_URL": ", ".join(urls)}).fleet == urls

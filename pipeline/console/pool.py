@@ -12,9 +12,17 @@ def pool() -> None:
     """Train on the samples of a whole fleet."""
 
 
+def _named(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Return the name; without one it would be a sidecar."""
+    if not name:
+        raise click.BadParameter("expected a name: it is empty")
+    return name
+
+
 @pool.command(epilog="Example: VMAFX_FLEET_URL=tls://nats:4222 vmafx-sidecar pool run --name main")
 @click.option(
     "--name",
+    callback=_named,
     envvar="VMAFX_POOL",
     default="pool",
     help="Name of the pool: one of a name is at work at a time.  [default: VMAFX_POOL, else pool]",
@@ -22,7 +30,8 @@ def pool() -> None:
 def run(name: str) -> None:
     """Run a pool in the foreground until SIGTERM; settings come from the environment, as those of a sidecar do.
 
-    It has no socket. Other commands find it where VMAFX_POOL is its name. Exit codes are those of `vmafx-sidecar run`;
+    It has no socket. Other commands find it where VMAFX_POOL is its name and VMAFX_FLEET_TENANT its tenant. Exit codes
+    are those of `vmafx-sidecar run`;
     73: another pool of this name is at work, on whatever machine.
     """
     from pipeline.console.run import run_here

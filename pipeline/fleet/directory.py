@@ -7,6 +7,7 @@ each node gets NODE.nk and ca.pem.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -54,10 +55,14 @@ def change(directory: Path, wanted: Plan, asked: Change) -> list[str]:
 
     Raises FleetFault where a node or tenant is not there, or a key cannot be used.
     """
-    for tenant, node in (*asked.revoked, *asked.renewed):
-        _revoke(directory, wanted, tenant, node)
-    for tenant in asked.renewed_pools:
-        _revoke_pool(directory, wanted, tenant)
+    nodes, pools = dict.fromkeys((*asked.revoked, *asked.renewed)), dict.fromkeys(asked.renewed_pools)
+    _look_for(directory, wanted, nodes, pools)
+    for tenant, node in nodes:
+        node_key(directory, tenant, node).unlink(missing_ok=True)
+        del wanted.tenants[tenant].nodes[node]
+    for tenant in pools:
+        pool_key(directory, tenant).unlink(missing_ok=True)
+        wanted.tenants[tenant].pool = ""
     told = [f"{tenant}/{node}: may no longer send" for tenant, node in asked.revoked]
     for tenant in (*asked.tenants, *asked.renewed_pools):
         told += _add(directory, wanted, tenant)
@@ -101,20 +106,14 @@ def _add(directory: Path, wanted: Plan, tenant: str, node: str = "") -> list[str
     return told
 
 
-def _revoke(directory: Path, wanted: Plan, tenant: str, node: str) -> None:
-    """Take a node out of the plan, and remove its key. Raises FleetFault where there is no such node."""
-    if tenant not in wanted.tenants or node not in wanted.tenants[tenant].nodes:
-        raise FleetFault("local", f"{tenant}/{node}: no such node in {directory / plan.FILE}")
-    node_key(directory, tenant, node).unlink(missing_ok=True)
-    del wanted.tenants[tenant].nodes[node]
-
-
-def _revoke_pool(directory: Path, wanted: Plan, tenant: str) -> None:
-    """Remove the key of a tenant's pool. Raises FleetFault where there is no such tenant."""
-    if tenant not in wanted.tenants:
-        raise FleetFault("local", f"{tenant}: no such tenant in {directory / plan.FILE}")
-    pool_key(directory, tenant).unlink(missing_ok=True)
-    wanted.tenants[tenant].pool = ""
+def _look_for(directory: Path, wanted: Plan, nodes: Iterable[Node], pools: Iterable[str]) -> None:
+    """Raise FleetFault where one of them is not there: before any key goes, which may be nowhere else."""
+    for tenant, node in nodes:
+        if tenant not in wanted.tenants or node not in wanted.tenants[tenant].nodes:
+            raise FleetFault("local", f"{tenant}/{node}: no such node in {directory / plan.FILE}")
+    for tenant in pools:
+        if tenant not in wanted.tenants:
+            raise FleetFault("local", f"{tenant}: no such tenant in {directory / plan.FILE}")
 
 
 def _have(path: Path, known: str) -> tuple[str, bool]:

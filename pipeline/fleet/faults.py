@@ -8,6 +8,8 @@ import ssl
 from nats import errors
 from nats.js import errors as js
 
+from pipeline.fleet.client import NotEncrypted
+
 _NO_ROOM = {10002, 10012, 10023, 10028, 10047, 10049, 10077}
 """Codes of JetStream: limits of account, server or stream; a consumer or a stream that cannot be written to disk."""
 
@@ -41,6 +43,6 @@ def _kind_of(error: BaseException, text: str) -> str:
         return "refused"
     if isinstance(error, TimeoutError | asyncio.TimeoutError | errors.TimeoutError):
         return "slow"
-    if isinstance(error, FileNotFoundError | PermissionError | ssl.SSLCertVerificationError):
+    if isinstance(error, FileNotFoundError | PermissionError | ssl.SSLCertVerificationError | NotEncrypted):
         return "local"
     return "down"

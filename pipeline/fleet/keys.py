@@ -19,11 +19,13 @@ def make(path: Path) -> str:
 
 
 def public(path: Path) -> str:
-    """Return the public half of a seed that is in a file. Raises FleetFault where it is not one."""
+    """Return the public half of a seed that is in a file. Raises FleetFault where there is none."""
     import nkeys
 
     try:
         return _public(path.read_bytes().strip())
+    except OSError as error:
+        raise FleetFault("local", f"{path}: {error.strerror}, expected the seed of a user's nkey") from None
     except (nkeys.NkeysError, ValueError):
         raise FleetFault("local", f"{path}: expected the seed of a user's nkey, which begins with SU") from None
 

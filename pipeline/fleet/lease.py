@@ -56,8 +56,8 @@ class Lease:
             await asyncio.sleep(_LOOK_S)
 
     async def renew(self, client: Client) -> None:
-        """Say that it is still held. Raises FleetFault `moved` where somebody else has it."""
-        bucket = await client.jetstream().key_value(self.bucket.bucket)
+        """Say that it is still held; a removed bucket is made again. Raises FleetFault `moved` where it is not held."""
+        bucket = await buckets.ensure(client, self.bucket)
         revision, holder = await self._look(bucket)
         if holder is not None and holder != self._holder:
             raise self._taken()

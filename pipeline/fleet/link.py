@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
-import nats
 from nats.aio.client import Client
 
 from pipeline.config import Settings
 from pipeline.fleet import keys, names
+from pipeline.fleet.client import FleetClient
 from pipeline.fleet.faults import FleetFault, fault_of
 
 T = TypeVar("T")
@@ -22,8 +25,12 @@ T = TypeVar("T")
 ANSWER_S = 10.0
 """How long an answer may take, in seconds."""
 _DIAL_S = 5
+_CLOSE_S = 1.0
+"""How long the end of a connection may take: a server that is halted never answers the end of TLS."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 15.0
 _PING_S, _PINGS = 10, 2
+_ANOTHER_MAY_ANSWER = {"down", "slow"}
+"""Faults of one server of several."""
 
 # asyncio warns at the end of each encrypted connection of this client, of nothing that matters.
 logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in str(record.msg))
@@ -47,6 +54,7 @@ class Link:
 
     def __init__(self, settings: Settings, name: str, when_done: Callable[[], None] = lambda: None) -> None:
         self._settings, self._name, self._when_done = settings, name, when_done
+        self._servers = random.sample(settings.fleet, len(settings.fleet))
         self._client: Client | None = None
         self._fault: FleetFault | None = FleetFault("down", "not connected yet")
         self._refusal: FleetFault | None = None
@@ -68,7 +76,7 @@ class Link:
         return self._client is not None
 
     def wait(self, limit_s: float) -> None:
-        """Wait until there is a connection. Raises FleetFault at the first reason why there is none."""
+        """Wait until there is a connection. Raises FleetFault once it is known why none of the servers gives one."""
         if not self._tried.wait(limit_s) or self._client is None:
             raise self._fault or FleetFault("slow", f"no answer within {limit_s:g} s")
 
@@ -98,16 +106,18 @@ class Link:
             raise fault from None
 
     async def _stay_connected(self) -> None:
-        pause = _FIRST_PAUSE_S
+        pause, failed = _FIRST_PAUSE_S, 0
         while True:
             closed = asyncio.Event()
             try:
                 self._client = await self._connect(closed)
             except Exception as error:
-                self._fault = fault_of(error)
-                self._tried.set()
+                self._fault, failed = fault_of(error), failed + 1
+                self._servers.append(self._servers.pop(0))
+                if failed >= len(self._servers) or self._fault.kind not in _ANOTHER_MAY_ANSWER:
+                    self._tried.set()
             else:
-                self._fault, pause = None, _FIRST_PAUSE_S
+                self._fault, pause, failed = None, _FIRST_PAUSE_S, 0
                 self._tried.set()
                 self._when_done()
                 await closed.wait()
@@ -127,9 +137,11 @@ class Link:
 
         if settings.fleet_key is not None:
             keys.public(settings.fleet_key)
-        encrypted = any(server.startswith("tls://") for server in settings.fleet)
-        return await nats.connect(
-            list(settings.fleet),
+        may_encrypt = settings.fleet_ca or any(server.startswith("tls://") for server in settings.fleet)
+        client = FleetClient()
+        await client.connect(
+            self._servers,
+            dont_randomize=True,
             name=f"vmafx-sidecar {self._name}",
             allow_reconnect=False,
             connect_timeout=_DIAL_S,
@@ -138,9 +150,10 @@ class Link:
             closed_cb=is_closed,
             error_cb=is_told,
             inbox_prefix=names.pool_inbox(settings.pool) if settings.pool else names.inbox(settings.fleet_name),
-            tls=ssl.create_default_context(cafile=settings.fleet_ca) if encrypted else None,
+            tls=_trusting(settings.fleet_ca) if may_encrypt else None,
             nkeys_seed=str(settings.fleet_key) if settings.fleet_key else None,
         )
+        return client
 
     def _is_told(self, fault: FleetFault) -> None:
         """Keep what the server says apart from answers. What a key may not do, it does not answer but says here."""
@@ -152,7 +165,16 @@ class Link:
     async def _close(self) -> None:
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         if self._client is not None:
-            await self._client.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._client.close(), _CLOSE_S)
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    """Return how servers are checked: by the certificates in a file, or those of the system. Raises FleetFault."""
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:
+        raise FleetFault("local", f"{authority}: expected a certificate (PEM): {error.strerror}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from pipeline.shm.rows import RowBatch, row_words
 
 MOST_ROWS = 256
 """Rows in a message at most."""
+MOST_SENT = 1 << 60
+"""No sender has sent so many; above it a count would not fit where it is kept."""
 FORMAT = 1
 
 
@@ -33,7 +37,7 @@ class Message(msgspec.Struct, array_like=True, frozen=True):
     base: str
     target: str
     n_features: int
-    sent: int
+    sent: Annotated[int, msgspec.Meta(ge=0, lt=MOST_SENT)]
     rows: memoryview
 
 
@@ -51,7 +55,7 @@ def unpack(data: bytes) -> Message:
     """Return a message as it was sent. Raises Refused."""
     try:
         message = _decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("not_a_message", f"not a message of samples: {error}") from None
     if message.format != FORMAT:
         raise Refused("other_format", f"format {message.format}, expected {FORMAT}")

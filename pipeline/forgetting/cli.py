@@ -24,7 +24,7 @@ from pipeline.forgetting.pending import Pending
 from pipeline.forgetting.selection import Selection
 from pipeline.registry.registry import RegistryError
 from pipeline.runtime.control import Control, ControlError, Order, Reset
-from pipeline.runtime.locks import DirectoryTaken
+from pipeline.runtime.locks import DirectoryTaken, held
 from pipeline.runtime.reports import rfc3339
 from pipeline.shm.segment import SegmentError
 
@@ -36,6 +36,9 @@ STREAMED = "messages of the stream with such samples, until they age out: whole 
 LEARNED = "weights that were learned from these samples stay as they are; --retrain starts over from the base model"
 FROM_BASE = "training starts over from the base model, with the samples that memory has"
 IN_BLOCKS = "bytes of the removed messages in the server's own files, until it writes those anew"
+
+_PATIENCE_S = 5.0
+"""How long an exporter that was told to end may keep the directory."""
 
 
 @click.command(
@@ -90,7 +93,7 @@ def forget(
                 "--lift takes the --job, --tenant, --group and --node that were forgotten, nothing else"
             )
         return kept_out.let_in(settings, asked)
-    with in_one_line(SegmentError):
+    with in_one_line(SegmentError, DirectoryTaken):
         wanted = pending.together(pending.read(settings), asked, retrain=retrain)
         if not wanted:
             raise click.UsageError("say which samples: --job, --tenant, --group, --node or --before")
@@ -130,7 +133,7 @@ def _do_it(settings: Settings, wanted: Pending, receipt: dict[str, Any]) -> None
     from pipeline.forgetting.stand_still import standing_still
 
     selection = wanted.selection
-    with standing_still(settings):
+    with standing_still(settings), held(settings.checkpoint_dir, _PATIENCE_S):
         content = memory.look(settings, selection)
         names = sorted({*wanted.names, *content.names, *selection.whole().values()})
         wanted = msgspec.structs.replace(wanted, names=names)

@@ -82,7 +82,7 @@ class Admission:
     def _read(self, message: Received, base: str) -> NDArray[np.float32] | None:
         """Return the rows of a message, float32[n, row_words]; None where it is of no use here, which is counted."""
         sender = self._position.senders.setdefault(message.node, Sender())
-        sender.at = message.at
+        since, sender.at = sender.at, message.at
         try:
             sent = unpack(message.data)
             if sent.base != base:
@@ -94,7 +94,7 @@ class Admission:
             self._refuse(sender, refused.reason, 1)
             return None
         if 0 < sender.sent < sent.sent:
-            sender.lost += sent.sent - sender.sent
+            sender.lost += min(sent.sent - sender.sent, self._most(message.at - since))
         sender.sent = max(sender.sent, sent.sent + len(words))
         return words
 
@@ -116,12 +116,16 @@ class Admission:
 
     def _within_quota(self, message: Received, count: int) -> int:
         """Return how many are not too much, by the time of the stream: to have waited there is no fault."""
-        most = max(_LEAST, self._quota * _SAVED_S)
+        most = self._most(0)
         left, at = self._left.get(message.node, (most, message.at))
         left = min(most, left + self._quota * max(0.0, message.at - at))
         kept = min(count, int(left))
         self._left[message.node] = left - kept, message.at  # earlier than `at` where the server's clock was set back
         return kept
+
+    def _most(self, seconds: float) -> int:
+        """Return how many samples a sender may send within a time: beyond it is not believed that they were sent."""
+        return int(max(_LEAST, self._quota * _SAVED_S) + self._quota * max(0.0, seconds))
 
     def _say_whose(self, sizes: Sequence[tuple[Received, int]], rows: RowBatch) -> None:
         """Write into the rows of these messages, so many of each, what is known of them here."""

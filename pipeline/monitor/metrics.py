@@ -156,7 +156,8 @@ def _trainer(health: Health) -> Iterator[Metric]:
     yield _gauge("prior", "Prior of the learner that is exported.", _one(report.metrics.get("prior")))
     yield _gauge("lag_samples", "Samples accepted and not trained on yet.", _one(report.lag))
     yield _counter("evicted_untrained_samples", "Samples that left the ring untrained.", _one(report.evicted_untrained))
-    yield _counter("quarantined_samples", "Samples left out of training: quarantined.", _one(report.excluded))
+    told = "Samples left out of training: quarantined, or, in a pool, with features that the base model cannot score."
+    yield _counter("quarantined_samples", told, _one(report.excluded))
     orders = dict.fromkeys(ORDERS, 0) | report.orders_in_force
     yield _gauge("orders_in_force", "Operators' orders in force, by kind.", _by(orders), "order")
     yield _gauge("train_loss", "Loss of the last train step.", _one(report.loss))

@@ -20,13 +20,13 @@ from pipeline.config import Settings
 from pipeline.runtime.disk_jobs import BackOff, JobThread
 from pipeline.runtime.extras import lacking
 from pipeline.runtime.logs import Logger
+from pipeline.runtime.outage import LONGEST
 from pipeline.runtime.reports import PublisherReport
 
 if TYPE_CHECKING:
     from pipeline.fleet.link import Link
     from pipeline.fleet.models import Announcement
 
-_LONGEST = 300
 _PATIENCE_S, _LOOK_S = 6.0, 0.05
 
 
@@ -78,7 +78,7 @@ class Announcer:
 
     def _failed(self, error: Exception, report: PublisherReport) -> None:
         kind = getattr(error, "kind", "local")
-        reason = (str(error) or type(error).__name__)[:_LONGEST]
+        reason = (str(error) or type(error).__name__)[:LONGEST]
         self._is_due = True
         self._back_off.failed()
         self._log.warning("announcing_failed", kind=kind, reason=reason)

@@ -99,17 +99,18 @@ class Claim:
         self._path, self._setting = directory / lock, setting
         self._handle: int | None = None
 
-    def hold(self) -> bool:
+    def hold(self, patience: float = 0.0) -> bool:
         """Make sure that the right is held, also of a directory that was removed and is back.
 
         Returns whether it was acquired just now, so that the directory may hold what this process has not seen.
-        Raises DirectoryTaken when another process holds it, OSError where the directory cannot be written.
+        Raises DirectoryTaken when another process holds it for more than `patience` seconds, OSError where the
+        directory cannot be written.
         """
         if self._handle is not None and self._leads_to(self._handle):
             return False
         self.release()
         try:
-            self._handle = take(self._path)
+            self._handle = take(self._path, patience)
         except BlockingIOError:
             raise DirectoryTaken(
                 f"{self._path.parent}: another sidecar publishes here; give each its own {self._setting}"
@@ -130,14 +131,14 @@ class Claim:
 
 
 @contextmanager
-def held(directory: Path) -> Iterator[None]:
+def held(directory: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the right to publish into `directory` for a while; of one that is not there nothing has to be held.
 
-    Raises DirectoryTaken where an exporter has it.
+    Raises DirectoryTaken where an exporter has it for more than `patience` seconds.
     """
     claim = Claim(directory)
     if directory.is_dir():
-        claim.hold()
+        claim.hold(patience)
     try:
         yield
     finally:

@@ -86,9 +86,9 @@ class TrainerReport(Report, kw_only=True):
 
     `start` is the first sample that this training uses, `restored` how many the ring began with. `orders` is
     what operators have put in force, a line each, as many as fit; `orders_in_force` counts all of them by kind.
-    `excluded` counts the samples left out since they are quarantined. `target_changes` counts how often samples from
-    before a change of the target were dropped. `distrusted` are, in a pool, hashes of the nodes from which nothing is
-    learned, since their scores do not fit those of the others.
+    `excluded` counts the samples left out since they are quarantined, or, in a pool, make no sense. `target_changes`
+    counts how often samples from before a change of the target were dropped. `distrusted` are, in a pool, hashes of the
+    nodes from which nothing is learned, since their scores do not fit those of the others.
     """
 
     device: str = ""

@@ -52,8 +52,10 @@ def serve(process: Process[TrainerReport]) -> None:
     device, note = choose_device(settings)
     recipe = Recipe.from_settings(settings)
     try:
-        trust, seed = NodeTrust() if settings.pool else None, settings.seed
-        training = OnlineTraining(base, recipe, ring, reservoir, holdout, seed=seed, device=device, trust=trust)
+        trust = NodeTrust(is_trained=settings.base_model is not None) if settings.pool else None
+        training = OnlineTraining(
+            base, recipe, ring, reservoir, holdout, seed=settings.seed, device=device, trust=trust
+        )
         check_parity(base, training.learner)
     except Interrupted:
         if process.should_stop():

@@ -31,6 +31,8 @@ from pipeline.trainer.trust import NodeTrust
 _WINDOW = 4096
 _CHOOSE_EVERY = 500
 """New rows from one choice between learners to the next; where many rows are held out, a tenth of so many."""
+_LATE_SHARE = 16
+"""Memory is gone through for groups that are held out late at most once in this share of the ring's rows."""
 
 
 class OnlineTraining:
@@ -38,12 +40,12 @@ class OnlineTraining:
 
     The rows of held-out groups go to the reservoir `holdout` and are never trained on; the others are offered to
     `reservoir`. The caller is the only writer of both reservoirs. Everything random follows from `seed`. With `trust`,
-    rows of nodes whose scores do not fit those of the others are predicted, and no more.
+    rows of nodes whose scores do not fit those of the others are predicted, and no more; as are rows without sense.
 
     cursor              sequence of the next row to observe
     start               sequence of the first row that this training may use
     evicted_untrained   rows that left the ring before they were observed
-    excluded            rows that were left out since an operator does not want them
+    excluded            rows that were left out: an operator does not want them, or in a pool they make no sense
     resets              number of the operator's last reset that this training has gone through
     target_changes      times that rows from before a change of the target were dropped
     """
@@ -83,6 +85,8 @@ class OnlineTraining:
         self._trust = trust
         self._rollback_policy = RollbackPolicy()
         self._exclusions: tuple[Exclusion, ...] = ()
+        self._late: set[int] = set()
+        self._late_from = 0
         self._references: dict[str, Vector] = {"base": base.vector()}
         self._held_out_figures: dict[str, dict[str, float]] = {}
         self._last = StepResult(math.nan, math.nan, applied=False)
@@ -127,13 +131,14 @@ class OnlineTraining:
         return out.first(self._ring.read(self.cursor, out))
 
     def _observe(self, rows: RowBatch, *, replay: bool) -> None:
-        self._test(rows)
-        if self._trust is not None:
-            rows = self._trust.without_distrusted(rows)
+        rows = self._tested(rows)
+        if not len(rows):
+            return
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
-        if self._holdout.late:
-            self._replay_no_more(self._holdout.late)
+        self._late.update(self._holdout.late)
+        if self._late and self.cursor >= self._late_from:
+            self._replay_no_more()
         if not len(fresh):
             return
         self.learner.calibrate(fresh.features)
@@ -148,22 +153,35 @@ class OnlineTraining:
         for _ in range(further):
             self._step(self._memory.batch())
 
-    def _test(self, rows: RowBatch) -> None:
-        """Predict before training: for the prequential figures and the drift detector."""
+    def _tested(self, rows: RowBatch) -> RowBatch:
+        """Predict before training, for the prequential figures and the drift detector; return what to learn from."""
         vectors = {"ema": self.learner.ema(), **self._references}
         predictions = {name: self.learner.predict(rows.features, vector) for name, vector in vectors.items()}
-        self._prequential.add(rows.score, predictions)
         if self._trust is not None:
-            self._trust.add(rows, predictions["ema"] - rows.score, predictions["base"] - rows.score)
+            base_error = predictions["base"] - rows.score
+            self._trust.add(rows, predictions["ema"] - rows.score, base_error)
+            sensible = self._trust.make_sense(base_error)
+            if not sensible.all():
+                self.excluded += len(rows) - int(sensible.sum())
+                rows, predictions = rows.select(sensible), {name: each[sensible] for name, each in predictions.items()}
+        if not len(rows):
+            return rows
+        self._prequential.add(rows.score, predictions)
         error = float(np.abs(predictions["ema"] - rows.score).mean())
         if math.isfinite(error) and self._drift.add(error):
             self._doubt.begin(int(rows.sequence[-1]) + 1, self._prequential.newest_errors("ema", _WINDOW))
+        return rows if self._trust is None else self._trust.without_distrusted(rows)
 
-    def _replay_no_more(self, groups: Sequence[int]) -> None:
-        """Take groups out of what is trained on again: they are held out from now on."""
-        unwanted = np.array(groups, np.uint64)
+    def _replay_no_more(self) -> None:
+        """Take groups out of what is trained on again that are held out from now on.
+
+        All memory is gone through for it, so those that come soon after wait for each other: else a sender that says
+        so of one group after the other would have a trainer do nothing else.
+        """
         stored = self._reservoir.snapshot()
-        _keep(self._reservoir, stored.select(~np.isin(stored.group, unwanted)))
+        _keep(self._reservoir, stored.select(~np.isin(stored.group, np.array(list(self._late), np.uint64))))
+        self._late.clear()
+        self._late_from = self.cursor + self._ring.capacity // _LATE_SHARE
         self._remember_ring()
 
     def _look_for_change(self) -> None:
@@ -233,7 +251,10 @@ class OnlineTraining:
     def _wanted(self, rows: RowBatch) -> RowBatch:
         """Return the rows that may be learned from and judged by."""
         rows = without(rows, self._exclusions)
-        return rows if self._trust is None else self._trust.without_distrusted(rows)
+        if self._trust is None:
+            return rows
+        base_error = self.learner.predict(rows.features, self._references["base"]) - rows.score
+        return self._trust.without_distrusted(rows.select(self._trust.make_sense(base_error)))
 
     def reset_to(self, vector: Vector, *, forget_samples: bool = False) -> None:
         """Start over from the weights float32[n_parameters]; without any sample of before where these are forgotten."""

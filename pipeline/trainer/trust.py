@@ -28,14 +28,21 @@ _LEARNED = 0.75
 _AGAIN, _AGAIN_POINTS = 2.0, 1.0
 """It fits again below these."""
 _LARGEST = 50.0
-"""No error counts for more points."""
+"""No error counts for more points; one that is not finite counts for as many."""
+_SENSELESS = 200.0
+"""Where a trained base model is off by more points, on a scale of 100, the features are not of a picture. Models agree
+on no such row, and one of them, held out, decides alone whether a model is better than another."""
 _MOST_NODES = 4096
 
 
 class NodeTrust:
-    """Follows each node's errors; `distrusted` are the nodes (hashes) whose scores do not fit."""
+    """Follows each node's errors; `distrusted` are the nodes (hashes) whose scores do not fit.
 
-    def __init__(self) -> None:
+    `is_trained`: whether the base model knows anything of scores.
+    """
+
+    def __init__(self, *, is_trained: bool = True) -> None:
+        self._limit = _SENSELESS if is_trained else float(np.finfo(np.float32).max)
         self.distrusted: frozenset[int] = frozenset()
         self._nodes: dict[int, int] = {}
         self._sums = np.zeros((_MOST_NODES, 3))
@@ -45,8 +52,13 @@ class NodeTrust:
         """Take in by how much, float32[n], model and base model were off on rows that nothing was learned from yet."""
         places = [self._place(node) for node in rows.node.tolist()]
         told = np.stack((np.ones(len(rows)), np.abs(error), np.abs(base_error)), axis=1)
-        known = np.isfinite(told).all(axis=1) & (np.array(places) >= 0)
-        np.add.at(self._sums, np.array(places)[known], np.minimum(told[known], _LARGEST))
+        known = np.array(places) >= 0
+        np.add.at(self._sums, np.array(places)[known], np.fmin(told[known], _LARGEST))
+
+    def make_sense(self, base_error: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell by how much the base model is off, float32[n], which rows may be samples of pictures, bool[n]."""
+        sensible: NDArray[np.bool_] = np.abs(base_error) <= self._limit
+        return sensible
 
     def review(self) -> bool:
         """Decide anew whose scores fit; return whether that has changed."""

@@ -24,12 +24,12 @@ from pipeline.fleet.link import Link
 from pipeline.fleet.models import Announcement, Entry
 from pipeline.runtime.disk_jobs import BackOff, JobThread
 from pipeline.runtime.logs import Logger
+from pipeline.runtime.outage import LONGEST
 
 _INTERVAL_S = 60.0
 """How often what the pool says is read where nothing was heard."""
 _SPREAD_S = 0.2, 2.0
 """How long after a change was heard it is read: it is heard before it is stored, and by thousands at once."""
-_LONGEST = 300
 
 
 class ModelFollower:
@@ -127,7 +127,7 @@ class ModelFollower:
         except FleetFault as fault:
             if fault.kind != "lost":  # there is no bucket before a pool has announced something
                 self._back_off["read"].failed()
-                self._problems["read"] = f"fleet {fault.kind}: {str(fault)[:_LONGEST]}"
+                self._problems["read"] = f"fleet {fault.kind}: {str(fault)[:LONGEST]}"
                 return
             entry = Entry(None, 0)
         self._back_off["read"].succeeded()
@@ -187,7 +187,7 @@ class ModelFollower:
 
     def _failed(self, error: RegistryFault | OSError) -> None:
         kind = error.kind if isinstance(error, RegistryFault) else "local"
-        reason = str(error)[:_LONGEST]
+        reason = str(error)[:LONGEST]
         self.failures[kind] = self.failures.get(kind, 0) + 1
         self._problems["fetch"] = f"fleet's model, {kind}: {reason}"
         self._log.warning("fleet_model_failed", kind=kind, reason=reason)

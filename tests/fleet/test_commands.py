@@ -102,6 +102,16 @@ def test_mistakes(tmp_path: Path, options: tuple[str, ...], told: str) -> None:
     assert not (tmp_path / "fleet" / "fleet.json").exists()
 
 
+def test_a_mistake_beside_a_renewal_costs_no_key(tmp_path: Path) -> None:
+    """What is not there is found out before a key is removed, which may have been handed to nobody yet."""
+    configure(tmp_path, "--host=nats.example", "--node=n1")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.nk")}
+    for mistake in ("--renew=n2", "--revoke=n2", "--renew-pool=B"):
+        assert configure(tmp_path, "--renew=n1", "--renew-pool=default", mistake).exit_code == 1
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.nk")} == before
+    assert configure(tmp_path, "--renew=n1", "--revoke=n1").exit_code == 0, "renewed is revoked and made anew"
+
+
 @pytest.mark.parametrize("name", ["fleet.json", "ca.pem", "ca.key", "server/cert.pem", "nodes/default/n1.nk"])
 def test_a_broken_file_is_named(tmp_path: Path, name: str) -> None:
     """And not replaced: it may be what others were given."""

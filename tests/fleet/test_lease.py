@@ -62,6 +62,18 @@ def test_while_it_is_renewed_nobody_else_has_it(link: Link, monkeypatch: pytest.
         link.begin(holder.renew).result()
 
 
+def test_a_bucket_that_somebody_removed_is_made_again(link: Link) -> None:
+    """By whoever holds the lease: else a pool that works well would be at fault until it is started again."""
+    holder = of("a")
+    link.begin(holder.take).result()
+    link.begin(lambda client: client.jetstream().delete_key_value(holder.bucket.bucket)).result()
+    link.begin(holder.renew).result()
+    link.begin(holder.renew).result()
+    link.begin(of("a", "2").take).result()
+    with pytest.raises(FleetFault, match="at work"):
+        link.begin(holder.renew).result()
+
+
 def test_what_is_no_lease_ends_like_one(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody wrote something else there."""
     monkeypatch.setattr(lease, "LASTS_S", 0.5)

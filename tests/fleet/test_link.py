@@ -1,16 +1,20 @@
 """The connection and the stream, with a real server."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
 from pipeline import config
 from pipeline.config import Settings
+from pipeline.fleet import link as link_module
 from pipeline.fleet import names, stream
 from pipeline.fleet.faults import FleetFault
-from pipeline.fleet.link import Link
+from pipeline.fleet.link import Link, ask
 from tests.support.nats import NatsServer
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -111,3 +115,43 @@ def test_faults_are_told_apart(link: Link) -> None:
         with pytest.raises(FleetFault) as raised:
             link.begin(job, limit_s=1.0).result()
         assert raised.value.kind == kind
+
+
+def fault_with(server: NatsServer, **others: str) -> FleetFault:
+    """Return what is said of a connection that does not come."""
+    with pytest.raises(FleetFault) as raised:
+        ask(settings(server, **others), "one", lambda client: client.flush())
+    return raised.value
+
+
+def test_a_server_that_does_not_encrypt_is_not_talked_to_where_tls_is_asked_for(server: NatsServer) -> None:
+    """Else anybody on the way could have the samples, by saying that there is no TLS."""
+    fault = fault_with(server, VMAFX_FLEET_URL=server.url.replace("nats://", "tls://"))
+    assert (fault.kind, "does not encrypt" in str(fault)) == ("local", True)
+
+
+@pytest.mark.parametrize("name", ["VMAFX_FLEET_KEY", "VMAFX_FLEET_CA"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", "a directory"])
+def test_a_key_or_certificate_that_cannot_be_used_is_named(
+    server: NatsServer, tmp_path: Path, name: str, content: bytes | str | None
+) -> None:
+    """Missing, empty, something else, or no file: it lies here, and not with the server."""
+    path = tmp_path / "given"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        path.mkdir()
+    fault = fault_with(server, **{name: str(path)})
+    assert (fault.kind, str(path) in str(fault)) == ("local", True), fault
+
+
+def test_a_server_that_is_halted_keeps_nobody_from_the_others(
+    server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a command that asks once: whichever it dials first."""
+    monkeypatch.setattr(link_module, "_DIAL_S", 0.5)
+    with NatsServer(tmp_path / "halted") as halted:
+        os.kill(halted.process.pid, signal.SIGSTOP)
+        both = settings(server, VMAFX_FLEET_URL=f"{halted.url},{server.url}")
+        for _ in range(6):
+            ask(both, "one", lambda client: client.flush())

@@ -1,11 +1,17 @@
 """Samples as a message."""
 
+import gzip
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 
 from pipeline.fleet.message import MOST_ROWS, Message, Refused, pack, unpack, words_of
 from tests.support.rows import random_rows
+
+INPUTS = sorted(Path(__file__).with_name("inputs").iterdir())
+"""Messages that somebody made up, each with six features and one row."""
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 6, 80])
@@ -43,6 +49,15 @@ def test_what_is_no_message_is_refused_by_reason(data: bytes, reason: str) -> No
     with pytest.raises(Refused) as raised:
         words_of(unpack(data), 6)
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.name)
+def test_what_somebody_made_up_is_refused(path: Path) -> None:
+    """And nothing else: what is raised besides would end the pool's intake, each time it came to this message."""
+    data = path.read_bytes()
+    with pytest.raises(Refused) as raised:
+        unpack(gzip.decompress(data) if path.suffix == ".gz" else data)
+    assert raised.value.reason == "not_a_message"
 
 
 def test_rows_of_a_message_cannot_be_written_to() -> None:

@@ -1,6 +1,8 @@
 """Who may do what: the configuration that the command writes, asked of a real server over TLS."""
 
+import os
 import secrets
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -313,3 +315,14 @@ def test_what_is_new_needs_another_start(own: Fleet) -> None:
     with linked(own.settings("A", "n3")) as new, linked(own.settings("C")) as pool:
         assert do(new, publishing("A", "n3")) == 3
         do(pool, lambda client: stream.ensure(client, own.settings("C")))
+
+
+def test_a_connection_to_a_halted_server_can_be_given_up(own: Fleet) -> None:
+    """It does not answer the end of TLS either; who waited for that was killed in the end."""
+    link = Link(own.settings("A", "n1"), "n1")
+    eventually(lambda: link.is_up)
+    os.kill(own.server.process.pid, signal.SIGSTOP)
+    try:
+        link.close()
+    finally:
+        os.kill(own.server.process.pid, signal.SIGCONT)

@@ -21,6 +21,7 @@ from pipeline.forgetting.names import label
 from pipeline.forgetting.selection import Selection
 from pipeline.ingest.dedup import name_hashes
 from pipeline.runtime import control, journal, regions, saved_state
+from pipeline.runtime.locks import Claim
 from pipeline.shm.rows import RowBatch
 from pipeline.shm.segment import SHM_DIR
 from pipeline.trainer.holdout import ONE_IN
@@ -365,3 +366,15 @@ def test_mistakes_are_told(tmp_path: Path, arguments: tuple[str, ...], told: str
     done = Sidecar(tmp_path).command("forget", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
+
+
+def test_nothing_is_removed_by_the_side_of_a_sidecar_that_the_command_does_not_find(tmp_path: Path) -> None:
+    """With another name or socket: it would write again what it has, and the receipt would say that all is gone."""
+    settings = {"VMAFX_SIDECAR_SOCKET": str(tmp_path / "another.sock"), "VMAFX_SIDECAR_CHECKPOINT_DIR": str(tmp_path)}
+    claim = Claim(tmp_path)
+    claim.hold()
+    done = CliRunner().invoke(cli, ["forget", "--job", JOB], env=settings)
+    claim.release()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert f"{tmp_path}: another sidecar publishes here" in done.stderr
+    assert not (tmp_path / "state").exists()

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline.fleet.message import pack
+from pipeline.fleet.message import MOST_SENT, pack
 from pipeline.ingest.dedup import name_hashes
 from pipeline.ingest.names import Owners
 from pipeline.intake.admission import Admission
 from pipeline.intake.received import Received
 from pipeline.intake.seen import SeenKeys
+from pipeline.runtime import messages
 from pipeline.runtime.control import Forgotten
 from pipeline.runtime.messages import StreamPosition
 from pipeline.shm.ring import Ring
@@ -142,6 +143,15 @@ def test_what_left_the_stream_unread_is_counted_by_the_senders_own_count() -> No
     assert pool.position.senders["one"].lost == 20
     pool.send(random_rows(5, 6, seed=3), sent=0)
     assert pool.position.senders["one"].lost == 20
+
+
+def test_no_sender_can_say_that_more_was_lost_than_it_may_send() -> None:
+    """A count of losses that anybody can make as large as a number can be tells nobody anything."""
+    pool = Pool()
+    pool.send(random_rows(5, 6, seed=0), sent=10)
+    pool.send(random_rows(5, 6, seed=1), sent=MOST_SENT - 1, at=NOW + 60)
+    assert pool.position.senders["one"].lost == 2400 + 60 * 20
+    assert messages.decode_position(messages.encode(pool.position)) == pool.position
 
 
 def test_times_to_come_are_now() -> None:

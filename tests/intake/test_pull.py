@@ -1,5 +1,6 @@
 """Messages of a consumer, asked for many at a time."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from pipeline.fleet.faults import FleetFault
 from pipeline.fleet.link import Link
 from pipeline.intake.pull import MOST_MESSAGES, Pull
 from tests.support.nats import NatsServer
+from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")
 STREAM, DURABLE = names.stream("default"), "pool-test"
@@ -104,5 +106,22 @@ def test_a_message_that_looks_like_the_servers_own_is_a_message(server: NatsServ
     async def job(client: Client, pull: Pull) -> None:
         await send(client, 0, 2, {"Status": "409", "Description": "Consumer Deleted"})
         assert await taken(pull, 2) == [0, 1]
+
+    do(server, job)
+
+
+@pytest.mark.parametrize("header", [b"", b"NATS/1", b"NATS/1.0", b"NATS/1.0 \xff\xfe", b"\xff" * 40])
+def test_a_header_that_is_none_keeps_no_message_back(server: NatsServer, header: bytes) -> None:
+    """Neither this one nor those behind it: a server takes whatever a sender says is a header."""
+
+    async def job(client: Client, pull: Pull) -> None:
+        with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as sender:
+            sender.recv(4096)
+            sender.sendall(b'CONNECT {"verbose":false,"headers":true}\r\n')
+            told = names.subject("default", "one").encode(), len(header), len(header) + 1
+            sender.sendall(b"HPUB %s %d %d\r\n%s7\r\nPING\r\n" % (*told, header))
+            assert sender.recv(4096) == b"PONG\r\n"
+        await send(client, 8, 1)
+        assert await taken(pull, 2) == [7, 8]
 
     do(server, job)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.shm.rows import RowBatch
+from pipeline.shm.rows import HELD_OUT, RowBatch
 from pipeline.trainer.online import OnlineTraining
 from pipeline.trainer.recipe import Recipe
 from pipeline.trainer.trust import NodeTrust
@@ -129,3 +129,59 @@ def test_what_a_liar_sends_is_neither_learned_nor_judged_by() -> None:
     )
     again.restore(*training.state())
     assert again.distrusted == [LIAR]
+
+
+@pytest.mark.parametrize("feature", [1e3, 1e6, 3e38])
+def test_one_row_of_no_picture_does_not_decide_for_all(feature: float) -> None:
+    """Held out, it alone would make every model's error: of one member, for one sample, the pool would publish none."""
+    frames, target = corpus(), corpus().target("vmaf_phone")
+    ring, reservoir, holdout = private_ring(), private_reservoir(), private_reservoir()
+    training = OnlineTraining(base_model(), Recipe(), ring, reservoir, holdout, trust=NodeTrust())
+    rows = rows_of(1, target[:200], frames.features[:200])
+    rows.features[[50, 150]] = feature
+    rows.flags[50] = HELD_OUT
+    ring.extend(rows)
+    training.advance(200)
+    assert (training.cursor, training.excluded, training.steps_undone) == (200, 2, 0)
+    for again in (False, True):
+        if again:
+            training.exclude([])
+        kept = np.concatenate([memory.snapshot().features for memory in (reservoir, holdout)])
+        assert len(kept) == 198
+        assert kept.max() < feature
+
+
+def test_features_that_overflow_are_the_largest_error() -> None:
+    """Whoever sends nothing else is not passed over."""
+    trust = NodeTrust()
+    assert told(trust, dict.fromkeys(HONEST, 1.0) | {LIAR: np.inf}, base_error=np.nan)
+    assert trust.distrusted == {LIAR}
+    assert not trust.make_sense(np.array([np.nan, np.inf, -201], np.float32)).any()
+    assert NodeTrust(is_trained=False).make_sense(np.array([1e6, -1e6], np.float32)).all()
+
+
+def test_groups_that_are_held_out_late_leave_memory_together() -> None:
+    """The first at once, those after it when a part of the ring has come: memory is not gone through for each."""
+    frames, target = corpus(), corpus().target("vmaf_phone")
+    ring, reservoir, holdout = private_ring(capacity=1600), private_reservoir(), private_reservoir()
+    training = OnlineTraining(base_model(), Recipe(), ring, reservoir, holdout, trust=NodeTrust())
+    taken = 0
+
+    def send(first: int, count: int, flags: int = 0) -> set[int]:
+        """Have rows learned from; return the groups that are trained on."""
+        nonlocal taken
+        rows = rows_of(1, target[:count], frames.features[:count])
+        rows.group[:], rows.flags[:], rows.key[:] = 8 * np.arange(first, first + count) + 1, flags, taken + 1
+        taken += count
+        ring.extend(rows)
+        training.advance(count)
+        return set((reservoir.snapshot().group // 8).tolist())
+
+    learned_from = sorted(send(100, 60))
+    first, *others = learned_from[-4:]
+    assert first not in send(first, 1, HELD_OUT)
+    for group in others:
+        assert group in send(group, 1, HELD_OUT)
+    left = send(300, 100)
+    assert not left & {first, *others}
+    assert left >= set(learned_from[:-4])
