@@ -92,10 +92,10 @@ def unfreeze(socket: Path | None, reason: str) -> None:
 @socket_option
 @click.option(
     "--group",
-    callback=parameters.text,
+    callback=parameters.name,
     help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits.",
 )
-@click.option("--node", callback=parameters.text, help="Samples of this node_id.")
+@click.option("--node", callback=parameters.name, help="Samples of this node_id.")
 @click.option(
     "--since",
     callback=parameters.moment,

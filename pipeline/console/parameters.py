@@ -17,6 +17,13 @@ def text(_context: click.Context, _parameter: click.Parameter, value: str | None
     return value
 
 
+def name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a name: text that is not empty."""
+    if value == "":
+        raise click.BadParameter("expected a name: it is empty")
+    return text(context, parameter, value)
+
+
 def moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
     """Return a day or a time, in UTC where it names no zone, in Unix seconds; None where none is given."""
     if value is None:

@@ -275,6 +275,17 @@ def test_text_in_another_encoding_is_refused_in_a_line(command: str) -> None:
     assert result.output.splitlines()[-1].endswith("expected text in UTF-8")
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["pool run --name", "quarantine --node", "forget --job", "forget --tenant", "forget --group", "forget --node"],
+)
+def test_an_empty_name_is_none(command: str) -> None:
+    """As of a variable that is not set: it would be forgotten, with zeros, or run as an ordinary sidecar."""
+    result = CliRunner().invoke(cli, [*command.split(), ""])
+    assert result.exit_code == 2, result.output
+    assert result.output.splitlines()[-1].endswith("expected a name: it is empty")
+
+
 def test_tab_completion_knows_the_commands() -> None:
     """Completion, as the overview tells how to switch it on, offers the subcommands."""
     result = _run(COMP_WORDS="vmafx-sidecar st", COMP_CWORD="1", _VMAFX_SIDECAR_COMPLETE="bash_complete")
