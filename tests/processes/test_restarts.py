@@ -50,7 +50,7 @@ def remembered_rows(sidecar: Sidecar) -> list[list[int]]:
     return [sorted(numbers(rows)) for rows in found]
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
     """Every sample and every step is there, resends are recognised, versions go on; also without shared memory."""
     with running(tmp_path, **LARGE) as sidecar:
