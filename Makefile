@@ -65,7 +65,7 @@ pytest: install
 	MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile -m "not long" $(COMPUTES:%=--ignore=%)
 
-test-long: install  ## tests of a minute or more each (the base model made anew, pages' commands, the fleet's demo and faults, registries away), and what computes with this processor's kernels
+test-long: install  ## tests of a minute or more (the base model made anew, pages' commands, the fleet's demo and faults, registries away), second cases, and what computes with this processor's kernels
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m "not long" $(COMPUTES)
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m long
 

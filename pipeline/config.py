@@ -215,6 +215,17 @@ def _hosts(text: str) -> tuple[str, ...]:
     return names
 
 
+def is_utf8(text: str) -> bool:
+    """Whether text of the environment or the command line was UTF-8: Python puts surrogates where bytes are not."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _utf8(text: str) -> str:
+    if not is_utf8(text):
+        raise _Expected("text in UTF-8")
+    return text
+
+
 def _setting(name: str, default: str, parse: Callable[[str], Any], about: str) -> Any:
     return field(metadata={"name": name, "default": default, "parse": parse, "about": about})
 
@@ -548,7 +559,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     for entry in variables():
         name, text = entry.metadata["name"], environ.get(entry.metadata["name"], "").strip()
         try:
-            values[entry.name] = entry.metadata["parse"](text or default_of(entry, environ))
+            values[entry.name] = entry.metadata["parse"](_utf8(text) or default_of(entry, environ))
         except _Expected as expected:
             problems.append(f"{name}={without_secrets(text)!r}: expected {expected}")
     if problems:

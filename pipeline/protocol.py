@@ -63,6 +63,7 @@ EXPECTED = {
     "ground_truth_score": "a number",
 }
 _decode_job = msgspec.json.Decoder(_JobOnly).decode
+_decode_sample = msgspec.json.Decoder(Sample).decode
 _encode, _encode_lines = msgspec.json.Encoder().encode, msgspec.json.Encoder().encode_lines
 _JOB_ID = re.compile(rb'"job_id"\s*:\s*("(?:[^"\\]|\\.){0,4096}")')
 _PATH = re.compile(r"`\$\.?(\w*)")
@@ -107,6 +108,21 @@ def _reason(field: str, text: str) -> str:
         if field == "true_score" and ("out of range" in text or "`float` " in text)
         else "wrong_type"
     )
+
+
+def accepted_sample(line: bytes) -> Sample:
+    """Decode a line that was accepted.
+
+    Ingest takes values that are nested as deeply as its own stack leaves room for. Who has less room left decodes them
+    in a thread, whose stack is empty.
+    """
+    try:
+        return _decode_sample(line)
+    except RecursionError:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(_decode_sample, line).result()
 
 
 def job_id_of(line: bytes) -> str | None:

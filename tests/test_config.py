@@ -80,7 +80,8 @@ def test_every_problem_is_told_at_once() -> None:
         "HTTP": [":9091", "host:", "host:99999", "host:x"],
         "OPTIMIZER": ["rmsprop"],
         "STATE_INTERVAL_S": ["0"],
-        "CHECKPOINT_DIR": ["models"],
+        "CHECKPOINT_DIR": ["models", "/a\udcff"],
+        "TENANTS": ["\udcff"],
     }.items(),
 )
 def test_what_is_refused(name: str, values: list[str]) -> None:

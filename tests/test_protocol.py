@@ -6,7 +6,7 @@ import math
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.protocol import accepted, accepted_prefix, job_id_of, refused
+from pipeline.protocol import Sample, accepted, accepted_prefix, accepted_sample, job_id_of, refused
 
 
 @given(
@@ -66,3 +66,14 @@ def test_numbers_in_answers_are_finite() -> None:
         "job_id": "a",
     }
     assert math.isfinite(json.loads(accepted(accepted_prefix(1, True, 1e308), ["a"]))["loss"])
+
+
+def test_an_accepted_line_can_be_decoded_with_little_room_on_the_stack() -> None:
+    """What ingest takes depends on its own stack: whoever reads the line again may be further down."""
+    nested = f"{'[' * 600}{']' * 600}"
+    line = f'{{"job_id": "a", "features": [1], "true_score": 2, "unknown": {nested}}}'.encode()
+
+    def below(frames: int) -> Sample:
+        return below(frames - 1) if frames else accepted_sample(line)
+
+    assert below(300).job_id == "a"

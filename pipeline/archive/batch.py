@@ -50,7 +50,7 @@ class Batch:
     def add(self, record: Record) -> None:
         """Add the lines of a record."""
         if self._parser is None:
-            line = next((line for line in record.lines if not line.isspace()), None)
+            line = next((line for line in record.lines if line.strip()), None)
             if line is None:
                 return
             self._parser = Parser(line)
@@ -59,7 +59,7 @@ class Batch:
         origin = record.origin
         parse = self._parser.parse
         for sequence, line in enumerate(record.lines, origin.first):
-            if line.isspace():
+            if not line.strip():
                 continue  # forgotten
             parsed = parse(line)
             samples = self._samples(parsed.row.tenant_id, origin.arrival)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
-from pipeline.protocol import Sample
+from pipeline.protocol import accepted_sample
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -59,14 +59,13 @@ FIELDS = tuple(each.name for each in msgspec.structs.fields(Row) if each.name !=
 
 _DECODERS = {each.name: msgspec.json.Decoder(each.type) for each in msgspec.structs.fields(Row)}
 _take_apart = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_sample = msgspec.json.Decoder(Sample).decode
 
 
 class Parser:
     """Makes rows of lines that ingest has accepted; `n_features` is what their features are, as many as in `line`."""
 
     def __init__(self, line: bytes) -> None:
-        self.n_features = len(_decode_sample(line).features)
+        self.n_features = len(accepted_sample(line).features)
         features = GenericAlias(tuple, (float,) * self.n_features)  # of known length: decoded faster
         kind = msgspec.defstruct("Row", [("features", features)], bases=(Row,), gc=False, forbid_unknown_fields=True)
         self._decode = cast(Any, msgspec.json.Decoder(kind).decode)
@@ -94,7 +93,7 @@ def _piece_by_piece(line: bytes) -> tuple[Row, str]:
                 rest[name] = raw
         row = Row(**known)
     except (TypeError, *_UNREADABLE):  # a name that is not UTF-8
-        sample = _decode_sample(line)
+        sample = accepted_sample(line)
         row = Row(sample.job_id, tuple(sample.features), sample.true_score)
         rest = {"line": line.decode("utf-8", "replace")}
     return row, msgspec.json.encode(rest).decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.console import parameters
 from pipeline.console.orders import settings_for, start_over
 from pipeline.console.target import find_board, find_instance, settings_of, socket_option
 from pipeline.runtime import kernel, regions, saved_state
@@ -67,7 +68,7 @@ def clean(socket: Path | None, everything: bool) -> None:
     "--to", metavar="base|latest-stable|VERSION", help="Start training over from these weights, also while it runs."
 )
 @click.option("--forget-samples", is_flag=True, help="With --to: forget ring, reservoir and held-out samples as well.")
-@click.option("--reason", default="", help="With --to: why; kept in the history.")
+@click.option("--reason", default="", callback=parameters.text, help="With --to: why; kept in the history.")
 def reset(socket: Path | None, to: str | None, forget_samples: bool, reason: str) -> None:
     """Start training over: with --to from given weights, otherwise a stopped sidecar from nothing.
 

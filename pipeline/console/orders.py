@@ -20,7 +20,7 @@ from pipeline.runtime.control import Control, ControlError, Order, Quarantine, R
 from pipeline.runtime.durable import write_durably
 from pipeline.shm.segment import SegmentError
 
-_reason = click.option("--reason", default="", help="Why; kept in the history.")
+_reason = click.option("--reason", default="", callback=parameters.text, help="Why; kept in the history.")
 
 
 def settings_for(socket: Path | None, directory: Path | None = None) -> Settings:
@@ -91,9 +91,11 @@ def unfreeze(socket: Path | None, reason: str) -> None:
 @click.command(epilog="Example: vmafx-sidecar quarantine --node encoder-7 --since 2026-05-28T12:00:00Z")
 @socket_option
 @click.option(
-    "--group", help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits."
+    "--group",
+    callback=parameters.name,
+    help="Samples of this source_id (or job_id where none was sent), or its hash as 0x and 16 digits.",
 )
-@click.option("--node", help="Samples of this node_id.")
+@click.option("--node", callback=parameters.name, help="Samples of this node_id.")
 @click.option(
     "--since",
     callback=parameters.moment,

@@ -6,7 +6,22 @@ from datetime import UTC, datetime
 
 import click
 
+from pipeline.config import is_utf8
 from pipeline.node.policy import Policy
+
+
+def text(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return what is to be stored, hashed or reported: it has to be UTF-8."""
+    if value is not None and not is_utf8(value):
+        raise click.BadParameter(f"{value!r}: expected text in UTF-8")
+    return value
+
+
+def name(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a name: text that is not empty."""
+    if value == "":
+        raise click.BadParameter("expected a name: it is empty")
+    return text(context, parameter, value)
 
 
 def moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:

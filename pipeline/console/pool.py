@@ -6,23 +6,18 @@ import os
 
 import click
 
+from pipeline.console import parameters
+
 
 @click.group()
 def pool() -> None:
     """Train on the samples of a whole fleet."""
 
 
-def _named(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Return the name; without one it would be a sidecar."""
-    if not name:
-        raise click.BadParameter("expected a name: it is empty")
-    return name
-
-
 @pool.command(epilog="Example: VMAFX_FLEET_URL=tls://nats:4222 vmafx-sidecar pool run --name main")
 @click.option(
     "--name",
-    callback=_named,
+    callback=parameters.name,
     envvar="VMAFX_POOL",
     default="pool",
     help="Name of the pool: one of a name is at work at a time.  [default: VMAFX_POOL, else pool]",

@@ -25,7 +25,7 @@ from pipeline.console.activation import ActivatedProcess, HeldListener
 from pipeline.console.ending import Options, Outcome
 from pipeline.console.poller import PromptPoller
 from pipeline.runtime import regions
-from pipeline.runtime.lifecycle import Ending, ExitCode
+from pipeline.runtime.lifecycle import PREDECESSOR_WAIT_S, Ending, ExitCode
 from pipeline.shm.segment import SHM_DIR, SegmentError, take_lock
 
 LEAST_CAPACITY = 1024
@@ -75,10 +75,8 @@ def _supervise(settings: Settings) -> int:
     if problem := _fixture_problem(settings) or _archive_problem(settings) or _fleet_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
-    if not _made_private(run_dir):
-        click.echo(
-            f"vmafx-sidecar: {run_dir} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE", err=True
-        )
+    if problem := _not_made_private(run_dir):
+        click.echo(f"vmafx-sidecar: {run_dir}{problem}", err=True)
         return ExitCode.NO_SHARED_MEMORY
     # supervisord and ONNX Runtime need a directory for temporary files, and there may be no other.
     os.environ.setdefault("TMPDIR", str(run_dir))
@@ -123,12 +121,17 @@ def _fleet_problem(settings: Settings) -> str:
     return lacking("fleet", "VMAFX_FLEET_URL") if settings.fleet else ""
 
 
-def _made_private(directory: Path) -> bool:
-    """Make a directory that only this user can enter; return whether it is one, had it been there before."""
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    found = directory.lstat()
-    return stat.S_ISDIR(found.st_mode) and (found.st_uid, found.st_mode & 0o077) == (os.geteuid(), 0)
+def _not_made_private(directory: Path) -> str:
+    """Make a directory that only this user can enter; say what is wrong where it is none, had it been there before."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        found = directory.lstat()
+    except OSError as error:
+        return f": {error.strerror}"
+    if stat.S_ISDIR(found.st_mode) and (found.st_uid, found.st_mode & 0o077) == (os.geteuid(), 0):
+        return ""
+    return " belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE"
 
 
 class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
@@ -166,7 +169,7 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
             (Path(os.environ["VMAFX_SIDECAR_RUN_DIR"]) / RUN_NOTE).unlink(missing_ok=True)
             regions.forget_lives(regions.open_board(self._settings), self._settings.instance_name)
             self.options.poller = PromptPoller(self.options)
-            self._listener = None if self._settings.pool else HeldListener(self._settings)
+            self._listener = None if self._settings.pool else self._held_listener()
         except BlockingIOError:
             settings = self._settings
             what = f"pool named {settings.pool}" if settings.pool else f"sidecar is running for {settings.socket}"
@@ -184,6 +187,12 @@ class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped
         finally:
             if self._listener is not None:
                 self._listener.close()
+
+    def _held_listener(self) -> HeldListener:
+        """Open the socket, once the ingest that a killed supervisor has left is gone: it listens, and ends soon."""
+        with suppress(BlockingIOError):
+            os.close(take_lock(regions.role_lock(self._settings.instance_name, "ingest"), PREDECESSOR_WAIT_S))
+        return HeldListener(self._settings)
 
     def runforever(self) -> None:
         """Serve. supervisord forgets who listens to its events just before."""

@@ -13,7 +13,8 @@ from pipeline.runtime.health import Health, examine
 
 
 @click.command(
-    epilog="Exit code: 0 all well, 1 starting or not well, 3 not running. Example: vmafx-sidecar status --json"
+    epilog="Exit code: 0 ingest, trainer and exporter are alive and report, 1 one of them does not, 3 not running. "
+    "Example: vmafx-sidecar status --json"
 )
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

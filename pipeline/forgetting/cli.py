@@ -46,10 +46,12 @@ _PATIENCE_S = 5.0
     "Example: vmafx-sidecar forget --job 3f1c --dry-run"
 )
 @socket_option
-@click.option("--job", help="Samples of this job_id.")
-@click.option("--tenant", help="Samples of this tenant_id.")
-@click.option("--group", help="Samples of this source_id; of this job_id where they have none.")
-@click.option("--node", help="Samples of this node_id; in a pool, of this sidecar.")
+@click.option("--job", callback=parameters.name, help="Samples of this job_id.")
+@click.option("--tenant", callback=parameters.name, help="Samples of this tenant_id.")
+@click.option(
+    "--group", callback=parameters.name, help="Samples of this source_id; of this job_id where they have none."
+)
+@click.option("--node", callback=parameters.name, help="Samples of this node_id; in a pool, of this sidecar.")
 @click.option(
     "--before", callback=parameters.moment, metavar="DATE", help="Samples that arrived before this time, in UTC."
 )

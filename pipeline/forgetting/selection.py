@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 
 from pipeline.fleet.names import is_name
 from pipeline.ingest.dedup import name_hashes
-from pipeline.protocol import Sample
+from pipeline.protocol import accepted_sample
 from pipeline.runtime.control import Forgotten
 from pipeline.shm.rows import RowBatch
-
-_decode = msgspec.json.Decoder(Sample).decode
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +75,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Tell whether a line that was accepted is of one of them; its group is its source, or its job without one."""
         if not line.strip():
             return False
-        sample = _decode(line)
+        sample = accepted_sample(line)
         group = sample.job_id if sample.source_id is None else sample.source_id
         pairs = (
             (self.job, sample.job_id),

@@ -89,7 +89,8 @@ class Admission:
             jobs = self._take(map(self._decode, BytesIO(block)))
         except (*_UNREADABLE, *_MISFIT, Refusal):
             return b"".join([self._admit_line(line, prefix) for line in block.split(b"\n")])
-        self._lines.append(block)
+        if jobs:
+            self._lines.append(block.removesuffix(b"\n"))  # an empty last line is no sample's
         return accepted(prefix, jobs)
 
     def _admit_line(self, line: bytes, prefix: bytes) -> bytes:

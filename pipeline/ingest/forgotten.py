@@ -102,7 +102,7 @@ def _captured(line: bytes) -> float | None:
         return None
     try:
         return _decode(line).captured_at.timestamp()
-    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, ValueError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, ValueError, RecursionError):
         return None
 
 

@@ -23,6 +23,8 @@ LONGEST_BYTES = 64
 CAPACITY = (len(KINDS) + 1) * PER_KIND * (LONGEST_BYTES + 16)
 """Bytes of `messages.Names` at their fullest."""
 _OWNERS = 4096
+_LONGEST_KEPT = 256
+"""Owners with a longer name than this are not kept, or what clients send could fill the memory."""
 
 Owner = tuple[object, object, object, object]
 """What a message says of node, tenant, codec and height, of whatever type."""
@@ -70,6 +72,8 @@ class Owners:
 
     def _cell(self, owner: Owner) -> NDArray[np.uint64]:
         cell = np.array([*map(self._hash, KINDS, owner), _height(owner[-1])], np.uint64)
+        if any(isinstance(name, str) and len(name) > _LONGEST_KEPT for name in owner):
+            return cell
         if len(self._places) == _OWNERS:
             self._places.clear()
         try:

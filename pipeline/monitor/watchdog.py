@@ -64,6 +64,8 @@ class Watchdog:
         self._running: dict[str, tuple[int, float]] = {}
         self._before: dict[str, int] = {}
         """By role, the process that had reported last when the present one was started."""
+        self._told_to_end: set[str] = set()
+        """The roles whose last process ended with exit code 0: a command such as `forget` ended it."""
         self.restarts: dict[str, int] = {}
         self._stopping = False
         self._checked_at = self._clock()
@@ -87,10 +89,13 @@ class Watchdog:
             return
         state = event.name.removeprefix("PROCESS_STATE_").lower()
         self._running.pop(role, None)
-        if state == "starting":
+        if state == "exited" and event.payload.get("expected") == "1":
+            self._told_to_end.add(role)
+        elif state == "starting":
             self._note_words_of_before(role)
-            if event.payload["from_state"] in _ENDED:
+            if event.payload["from_state"] in _ENDED and role not in self._told_to_end:
                 self.restarts[role] = self.restarts.get(role, 0) + 1
+            self._told_to_end.discard(role)
         elif state == "running":
             self._running[role] = (int(event.payload["pid"]), self._clock())
         elif state in {"exited", "backoff", "fatal"} and not self._stopping:

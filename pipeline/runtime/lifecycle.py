@@ -31,6 +31,10 @@ FINAL = frozenset(
 """The codes of a process for which another start would end the same way: the whole sidecar ends with them."""
 
 
+PREDECESSOR_WAIT_S = 10.0
+"""How long a start waits for a predecessor that is still on its way out, in seconds."""
+
+
 class Ending(Exception):
     """The process cannot go on; carries the one line to show and the exit code."""
 

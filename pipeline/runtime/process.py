@@ -15,14 +15,14 @@ from pipeline import config
 from pipeline.config import ConfigError, Settings
 from pipeline.runtime import logs, regions, restore
 from pipeline.runtime.journal import open_journals
-from pipeline.runtime.lifecycle import Ending, ExitCode, StopFlag, crash_backoff
+from pipeline.runtime.lifecycle import PREDECESSOR_WAIT_S, Ending, ExitCode, StopFlag, crash_backoff
 from pipeline.runtime.logs import Logger
 from pipeline.runtime.reports import Board, R, Reporter
 from pipeline.shm.bell import Bell
 from pipeline.shm.segment import Segment, SharedMemoryUnusable, take_lock
 
-# How long a starting process waits for a predecessor that is still on its way out, in seconds.
-_PREDECESSOR_WAIT_S = 10.0
+# So many characters of a problem fit into a report; an operator's reason, or an error's text, may have any number.
+_LONGEST = 2000
 # How often a process that has nothing to do reports, in seconds.
 _TICK_S = 1.0
 
@@ -65,6 +65,7 @@ class Process(Generic[R]):
 
     def phase(self, phase: str, problem: str = "") -> None:
         """Report a phase, with what is wrong, at once; log it where it is new."""
+        problem = problem[:_LONGEST]
         if (phase, problem) != (self.report.phase, self.report.problem):
             self.log.info("phase", phase=phase, **({"problem": problem} if problem else {}))
         self.report.phase, self.report.problem = phase, problem
@@ -72,7 +73,7 @@ class Process(Generic[R]):
 
     def show(self, phase: str, *problems: str) -> None:
         """Report a phase, with whatever of `problems` there is, where one of them is new; a beat in any case."""
-        problem = "; ".join(filter(None, problems))
+        problem = "; ".join(filter(None, problems))[:_LONGEST]
         if (phase, problem) != (self.report.phase, self.report.problem):
             self.phase(phase, problem)
         self.reporter.beat()
@@ -156,7 +157,7 @@ def _serve(process: Process[R], serve: Callable[[Process[R]], None]) -> ExitCode
             process.phase("stopped")  # a process that is told to end need not have started
             return ExitCode.OK
         process.log.error("ending", reason=str(error), code=int(code))
-        process.report.phase, process.report.problem = "failed", str(error)
+        process.report.phase, process.report.problem = "failed", str(error)[:_LONGEST]
         process.reporter.publish()
         return code
     except Lost as error:
@@ -182,13 +183,9 @@ def _wait_while_still(settings: Settings, stop: StopFlag) -> None:
 
 def _claim(settings: Settings, role: str) -> int:
     """Take the lock that makes this process the only one of its role; it goes with the process however that ends."""
-    until = time.monotonic() + _PREDECESSOR_WAIT_S
-    while True:
-        try:
-            return take_lock(regions.role_lock(settings.instance_name, role))
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise Ending(
-                    ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
-                ) from None
-            time.sleep(0.05)
+    try:
+        return take_lock(regions.role_lock(settings.instance_name, role), PREDECESSOR_WAIT_S)
+    except BlockingIOError:
+        raise Ending(
+            ExitCode.ALREADY_RUNNING, f"another {role} of instance {settings.instance_name} is running"
+        ) from None

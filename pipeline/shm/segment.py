@@ -185,7 +185,10 @@ def create(name: str, layout: Layout) -> Segment:
     unfinished = f"{name}.{os.getpid()}.new"
     remove(unfinished)
     total = HEADER_SIZE + layout.size
-    memory = _Untracked(unfinished, create=True, size=total)
+    try:
+        memory = _Untracked(unfinished, create=True, size=total)
+    except OSError as error:
+        raise SharedMemoryDenied(f"{SHM_DIR / unfinished}: {error.strerror}") from None
     try:
         _allocate(unfinished, total)
         memory.bytes[: _HEADER.size] = layout.header()
@@ -241,22 +244,22 @@ def attach_or_create(
 @contextlib.contextmanager
 def _creating(name: str) -> Iterator[None]:
     """Let one process at a time decide whether `name` has to be made. The lock goes with a process that dies."""
-    fd = take_lock(name, wait=True)
+    fd = take_lock(name, locks.FOREVER)
     try:
         yield
     finally:
         os.close(fd)
 
 
-def take_lock(name: str, *, wait: bool = False) -> int:
+def take_lock(name: str, patience: float = 0.0) -> int:
     """Take the lock of `name`, making its file where there is none; return the descriptor, with which it is given back.
 
-    Raises BlockingIOError where another process has it, unless that is to be waited for, and SharedMemoryDenied where
+    Raises BlockingIOError where another process has it for more than `patience` seconds, and SharedMemoryDenied where
     another user has put something in its place.
     """
     path = SHM_DIR / f"{name}.lock"
     try:
-        return locks.take(path, locks.FOREVER if wait else 0.0)
+        return locks.take(path, patience)
     except BlockingIOError:
         raise
     except OSError as error:

@@ -14,6 +14,7 @@ from pipeline.config import Settings
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.copies import Copies
 from pipeline.ingest.dedup import Deduplicator
+from pipeline.ingest.framing import Framer
 from pipeline.runtime import regions
 from pipeline.shm import segment
 
@@ -52,6 +53,11 @@ class Feed:
         """Take lines as one connection sends them; return the answers."""
         answers = self._admission.admit([[b"\n".join(lines)]], PREFIX)[0]
         return [json.loads(answer) for answer in answers.splitlines()]
+
+    def send_together(self, *chunks: bytes) -> list[bytes]:
+        """Take what several connections send within one round; return each one's answers."""
+        limit = self.settings.max_line_bytes
+        return self._admission.admit([Framer(limit).feed(chunk) for chunk in chunks], PREFIX)
 
     def send_numbers(self, first: int, last: int, **more: object) -> None:
         """Accept samples whose jobs are these numbers."""

@@ -56,7 +56,7 @@ def _publish_and_settle(directory: Path) -> None:
         reconcile(directory, 2, small_model().digest)
 
 
-@pytest.mark.parametrize("fault", [kill, refuse])
+@pytest.mark.parametrize("fault", [kill, pytest.param(refuse, marks=pytest.mark.long)])
 def test_no_fault_at_any_change_to_the_disk_leaves_a_broken_model(
     tmp_path: Path, fault: Callable[[], NoReturn]
 ) -> None:

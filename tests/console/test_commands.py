@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import pipeline
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.cli import COMMANDS
+from pipeline.cli import COMMANDS, cli
 from pipeline.console import plot
 from pipeline.monitor import history
 from pipeline.monitor.history import COLUMNS
@@ -254,6 +255,35 @@ def test_help_has_an_example(command: str) -> None:
     assert result.returncode == 0
     assert "Example: " in result.stdout
     assert COMMANDS[command][1].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            f"{command} --reason"
+            for command in ("pause", "resume", "freeze", "unfreeze", "rollback", "reset --to base")
+        ),
+        *("quarantine --group", "quarantine --node"),
+        *("forget --job", "forget --tenant", "forget --group", "forget --node"),
+    ],
+)
+def test_text_in_another_encoding_is_refused_in_a_line(command: str) -> None:
+    """A terminal of Latin 1 sends bytes that are no UTF-8, and Python hands them on as surrogates."""
+    result = CliRunner().invoke(cli, [*command.split(), os.fsdecode(b"St\xf6rung")])
+    assert result.exit_code == 2, result.output
+    assert result.output.splitlines()[-1].endswith("expected text in UTF-8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["pool run --name", "quarantine --node", "forget --job", "forget --tenant", "forget --group", "forget --node"],
+)
+def test_an_empty_name_is_none(command: str) -> None:
+    """As of a variable that is not set: it would be forgotten, with zeros, or run as an ordinary sidecar."""
+    result = CliRunner().invoke(cli, [*command.split(), ""])
+    assert result.exit_code == 2, result.output
+    assert result.output.splitlines()[-1].endswith("expected a name: it is empty")
 
 
 def test_tab_completion_knows_the_commands() -> None:

@@ -38,6 +38,16 @@ def test_too_small_is_said_in_a_line(tmp_path: Path, size: str, capacity: str) -
     assert code == 71, log
     assert f"{SHM_DIR} has no room for" in log
     assert "VMAFX_SIDECAR_REPLAY_CAPACITY" in log
+
+
+@needs_namespace
+@pytest.mark.parametrize("options", ["64m,ro", "64m,nr_inodes=1", "64m,nr_inodes=4", "64m,nr_inodes=5"])
+def test_where_no_file_can_be_made_is_said_in_a_line(tmp_path: Path, options: str) -> None:
+    """At whichever file it shows: read-only, or with bytes to spare and no inodes."""
+    code, log = run_with_memory(Sidecar(tmp_path), options)
+    assert code == 71, log
+    assert "Traceback" not in log
+    assert f"{SHM_DIR}/vmafx-" in log
     assert "Traceback" not in log
 
 

@@ -133,7 +133,9 @@ def test_a_tenant_goes_whole(pool: Pool, server: NatsServer) -> None:
     assert pool.position().senders == {}
 
 
-@pytest.mark.parametrize("arguments", [("--job=1005",), ("--node=one", "--before=2100-01-01")])
+@pytest.mark.parametrize(
+    "arguments", [("--job=1005",), pytest.param(("--node=one", "--before=2100-01-01"), marks=pytest.mark.long)]
+)
 def test_what_is_smaller_stays_there_and_is_left_out(
     pool: Pool, one: Sidecar, server: NatsServer, arguments: tuple[str, ...]
 ) -> None:

@@ -38,6 +38,14 @@ def test_what_is_refused_or_sent_again_is_not_copied(feed: Feed) -> None:
     assert copied(feed) == [sample(number) for number in (1, 2, 3, 4)]
 
 
+def test_empty_lines_of_one_connection_leave_the_others_lines_in_place(feed: Feed) -> None:
+    """An empty line, alone or behind a message, is no sample's line, whoever else sends in the same round."""
+    one, two, three = (sample(number) + b"\n" for number in (1, 2, 3))
+    assert [answers.count(b"\n") for answers in feed.send_together(b"\n", one + b"\n", two)] == [0, 1, 1]
+    feed.send_together(one + b"\n", b"\n", three)
+    assert copied(feed) == [sample(number) for number in (1, 2, 3)]
+
+
 def test_each_record_says_where_its_rows_are(feed: Feed) -> None:
     """Ring, first sequence, arrival, step and stable version are those of the rows and of that moment."""
     feed.moment = (17, 3)

@@ -8,7 +8,7 @@ import pytest
 from pipeline.forgetting.selection import Selection
 from pipeline.ingest.admission import Admission
 from pipeline.ingest.dedup import Deduplicator
-from pipeline.ingest.forgotten import Tombstones
+from pipeline.ingest.forgotten import Tombstones, of_lines
 from pipeline.runtime.control import FORGOTTEN, Control, ControlError, Forgotten, describe_forgotten
 from pipeline.shm.ring import Ring
 
@@ -114,3 +114,9 @@ def test_rules_are_told_and_lifted() -> None:
     assert control.without_forgotten(Forgotten(tenant=tenant.tenant)).forgotten == (job,)
     with pytest.raises(ControlError, match="--list"):
         control.without_forgotten(Forgotten(tenant=tenant.tenant, job=job.job))
+
+
+def test_a_line_with_no_room_left_for_its_nesting_has_no_time() -> None:
+    """Ingest has taken it with more room on its stack than there is where its time is asked for."""
+    nested = b"[" * 100_000 + b"]" * 100_000
+    assert of_lines([b'{"captured_at": "2026-05-28T12:00:01Z", "unknown": ' + nested + b"}"])(0) is None

@@ -1,5 +1,7 @@
 """What rows say of whose they are, and which names people can be shown for it."""
 
+import tracemalloc
+
 import msgspec
 import numpy as np
 import pytest
@@ -84,6 +86,18 @@ def test_names_are_bounded_and_fit_the_region() -> None:
     assert [len(getattr(messages.decode_names(encoded), kind)) for kind in KINDS] == [PER_KIND] * 3
     assert len(encoded) <= CAPACITY
     np.testing.assert_array_equal(owners.cells(many[::-1]), cells[::-1])
+
+
+def test_long_names_do_not_fill_the_memory() -> None:
+    """A client may send another long one with each message; rows have their hashes all the same."""
+    owners = Owners()
+    tracemalloc.start()
+    for number in range(50):
+        name = f"{number}{'n' * 100_000}"
+        assert owners.cells([(name, name, name, 0)])[0, 0] == hashed(name)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 1_000_000
 
 
 def test_names_outlive_ingest() -> None:

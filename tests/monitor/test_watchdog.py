@@ -139,6 +139,17 @@ def test_a_start_after_an_end_is_a_restart(watchdog: Watchdog, before: str, rest
     assert watchdog.restarts.get("trainer", 0) == restarts
 
 
+def test_what_a_command_ends_is_no_incident(logged: CapturingLogger, watchdog: Watchdog) -> None:
+    """`forget` ends all processes, with exit code 0, and they begin again; a death after that is one."""
+    ends = {"processname": "trainer", "pid": "1", "from_state": "RUNNING"}
+    watchdog.on_event(Event("PROCESS_STATE_EXITED", ends | {"expected": "1"}))
+    watchdog.on_event(_event("STARTING", before="EXITED"))
+    assert (watchdog.restarts, logged.calls) == ({}, [])
+    watchdog.on_event(Event("PROCESS_STATE_EXITED", ends | {"expected": "0"}))
+    watchdog.on_event(_event("STARTING", before="EXITED"))
+    assert (watchdog.restarts, len(logged.calls)) == ({"trainer": 1}, 1)
+
+
 def test_the_words_of_an_earlier_life_are_not_those_of_this_one(
     logged: CapturingLogger, board: Board, watchdog: Watchdog
 ) -> None:

@@ -66,7 +66,7 @@ def restart(sidecar: Sidecar, base: str, memory: str) -> None:
     sidecar.start()
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_another_base_model_learns_from_new_samples_only(tmp_path: Path, memory: str) -> None:
     """Nothing is judged on the old rows either; the first base model, back again, finds its own rows and steps."""
     one, other = base_model(tmp_path, 1), base_model(tmp_path, 2)
@@ -106,7 +106,7 @@ def test_another_base_model_learns_from_new_samples_only(tmp_path: Path, memory:
         assert sidecar.fsck() == []
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_rows_are_kept_where_the_settings_say_so(tmp_path: Path, memory: str) -> None:
     """Each is there once, however often the base model changes, and the next one begins with all of them."""
     bases = [base_model(tmp_path, seed) for seed in (1, 2)]

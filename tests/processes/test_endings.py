@@ -46,7 +46,7 @@ def test_a_stop_without_a_last_save_says_so(tmp_path: Path) -> None:
         assert sidecar.stop() == 0
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_a_repaired_sidecar_remembers_no_failure(tmp_path: Path, memory: str) -> None:
     """Ended with 65 for a broken base model: with a good one it runs, says so, and ends with 0; counters go on."""
     with running(tmp_path, **QUICK, VMAFX_BASE_MODEL_PATH=base_model(tmp_path, 1)) as sidecar:
@@ -66,7 +66,7 @@ def test_a_repaired_sidecar_remembers_no_failure(tmp_path: Path, memory: str) ->
         assert sidecar.stop() == 0
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_an_orderly_restart_is_no_incident(tmp_path: Path, memory: str) -> None:
     """Nobody's restarts grow, nothing counts as failed, and the last save is as old as the file that it made."""
     with running(tmp_path, **QUICK) as sidecar:

@@ -1,13 +1,17 @@
 """Stop and start again: with everything as it was, with shared memory lost, with another size."""
 
+import os
 import shutil
+import socket
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.checkpoints.names import published
 from pipeline.runtime import regions
 from pipeline.runtime.health import Health
+from pipeline.shm.segment import SHM_DIR, take_lock
 from tests.support.client import sample
 from tests.support.sidecar import QUICK, Sidecar, running
 from tests.support.stream import Stream, numbered, numbers
@@ -46,7 +50,7 @@ def remembered_rows(sidecar: Sidecar) -> list[list[int]]:
     return [sorted(numbers(rows)) for rows in found]
 
 
-@pytest.mark.parametrize("memory", ["kept", "lost"])
+@pytest.mark.parametrize("memory", ["kept", pytest.param("lost", marks=pytest.mark.long)])
 def test_sigterm_and_start_again(tmp_path: Path, memory: str) -> None:
     """Every sample and every step is there, resends are recognised, versions go on; also without shared memory."""
     with running(tmp_path, **LARGE) as sidecar:
@@ -78,6 +82,22 @@ def test_killed_as_a_whole_with_memory_kept(tmp_path: Path) -> None:
         assert sidecar.reported().trainer.step >= before.trainer.step
         assert stream.missing(sidecar.rows()) == []
         assert sidecar.fsck() == []
+
+
+def test_a_start_at_once_after_the_supervisor_was_killed(tmp_path: Path) -> None:
+    """Its ingest listens until it has noticed: the next sidecar waits for that, rather than call it another one."""
+    with Sidecar(tmp_path, **QUICK) as sidecar, socket.socket(socket.AF_UNIX) as left:
+        role = regions.role_lock(sidecar.instance, "ingest")
+        lock = take_lock(role)
+        left.bind(str(sidecar.socket))
+        left.listen()
+        sidecar.launch()
+        waited_for = str(SHM_DIR / f"{role}.lock")
+        sidecar.wait_for(lambda: waited_for in {file.path for file in psutil.Process(sidecar.process.pid).open_files()})
+        left.close()
+        os.close(lock)
+        sidecar.wait_for(sidecar.is_well)
+        assert sidecar.stop() == 0, sidecar.log()
 
 
 def test_killed_as_a_whole_with_memory_lost(tmp_path: Path) -> None:

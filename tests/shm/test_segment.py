@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.locks import FOREVER
 from pipeline.shm import segment
 from pipeline.shm.segment import HEADER_SIZE, SHM_DIR, Layout, SegmentError, SegmentMismatch, SharedMemoryDenied
 from tests.shm.interpreters import VERSIONS, interpreter
@@ -85,7 +86,7 @@ def test_a_lock_whose_file_was_removed_is_nobodys(segment_name: str) -> None:
     with pytest.raises(BlockingIOError):
         segment.take_lock(segment_name)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(segment.take_lock, segment_name, wait=True)
+        waiting = pool.submit(segment.take_lock, segment_name, FOREVER)
         while segment_name not in _waited_for(os.getpid()):
             assert not waiting.done()
         (SHM_DIR / f"{segment_name}.lock").unlink()
