@@ -26,8 +26,7 @@ def run(name: str) -> None:
     """Run a pool in the foreground until SIGTERM; settings come from the environment, as those of a sidecar do.
 
     It has no socket. Other commands find it where VMAFX_POOL is its name and VMAFX_FLEET_TENANT its tenant. Exit codes
-    are those of `vmafx-sidecar run`;
-    73: another pool of this name is at work, on whatever machine.
+    are those of `vmafx-sidecar run`; 73: another pool of this name is at work, on whatever machine.
     """
     from pipeline.console.run import run_here
 

@@ -75,8 +75,8 @@ def _supervise(settings: Settings) -> int:
     if problem := _fixture_problem(settings) or _archive_problem(settings) or _fleet_problem(settings):
         click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.BAD_SETTINGS
-    if problem := _not_made_private(run_dir):
-        click.echo(f"vmafx-sidecar: {run_dir}{problem}", err=True)
+    if problem := _run_dir_problem(run_dir):
+        click.echo(f"vmafx-sidecar: {problem}", err=True)
         return ExitCode.NO_SHARED_MEMORY
     # supervisord and ONNX Runtime need a directory for temporary files, and there may be no other.
     os.environ.setdefault("TMPDIR", str(run_dir))
@@ -121,17 +121,17 @@ def _fleet_problem(settings: Settings) -> str:
     return lacking("fleet", "VMAFX_FLEET_URL") if settings.fleet else ""
 
 
-def _not_made_private(directory: Path) -> str:
+def _run_dir_problem(directory: Path) -> str:
     """Make a directory that only this user can enter; say what is wrong where it is none, had it been there before."""
     try:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         found = directory.lstat()
     except OSError as error:
-        return f": {error.strerror}"
+        return f"{directory}: {error.strerror}"
     if stat.S_ISDIR(found.st_mode) and (found.st_uid, found.st_mode & 0o077) == (os.geteuid(), 0):
         return ""
-    return " belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE"
+    return f"{directory} belongs to another user; remove it or set VMAFX_SIDECAR_INSTANCE"
 
 
 class _Sidecar(Supervisor):  # type: ignore[misc]  # untyped

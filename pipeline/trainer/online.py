@@ -132,8 +132,6 @@ class OnlineTraining:
 
     def _observe(self, rows: RowBatch, *, replay: bool) -> None:
         rows = self._tested(rows)
-        if not len(rows):
-            return
         coin = Random(self.cursor ^ self._seed)  # noqa: S311  a sampling decision
         fresh = self._holdout.divert(rows, coin)
         self._late.update(self._holdout.late)

@@ -64,7 +64,7 @@ class TorchGraph:
         for call in self._calls:
             try:
                 values[call.output] = call.operator(*[values[name] for name in call.inputs])
-            except (TypeError, NotImplementedError, KeyError, RuntimeError) as error:
+            except (TypeError, KeyError, RuntimeError) as error:
                 raise self._unusable(call, error) from error
         score = values[self._base.output]
         assert score is not None

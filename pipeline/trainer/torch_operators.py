@@ -168,7 +168,7 @@ def _conv(
     del kernel_shape  # that of the weights
     rank = weight.dim() - 2
     if auto_pad not in ("NOTSET", "VALID"):
-        raise NotImplementedError(f"auto_pad {auto_pad}")
+        raise RuntimeError(f"auto_pad {auto_pad}")  # told of with the node's name, as what torch itself refuses is
     ends = list(pads or [0] * 2 * rank)
     padding = [side for axis in range(rank - 1, -1, -1) for side in (ends[axis], ends[axis + rank])]
     convolve: Operator = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[rank]

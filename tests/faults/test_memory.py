@@ -76,7 +76,7 @@ class SidecarInSmallMemory(Sidecar):
 
     def fill_memory(self) -> Path:
         """Leave no free byte; return the file that takes the room."""
-        path = Path(f"/proc/{self.process.pid}/root/dev/shm/filler")
+        path = Path("/proc", str(self.process.pid), "root", SHM_DIR.relative_to("/"), "filler")
         with path.open("wb", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(bytes(4096))
